@@ -1,0 +1,125 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package wire
+
+import (
+	"crypto/tls"
+	"net"
+	"reflect"
+	"unsafe" // only here
+
+	"github.com/miekg/dns"
+)
+
+// maxWriters bounds the walk down a chain of writers; real ones have about five.
+const maxWriters = 32
+
+var (
+	writerType = reflect.TypeFor[dns.ResponseWriter]()
+	connType   = reflect.TypeFor[net.Conn]()
+)
+
+// Unwrap calls found with w and each writer that it wraps, from the outermost to the
+// innermost, until found returns true; then it returns true. A writer wraps another in
+// an exported field: the one named ResponseWriter, else the only one that is a
+// dns.ResponseWriter.
+func Unwrap(w dns.ResponseWriter, found func(dns.ResponseWriter) bool) bool {
+	for range maxWriters {
+		if w == nil {
+			return false
+		}
+		if found(w) {
+			return true
+		}
+		w = inner(w)
+	}
+	return false
+}
+
+// inner gives the writer that w wraps, nil if there is none or more than one.
+func inner(w dns.ResponseWriter) dns.ResponseWriter {
+	v := reflect.ValueOf(w)
+	if v.Kind() == reflect.Pointer {
+		v = v.Elem()
+	}
+	if v.Kind() != reflect.Struct {
+		return nil
+	}
+	var only dns.ResponseWriter
+	for i := range v.NumField() {
+		field := v.Type().Field(i)
+		if !field.IsExported() || !field.Type.Implements(writerType) {
+			continue
+		}
+		next, _ := v.Field(i).Interface().(dns.ResponseWriter)
+		if field.Name == "ResponseWriter" {
+			return next
+		}
+		if only != nil {
+			return nil
+		}
+		only = next
+	}
+	return only
+}
+
+// TLSState gives the TLS state of the connection that w writes to, nil if there is
+// none: the first that a writer of the chain tells.
+func TLSState(w dns.ResponseWriter) *tls.ConnectionState {
+	var state *tls.ConnectionState
+	Unwrap(w, func(w dns.ResponseWriter) bool {
+		if s, ok := w.(dns.ConnectionStater); ok {
+			state = s.ConnectionState()
+		}
+		return state != nil
+	})
+	return state
+}
+
+// ConnOf gives the TCP or TLS connection below w, for a Sender. It finds it in
+// miekg/dns's unexported response struct; where that is not what it knows, and for
+// UDP, DoH, DoQ and gRPC, it returns false, and the caller uses [NewMessageSender].
+// What is written to the connection is seen by no writer of the chain. The connection
+// may be used as long as the handler runs.
+func ConnOf(w dns.ResponseWriter) (net.Conn, bool) {
+	var conn net.Conn
+	Unwrap(w, func(w dns.ResponseWriter) bool {
+		v := reflect.ValueOf(w)
+		if keepsAnswers(v.Type()) {
+			return true
+		}
+		offset, known := connOffset(v.Type())
+		if known && !v.IsNil() {
+			conn = *(*net.Conn)(unsafe.Add(v.UnsafePointer(), offset))
+		}
+		return known
+	})
+	return conn, conn != nil
+}
+
+// connOffset gives where miekg/dns's *response keeps its TCP connection; known is
+// false for any other type, and if the field is not what this code was written for.
+func connOffset(t reflect.Type) (offset uintptr, known bool) {
+	if t.Kind() != reflect.Pointer {
+		return 0, false
+	}
+	t = t.Elem()
+	if t.Kind() != reflect.Struct || t.PkgPath() != "github.com/miekg/dns" || t.Name() != "response" {
+		return 0, false
+	}
+	field, ok := t.FieldByName("tcp")
+	if !ok || len(field.Index) != 1 || field.Type != connType {
+		return 0, false
+	}
+	return field.Offset, true
+}
+
+// keepsAnswers tells of CoreDNS's nonwriter, which holds an answer back on purpose:
+// writing to the connection below it would send what another plugin wants to change.
+func keepsAnswers(t reflect.Type) bool {
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return t.PkgPath() == "github.com/coredns/coredns/plugin/pkg/nonwriter"
+}
