@@ -1,0 +1,140 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package xfrguard
+
+import (
+	"crypto/tls"
+	"slices"
+	"strings"
+
+	"github.com/miekg/dns"
+)
+
+// Reason says why a request was allowed or denied: a closed list, the same in
+// events, metrics, schema and documents.
+type Reason string
+
+// The reasons of a decision, with what the client sees.
+const (
+	ReasonAllowed              Reason = "policy-allow"          // the transfer
+	ReasonClientNotAllowed     Reason = "client-not-allowed"    // REFUSED, the same for every stranger
+	ReasonNotAZone             Reason = "not-a-zone"            // REFUSED, the same for every stranger
+	ReasonTSIGRequired         Reason = "tsig-required"         // REFUSED, EDE 18
+	ReasonTSIGKeyNotAllowed    Reason = "tsig-key-not-allowed"  // REFUSED, EDE 18, signed
+	ReasonTSIGBadKey           Reason = "tsig-bad-key"          // NOTAUTH, BADKEY
+	ReasonTSIGWeakAlgorithm    Reason = "tsig-weak-algorithm"   // NOTAUTH, BADKEY
+	ReasonTSIGBadSignature     Reason = "tsig-bad-signature"    // NOTAUTH, BADSIG
+	ReasonTSIGBadTime          Reason = "tsig-bad-time"         // NOTAUTH, BADTIME, signed
+	ReasonTSIGReplay           Reason = "tsig-replay"           // NOTAUTH, BADTIME, signed
+	ReasonTSIGBadTruncation    Reason = "tsig-bad-truncation"   // FORMERR, or NOTAUTH with BADTRUNC
+	ReasonMalformed            Reason = "malformed"             // FORMERR
+	ReasonTLSRequired          Reason = "tls-required"          // REFUSED, EDE 18
+	ReasonCertRequired         Reason = "cert-required"         // REFUSED, EDE 18
+	ReasonCertNotAllowed       Reason = "cert-not-allowed"      // REFUSED, EDE 18
+	ReasonTypeNotAllowed       Reason = "type-not-allowed"      // REFUSED, EDE 18
+	ReasonTransportUnsupported Reason = "transport-unsupported" // NOTIMP, EDE 21
+	ReasonRewritten            Reason = "rewritten"             // REFUSED: another plugin made it out of another query
+	ReasonRateLimited          Reason = "rate-limited"          // SERVFAIL (RFC 9103 §6.3.3)
+	ReasonConcurrencyLimited   Reason = "concurrency-limited"   // SERVFAIL
+	ReasonShutdown             Reason = "shutdown"              // SERVFAIL
+	ReasonAuditUnavailable     Reason = "audit-unavailable"     // SERVFAIL
+	ReasonZoneUnavailable      Reason = "zone-unavailable"      // SERVFAIL
+)
+
+// Reasons is every Reason, in the order of the checks.
+var Reasons = []Reason{
+	ReasonAllowed,
+	ReasonRewritten, ReasonTransportUnsupported, ReasonMalformed, ReasonNotAZone, ReasonClientNotAllowed,
+	ReasonTSIGBadKey, ReasonTSIGWeakAlgorithm, ReasonTSIGBadTruncation, ReasonTSIGBadSignature, ReasonTSIGBadTime,
+	ReasonTSIGRequired, ReasonTSIGKeyNotAllowed, ReasonTLSRequired, ReasonCertRequired, ReasonCertNotAllowed,
+	ReasonTSIGReplay, ReasonTypeNotAllowed,
+	ReasonRateLimited, ReasonConcurrencyLimited, ReasonShutdown, ReasonZoneUnavailable, ReasonAuditUnavailable,
+}
+
+// Transport is how a request came in.
+type Transport string
+
+// The transports of CoreDNS. The zero Transport carries nothing.
+const (
+	TransportUDP   Transport = "udp"
+	TransportTCP   Transport = "tcp"
+	TransportTLS   Transport = "tls"
+	TransportHTTPS Transport = "https"
+	TransportHTTP3 Transport = "https3"
+	TransportQUIC  Transport = "quic"
+	TransportGRPC  Transport = "grpc"
+)
+
+// Transports is every Transport.
+var Transports = []Transport{
+	TransportUDP, TransportTCP, TransportTLS, TransportHTTPS, TransportHTTP3, TransportQUIC, TransportGRPC,
+}
+
+// carries reports whether a transfer of this type can be answered on the transport:
+// AXFR over UDP is undefined (RFC 5936 §4.2), and the others of CoreDNS keep one
+// message of an answer only. No transport carries a type that is no transfer.
+func (t Transport) carries(qtype uint16) bool {
+	switch t {
+	case TransportTCP, TransportTLS:
+		return qtype == dns.TypeAXFR || qtype == dns.TypeIXFR
+	case TransportUDP:
+		return qtype == dns.TypeIXFR
+	}
+	return false
+}
+
+// TSIGStatus is what became of a request's signature. The zero value is none of
+// them, so that a forgotten status denies.
+type TSIGStatus string
+
+// The outcomes of looking at a signature.
+const (
+	TSIGAbsent        TSIGStatus = "absent"
+	TSIGValid         TSIGStatus = "valid"
+	TSIGBadKey        TSIGStatus = "badkey"    // no such key in this server block
+	TSIGBadAlgorithm  TSIGStatus = "badalg"    // an algorithm nobody here knows
+	TSIGBadSize       TSIGStatus = "badsize"   // a MAC length that RFC 8945 §5.2.2.1 forbids
+	TSIGBadTruncation TSIGStatus = "badtrunc"  // a genuine MAC, cut short
+	TSIGBadSignature  TSIGStatus = "badsig"    // not made with this key
+	TSIGBadTime       TSIGStatus = "badtime"   // genuine, but outside its window, or the window is too wide
+	TSIGMalformed     TSIGStatus = "malformed" // not the last record, or more than one
+)
+
+// TSIGStatuses is every TSIGStatus.
+var TSIGStatuses = []TSIGStatus{
+	TSIGAbsent, TSIGValid, TSIGBadKey, TSIGBadAlgorithm, TSIGBadSize, TSIGBadTruncation,
+	TSIGBadSignature, TSIGBadTime, TSIGMalformed,
+}
+
+// strong reports whether the request came in over TLS 1.3 or later (RFC 9103 §7.2).
+func (t *TLSProof) strong(via Transport) bool {
+	return via == TransportTLS && t.Version >= tls.VersionTLS13
+}
+
+// shows reports whether the client's certificate is the one named. A SAN counts
+// only in a verified certificate; a pin stands for itself, inside its validity.
+func (t *TLSProof) shows(c Cert) bool {
+	if !t.HasCert || !t.Current {
+		return false
+	}
+	if c.Name == "" {
+		return c.SPKI != [32]byte{} && c.SPKI == t.SPKI
+	}
+	return t.Verified && slices.ContainsFunc(t.Names, func(san string) bool { return sameHost(c.Name, san) })
+}
+
+// sameHost compares a configured name with a SAN of a certificate, both canonical
+// (lower case, fully qualified). A wildcard, on either side, is a whole left-most
+// label and stands for exactly one (RFC 9525 §6.3), below two labels or more.
+func sameHost(want, san string) bool {
+	if want == san {
+		return true
+	}
+	wantLabel, wantParent, _ := strings.Cut(want, ".")
+	sanLabel, sanParent, _ := strings.Cut(san, ".")
+	if wantParent != sanParent || strings.Count(wantParent, ".") < 2 {
+		return false
+	}
+	return wantLabel == "*" && sanLabel != "" || sanLabel == "*" && wantLabel != ""
+}

@@ -1,0 +1,286 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package xfrguard
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/gaissmai/bart"
+	"github.com/miekg/dns"
+)
+
+// Request holds the facts of one AXFR or IXFR message: who asks for what, how,
+// and with what proof. It is a plain value; the zero Request is refused.
+type Request struct {
+	Client    netip.Addr // source address: IPv4-mapped addresses unmapped, no zone identifier
+	Zone      string     // the name asked for, canonical (lower case, fully qualified)
+	Type      uint16     // dns.TypeAXFR or dns.TypeIXFR
+	Class     uint16     // query class
+	Serial    uint32     // the client's serial; IXFR only
+	Transport Transport
+	Malformed bool // the message breaks RFC 5936 §2.1, RFC 1995 §3 or RFC 8945 §5.1
+	TSIG      TSIGProof
+	TLS       TLSProof
+	Replayed  bool      // this very signature was accepted before (RFC 8945 §10)
+	Now       time.Time // the moment of the decision, for `tls until`
+}
+
+// TSIGProof is what is known about the request's transaction signature.
+type TSIGProof struct {
+	Status    TSIGStatus
+	Key       string // canonical key name; meaningful as an identity only when Status is TSIGValid
+	Algorithm string // canonical, without the trailing dot: "hmac-sha256"
+}
+
+// TLSProof is what is known about the TLS session the request came in.
+// The zero value means that there is none, or that nothing is known of it.
+type TLSProof struct {
+	Version  uint16   // tls.VersionTLS13, …
+	ALPN     string   // negotiated protocol, "dot" for XoT (RFC 9103 §7.1)
+	HasCert  bool     // the client presented a certificate
+	Verified bool     // a chain to the listener's CA was verified, now, for client authentication
+	Names    []string // canonical DNS SANs of the leaf: lower case, fully qualified
+	SPKI     [32]byte // SHA-256 of the leaf's SubjectPublicKeyInfo
+	Current  bool     // the leaf is inside its validity period
+}
+
+// Nets is a set of addresses. The zero Nets is empty and contains nothing.
+type Nets struct {
+	any   bool
+	table bart.Lite
+}
+
+// Add puts the prefix into the set, an IPv4-mapped IPv6 prefix as the IPv4 prefix it stands for.
+func (n *Nets) Add(p netip.Prefix) { n.table.Insert(unmapPrefix(p)) }
+
+// AddAny makes the set contain every address.
+func (n *Nets) AddAny() { n.any = true }
+
+// Contains reports whether the address is in the set, an IPv4-mapped one as the
+// IPv4 address it stands for. An invalid address is in none.
+func (n *Nets) Contains(a netip.Addr) bool {
+	return a.IsValid() && (n.any || n.table.Contains(a.Unmap()))
+}
+
+// unmapPrefix turns a prefix inside ::ffff:0:0/96 into the IPv4 prefix it stands for.
+func unmapPrefix(p netip.Prefix) netip.Prefix {
+	if p.Addr().Is4In6() && p.Bits() >= 96 {
+		return netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+	}
+	return p
+}
+
+// Rule is one line of the policy. All of its conditions must hold; the values
+// within one condition are alternatives.
+type Rule struct {
+	Name     string
+	Deny     bool     // a deny rule has Nets and nothing else
+	Nets     *Nets    // nil: the rule has no `net` and matches every address
+	Types    []uint16 // empty: AXFR and IXFR
+	Keys     []string // canonical key names; empty: no key needed, which only Unsigned or Certs may say
+	Certs    []Cert   // empty: no certificate needed
+	TLS      bool     // TLS 1.3 is needed
+	TLSUntil time.Time
+	Unsigned bool
+
+	Rate       *Rate // nil: the block's
+	Concurrent int   // 0: the block's per-client limit
+}
+
+// Cert names a client certificate, by DNS SAN or by public key.
+type Cert struct {
+	Name string   // canonical DNS name, maybe with a wildcard as its left-most label; "" when pinned
+	SPKI [32]byte // SHA-256 of the SubjectPublicKeyInfo
+}
+
+// Policy is the ordered rules of one server block for one zone: a pure value.
+// The zero Policy denies everything.
+type Policy struct {
+	Zone       string // the apex, canonical
+	Rules      []Rule
+	Algorithms []string // the TSIG algorithms that count: "hmac-sha256", …
+}
+
+// Policies are the policies of one server block by apex.
+type Policies map[string]*Policy
+
+// Decision is the answer of a policy. The zero Decision is a denial.
+type Decision struct {
+	Allow  bool
+	Rule   string // the rule that decided; empty when none did
+	Reason Reason
+	Near   string // denied: the allow rule that came closest, whose first missing condition is Reason
+	Full   bool   // allowed: a whole zone may be sent, also as the fallback of an IXFR
+	Known  bool   // the address gate of some policy of the block is open to the client: the answer may be signed
+
+	rule *Rule
+}
+
+// Decide finds the policy of the zone asked for and lets it decide. What is
+// cheapest and tells least is checked first: transport, shape, apex, address.
+//
+// Known is found the same way whatever the reason: it depends on the address and
+// on the block, never on the zone asked for, so a client that is known in none of
+// the block's zones cannot tell one that exists from one that does not.
+func (ps Policies) Decide(r *Request) Decision {
+	var d Decision
+	switch p := ps[r.Zone]; {
+	case !r.Transport.carries(r.Type):
+		d.Reason = ReasonTransportUnsupported
+	case r.Malformed || r.TSIG.Status == TSIGMalformed:
+		d.Reason = ReasonMalformed
+	case p == nil || r.Class != dns.ClassINET:
+		d.Reason = ReasonNotAZone
+	default:
+		d = p.Decide(r)
+	}
+	if !d.Known { // asking every zone takes time, which an allowed client need not spend
+		d.Known = ps.knows(r.Client)
+	}
+	return d
+}
+
+// knows reports whether any policy of the block lets this address past its address gate.
+func (ps Policies) knows(client netip.Addr) bool {
+	var asked *Rule // the zones of one directive share their rules, and need no second look
+	for _, p := range ps {
+		if p == nil || len(p.Rules) == 0 || &p.Rules[0] == asked {
+			continue
+		}
+		asked = &p.Rules[0]
+		if r := p.gate(client); r != nil && !r.Deny {
+			return true
+		}
+	}
+	return false
+}
+
+// gate returns the first rule whose addresses hold the client, or nil.
+func (p *Policy) gate(client netip.Addr) *Rule {
+	if !client.IsValid() {
+		return nil
+	}
+	for i := range p.Rules {
+		if p.Rules[i].holds(client) {
+			return &p.Rules[i]
+		}
+	}
+	return nil
+}
+
+// Decide tries the rules in order: the first whose conditions all hold decides,
+// and when none does the answer is no. A signature that is present must be good
+// whatever the rules say, also where none is needed. What the transport carries,
+// the message's shape and the apex are checked by Policies.Decide.
+func (p *Policy) Decide(r *Request) Decision {
+	g := p.gate(r.Client)
+	switch {
+	case g == nil:
+		return Decision{Reason: ReasonClientNotAllowed}
+	case g.Deny:
+		return Decision{Rule: g.Name, Reason: ReasonClientNotAllowed, rule: g}
+	}
+	if fault := p.signatureFault(&r.TSIG); fault != "" {
+		return Decision{Reason: fault, Known: true}
+	}
+	d := p.match(r, r.Type)
+	d.Known = true
+	if d.Allow {
+		d.Full = r.Type == dns.TypeAXFR || p.match(r, dns.TypeAXFR).Allow
+	}
+	return d
+}
+
+// signatureFault returns why a signature that is present cannot be believed, or "".
+// An algorithm below the floor counts like an unknown key (RFC 8945 §5.2.1),
+// before anything that was computed with it.
+func (p *Policy) signatureFault(t *TSIGProof) Reason {
+	switch {
+	case t.Status == TSIGAbsent:
+		return ""
+	case t.Status == TSIGBadKey:
+		return ReasonTSIGBadKey
+	case t.Status == TSIGBadAlgorithm || !slices.Contains(p.Algorithms, t.Algorithm):
+		return ReasonTSIGWeakAlgorithm
+	case t.Status == TSIGBadSize || t.Status == TSIGBadTruncation:
+		return ReasonTSIGBadTruncation
+	case t.Status == TSIGBadTime:
+		return ReasonTSIGBadTime
+	case t.Status == TSIGValid:
+		return ""
+	}
+	return ReasonTSIGBadSignature // a bad one, and any status that is not known here
+}
+
+// match walks the rules for a request of the given type, whose address gate is
+// passed and whose signature, if it has one, is good.
+func (p *Policy) match(r *Request, qtype uint16) Decision {
+	d := Decision{Reason: ReasonClientNotAllowed}
+	depth := -1
+	for i := range p.Rules {
+		rule := &p.Rules[i]
+		if !rule.holds(r.Client) {
+			continue
+		}
+		if rule.Deny {
+			return Decision{Rule: rule.Name, Reason: ReasonClientNotAllowed, rule: rule}
+		}
+		lack, stage := rule.lacks(r, qtype)
+		if lack == "" {
+			return Decision{Allow: true, Rule: rule.Name, Reason: ReasonAllowed, rule: rule}
+		}
+		if stage > depth { // the one that got furthest in the order of checks; the first of equals
+			depth = stage
+			d = Decision{Near: rule.Name, Reason: lack, rule: rule}
+		}
+	}
+	return d
+}
+
+func (r *Rule) holds(client netip.Addr) bool {
+	return r.Nets == nil || r.Nets.Contains(client)
+}
+
+// The order of a rule's conditions, cheapest and least telling first.
+const (
+	stageKey = iota
+	stageTLS
+	stageCert
+	stageReplay
+	stageType
+)
+
+// lacks returns the first condition that does not hold and where it stands in
+// the order of checks, or "". Every condition counts on every transport.
+func (r *Rule) lacks(q *Request, qtype uint16) (Reason, int) {
+	signed := q.TSIG.Status == TSIGValid
+	switch {
+	case len(r.Keys) > 0 && !signed:
+		return ReasonTSIGRequired, stageKey
+	case len(r.Keys) > 0 && !slices.Contains(r.Keys, q.TSIG.Key):
+		return ReasonTSIGKeyNotAllowed, stageKey
+	case len(r.Keys) == 0 && len(r.Certs) == 0 && !r.Unsigned:
+		return ReasonTSIGRequired, stageKey // parse refuses such a rule; here it allows nobody
+	case r.needsTLS(q.Now) && !q.TLS.strong(q.Transport):
+		return ReasonTLSRequired, stageTLS
+	case len(r.Certs) > 0 && !q.TLS.HasCert:
+		return ReasonCertRequired, stageCert
+	case len(r.Certs) > 0 && !slices.ContainsFunc(r.Certs, q.TLS.shows):
+		return ReasonCertNotAllowed, stageCert
+	case signed && q.Replayed:
+		return ReasonTSIGReplay, stageReplay
+	case len(r.Types) > 0 && !slices.Contains(r.Types, qtype):
+		return ReasonTypeNotAllowed, stageType
+	}
+	return "", 0
+}
+
+// needsTLS reports whether the rule asks for TLS at this moment: a migration
+// with `tls until DATE` lets plain TCP in before the date and no longer, and
+// never when the moment is not known.
+func (r *Rule) needsTLS(now time.Time) bool {
+	return len(r.Certs) > 0 || r.TLS && (r.TLSUntil.IsZero() || now.IsZero() || !now.Before(r.TLSUntil))
+}

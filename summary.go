@@ -1,0 +1,115 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package xfrguard
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// Digest names the policy: "sha256:" and the hash of its rules, every address
+// included. Policies that decide alike but are written differently may differ.
+func (p *Policy) Digest() string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%s\n%s\n", p.Zone, strings.Join(p.Algorithms, " "))
+	for i := range p.Rules {
+		r := &p.Rules[i]
+		fmt.Fprintf(h, "%s\n", r.line(-1))
+	}
+	return "sha256:" + hex.EncodeToString(h.Sum(nil))
+}
+
+// summaryNets is how many prefixes of a rule a summary shows.
+const summaryNets = 8
+
+// Summary is the policy in the words of the Corefile, one rule a line, with long
+// lists of addresses cut short.
+func (p *Policy) Summary() string {
+	var b strings.Builder
+	for i := range p.Rules {
+		fmt.Fprintln(&b, p.Rules[i].line(summaryNets))
+	}
+	b.WriteString("deny")
+	return b.String()
+}
+
+// line is the rule as the Corefile has it, with at most nets prefixes; -1 is all.
+func (r *Rule) line(nets int) string {
+	var b strings.Builder
+	verb := "allow"
+	if r.Deny {
+		verb = "deny"
+	}
+	fmt.Fprintf(&b, "%s as %s", verb, r.Name)
+	if len(r.Types) > 0 {
+		b.WriteString(" type")
+		for _, t := range r.Types {
+			b.WriteString(" " + dns.TypeToString[t])
+		}
+	}
+	if r.Nets != nil {
+		b.WriteString(" net" + r.Nets.list(nets))
+	}
+	if len(r.Keys) > 0 {
+		b.WriteString(" key " + strings.Join(r.Keys, " "))
+	}
+	if len(r.Certs) > 0 {
+		b.WriteString(" cert")
+		for _, c := range r.Certs {
+			b.WriteString(" " + c.String())
+		}
+	}
+	if r.TLS {
+		b.WriteString(" tls")
+		if !r.TLSUntil.IsZero() {
+			b.WriteString(" until " + r.TLSUntil.UTC().Format(time.RFC3339))
+		}
+	}
+	if r.Unsigned {
+		b.WriteString(" unsigned")
+	}
+	if r.Rate != nil {
+		fmt.Fprintf(&b, " rate %d/%s", r.Rate.Count, r.Rate.Period)
+	}
+	if r.Concurrent > 0 {
+		fmt.Fprintf(&b, " concurrent %d", r.Concurrent)
+	}
+	return b.String()
+}
+
+// String is the certificate as the Corefile has it.
+func (c Cert) String() string {
+	if c.Name != "" {
+		return c.Name
+	}
+	return "sha256:" + base64.StdEncoding.EncodeToString(c.SPKI[:])
+}
+
+// list is " PREFIX PREFIX ..."; the rest is counted.
+func (n *Nets) list(limit int) string {
+	if n.any {
+		return " *"
+	}
+	var b strings.Builder
+	left := limit
+	rest := 0
+	for p := range n.table.AllSorted() {
+		if left == 0 {
+			rest++
+			continue
+		}
+		left--
+		b.WriteString(" " + p.String())
+	}
+	if rest > 0 {
+		fmt.Fprintf(&b, " and %d more", rest)
+	}
+	return b.String()
+}
