@@ -1,0 +1,96 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package xfrguard
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+// maxQuoted is how much of a token an error shows, in bytes.
+const maxQuoted = 100
+
+// quote shows a token of the Corefile in an error, unless it may be a secret.
+func quote(s string) string {
+	switch {
+	case maybeSecret(s):
+		return fmt.Sprintf("a value of %d characters (not shown, it may be a secret)", len(s))
+	case len(s) > maxQuoted:
+		return fmt.Sprintf("%q...", s[:maxQuoted])
+	case strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }):
+		return strconv.Quote(s)
+	}
+	return "'" + s + "'"
+}
+
+// conditionHint is for an error about values, one of which may be a misspelled
+// condition: it was taken for one more value of the condition before it.
+func conditionHint(err error, values []string) string {
+	for _, v := range values {
+		if strings.Contains(err.Error(), "'"+v+"'") {
+			return didYouMean(v, conditionNames)
+		}
+	}
+	return ""
+}
+
+var base64Pattern = regexp.MustCompile(`^[A-Za-z0-9+/]{14,}={0,2}$`)
+
+// maybeSecret reports whether the token, or a part of it as in algorithm:name:secret,
+// could be the secret of a key that someone put into the wrong place: base64 of
+// some length. Without padding it must also mix digits with letters of both
+// cases, as names hardly do.
+func maybeSecret(s string) bool {
+	for part := range strings.FieldsFuncSeq(s, func(r rune) bool { return strings.ContainsRune(":;,", r) }) {
+		if base64Pattern.MatchString(part) && (strings.HasSuffix(part, "=") ||
+			strings.ContainsFunc(part, unicode.IsDigit) &&
+				strings.ContainsFunc(part, unicode.IsLower) &&
+				strings.ContainsFunc(part, unicode.IsUpper)) {
+			return true
+		}
+	}
+	return false
+}
+
+// didYouMean returns a hint for a word that is at most two edits, and one when it
+// is short, away from a known one.
+func didYouMean(s string, known []string) string {
+	best, distance := "", min(3, len(s)-1)
+	for _, k := range known {
+		if d := edits(s, k); d < distance && d > 0 {
+			best, distance = k, d
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return fmt.Sprintf(" (did you mean '%s'?)", best)
+}
+
+// edits is the Levenshtein distance of two words, or a large number for a long one.
+func edits(a, b string) int {
+	if len(a) > 2*len(b) || len(a) > 32 {
+		return len(a)
+	}
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

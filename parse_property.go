@@ -1,0 +1,296 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package xfrguard
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// property is one kind of line in the block.
+type property struct {
+	repeats bool
+	parse   func(p *parser, args []string) error
+}
+
+// properties is the grammar of the block.
+var properties = map[string]property{
+	"allow":         {true, (*parser).allow},
+	"deny":          {true, (*parser).deny},
+	"algorithms":    {false, (*parser).algorithms},
+	"rate":          {false, (*parser).rate},
+	"concurrent":    {false, (*parser).concurrent},
+	"bandwidth":     {false, (*parser).bandwidth},
+	"timeout":       {false, (*parser).timeout},
+	"audit":         {true, (*parser).audit},
+	"audit_failure": {false, (*parser).auditFailure},
+	"audit_key":     {false, (*parser).auditKey},
+	"mode":          {false, (*parser).mode},
+	"elsewhere":     {false, (*parser).elsewhere},
+	"findings":      {false, (*parser).findings},
+	"cache":         {false, (*parser).cache},
+	"journal":       {false, (*parser).journal},
+	"notify":        {true, (*parser).notify},
+}
+
+var propertyNames = slices.Sorted(maps.Keys(properties))
+
+func (p *parser) algorithms(args []string) error {
+	if len(args) == 0 {
+		return errors.New("expected one or more TSIG algorithms, such as hmac-sha256")
+	}
+	var list []string
+	for _, arg := range args {
+		alg, err := parseAlgorithm(arg)
+		if err != nil {
+			return err
+		}
+		if slices.Contains(list, alg) {
+			return fmt.Errorf("%s is listed twice", quote(arg))
+		}
+		list = append(list, alg)
+	}
+	p.cfg.algorithms = list
+	return nil
+}
+
+func (p *parser) rate(args []string) error {
+	r, err := parseRate(args)
+	if err != nil {
+		return err
+	}
+	p.cfg.limits.Rate = r
+	return nil
+}
+
+// concurrent reads `TOTAL [per-client COUNT] [wait DURATION]`. A total below the
+// default of per-client takes that down with it.
+func (p *parser) concurrent(args []string) error {
+	if len(args) == 0 {
+		return errors.New("expected TOTAL [per-client COUNT] [wait DURATION], such as 16 per-client 4 wait 5s")
+	}
+	l := &p.cfg.limits
+	var err error
+	if l.Total, err = parseCount(args[0]); err != nil {
+		return err
+	}
+	l.PerClient = min(l.PerClient, l.Total)
+	err = options(args[1:], option{"per-client", func(v string) (err error) {
+		l.PerClient, err = parseCount(v)
+		return err
+	}}, option{"wait", func(v string) (err error) {
+		l.Wait, err = parseDuration(v, 0)
+		return err
+	}})
+	if err != nil {
+		return err
+	}
+	if l.PerClient > l.Total {
+		return fmt.Errorf("per-client %d is more than the %d in all", l.PerClient, l.Total)
+	}
+	return nil
+}
+
+func (p *parser) bandwidth(args []string) (err error) {
+	if len(args) != 1 {
+		return errors.New("expected one SIZE, the bytes a second of one transfer, such as 10MiB")
+	}
+	p.cfg.limits.Bandwidth, err = parseSize(args[0])
+	return err
+}
+
+// timeout reads `TOTAL [stall DURATION]`. A total below the default of stall
+// takes that down with it.
+func (p *parser) timeout(args []string) error {
+	if len(args) == 0 {
+		return errors.New("expected TOTAL [stall DURATION], such as 2h stall 30s")
+	}
+	l := &p.cfg.limits
+	var err error
+	if l.Timeout, err = parseDuration(args[0], minDuration); err != nil {
+		return err
+	}
+	l.Stall = min(l.Stall, l.Timeout)
+	err = options(args[1:], option{"stall", func(v string) (err error) {
+		l.Stall, err = parseDuration(v, minDuration)
+		return err
+	}})
+	if err != nil {
+		return err
+	}
+	if l.Stall > l.Timeout {
+		return fmt.Errorf("stall %v is longer than the %v of the whole transfer", l.Stall, l.Timeout)
+	}
+	return nil
+}
+
+func (p *parser) audit(args []string) error {
+	spec, err := parseSink(args)
+	if err != nil {
+		return err
+	}
+	if !p.auditGiven {
+		p.cfg.audit, p.auditGiven = nil, true // the first one replaces the default
+	}
+	if slices.Contains(p.cfg.audit, spec) {
+		return fmt.Errorf("%s is given twice", quote(strings.Join(args, " ")))
+	}
+	p.cfg.audit = append(p.cfg.audit, spec)
+	return nil
+}
+
+// parseSink reads `stdout`, `file PATH`, `journald` or `syslog [NETWORK ADDRESS]`.
+func parseSink(args []string) (sinkSpec, error) {
+	kinds := []string{"stdout", "file", "journald", "syslog"}
+	var none sinkSpec
+	if len(args) == 0 {
+		return none, errors.New("expected one of stdout, file PATH, journald, syslog [NETWORK ADDRESS]")
+	}
+	kind, args := args[0], args[1:]
+	switch {
+	case !slices.Contains(kinds, kind):
+		return none, fmt.Errorf("unknown sink %s%s, expected one of stdout, file PATH, journald, syslog [NETWORK ADDRESS]",
+			quote(kind), didYouMean(kind, kinds))
+	case kind == "syslog":
+		return parseSyslog(args)
+	case kind == "file" && (len(args) != 1 || args[0] == ""):
+		return none, errors.New("'file' needs one PATH")
+	case kind == "file":
+		return sinkSpec{kind: kind, path: filepath.Clean(args[0])}, nil
+	case len(args) > 0:
+		return none, fmt.Errorf("unexpected %s after '%s', which takes no value", quote(args[0]), kind)
+	}
+	return sinkSpec{kind: kind}, nil
+}
+
+// parseSyslog reads `[tcp HOST:PORT | tls HOST:PORT | unix PATH]`, by default the
+// local socket.
+func parseSyslog(args []string) (sinkSpec, error) {
+	if len(args) == 0 {
+		args = []string{"unix", "/dev/log"}
+	}
+	s := sinkSpec{kind: "syslog", network: args[0]}
+	switch s.network {
+	case "tcp", "tls":
+	case "unix":
+		if len(args) != 2 || !filepath.IsAbs(args[1]) {
+			return sinkSpec{}, errors.New("'syslog unix' needs the absolute path of a socket, such as /dev/log")
+		}
+		s.address = filepath.Clean(args[1])
+		return s, nil
+	case "udp":
+		return sinkSpec{}, errors.New("'syslog udp' loses events without a trace, expected tcp, tls or unix")
+	default:
+		return sinkSpec{}, fmt.Errorf("unknown network %s of syslog, expected tcp, tls or unix", quote(s.network))
+	}
+	if len(args) != 2 {
+		return sinkSpec{}, fmt.Errorf("'syslog %s' needs one HOST:PORT", s.network)
+	}
+	host, port, err := net.SplitHostPort(args[1])
+	if err != nil || host == "" {
+		return sinkSpec{}, fmt.Errorf("%s is not HOST:PORT", quote(args[1]))
+	}
+	if _, err := parsePort(port); err != nil {
+		return sinkSpec{}, fmt.Errorf("%s: %w", quote(args[1]), err)
+	}
+	s.address = args[1]
+	return s, nil
+}
+
+func (p *parser) auditFailure(args []string) (err error) {
+	p.cfg.auditFailure, err = oneOf(args, AuditRefuse, AuditServe)
+	return err
+}
+
+func (p *parser) auditKey(args []string) (err error) {
+	p.cfg.auditKey, err = onePath(args, "FILE")
+	return err
+}
+
+func (p *parser) journal(args []string) (err error) {
+	p.cfg.journal, err = onePath(args, "DIR")
+	return err
+}
+
+func (p *parser) mode(args []string) error {
+	m, err := oneOf(args, ModeEnforce, ModeObserve)
+	if err != nil {
+		return err
+	}
+	return p.setBlockWide("mode", string(m), func(c *config) { c.mode = m })
+}
+
+func (p *parser) elsewhere(args []string) error {
+	e, err := oneOf(args, ElsewhereRefuse, ElsewherePass)
+	if err != nil {
+		return err
+	}
+	return p.setBlockWide("elsewhere", string(e), func(c *config) { c.elsewhere = e })
+}
+
+func (p *parser) findings(args []string) error {
+	f, err := oneOf(args, FindingsWarn, FindingsFail)
+	if err != nil {
+		return err
+	}
+	return p.setBlockWide("findings", string(f), func(c *config) { c.findings = f })
+}
+
+func (p *parser) cache(args []string) (err error) {
+	if len(args) != 1 {
+		return errors.New("expected one SIZE, such as 256MiB")
+	}
+	p.cfg.cache, err = parseSize(args[0])
+	return err
+}
+
+// notify reads `ADDRESS... [key NAME] [tls]`.
+func (p *parser) notify(args []string) error {
+	spec := notifySpec{pos: p.here()}
+	var addrs []string
+	for i := 0; i < len(args); i++ {
+		var err error
+		switch arg := args[i]; {
+		case arg == "tls" && spec.tls, arg == "key" && spec.key != "":
+			err = fmt.Errorf("'%s' is given twice", arg)
+		case arg == "tls":
+			spec.tls = true
+		case arg == "key" && i == len(args)-1:
+			err = errors.New("'key' needs a NAME")
+		case arg == "key":
+			i++
+			spec.key, err = parseKeyName(args[i])
+		default:
+			addrs = append(addrs, arg)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if len(addrs) == 0 {
+		return errors.New("expected ADDRESS... [key NAME] [tls], such as 192.0.2.53 key ns2.example.org.")
+	}
+	for _, arg := range addrs {
+		ap, err := parseNotifyAddr(arg, spec.tls)
+		if err != nil {
+			return err
+		}
+		if slices.Contains(spec.addrs, ap) {
+			return fmt.Errorf("%s is listed twice", quote(arg))
+		}
+		spec.addrs = append(spec.addrs, ap)
+		for _, other := range p.cfg.notify {
+			if slices.Contains(other.addrs, ap) {
+				return fmt.Errorf("%s is notified already, by the line at %s", ap, other.pos)
+			}
+		}
+	}
+	p.cfg.notify = append(p.cfg.notify, spec)
+	return nil
+}

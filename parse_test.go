@@ -1,0 +1,365 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package xfrguard
+
+import (
+	"encoding/hex"
+	"fmt"
+	"math/big"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/miekg/dns"
+	"pgregory.net/rapid"
+)
+
+// corefile writes a directive as an operator could have, with every property.
+func corefile(c *config) string {
+	b := &strings.Builder{}
+	line := func(tokens ...string) {
+		for i, token := range tokens {
+			if i > 0 {
+				b.WriteByte(' ')
+			}
+			if token == "" || strings.ContainsAny(token, " \t#\"") {
+				token = `"` + strings.ReplaceAll(token, `"`, `\"`) + `"`
+			}
+			b.WriteString(token)
+		}
+		b.WriteByte('\n')
+	}
+	line(append(append([]string{"xfrguard"}, c.zones...), "{")...)
+	for _, r := range c.rules {
+		line(ruleTokens(r)...)
+	}
+	line(append([]string{"algorithms"}, c.algorithms...)...)
+	l := c.limits
+	line(append([]string{"rate"}, rateTokens(l.Rate)...)...)
+	line("concurrent", strconv.Itoa(l.Total), "per-client", strconv.Itoa(l.PerClient), "wait", l.Wait.String())
+	if l.Bandwidth > 0 {
+		line("bandwidth", fmt.Sprintf("%dB", l.Bandwidth))
+	}
+	line("timeout", l.Timeout.String(), "stall", l.Stall.String())
+	for _, s := range c.audit {
+		line(slices.DeleteFunc([]string{"audit", s.kind, s.path, s.network, s.address}, func(s string) bool { return s == "" })...)
+	}
+	line("audit_failure", string(c.auditFailure))
+	if c.auditKey != "" {
+		line("audit_key", c.auditKey)
+	}
+	line("mode", string(c.mode))
+	line("elsewhere", string(c.elsewhere))
+	line("findings", string(c.findings))
+	line("cache", fmt.Sprintf("%dB", c.cache))
+	if c.journal != "" {
+		line("journal", c.journal)
+	}
+	for _, n := range c.notify {
+		tokens := []string{"notify"}
+		for _, a := range n.addrs {
+			tokens = append(tokens, a.String())
+		}
+		if n.key != "" {
+			tokens = append(tokens, "key", n.key)
+		}
+		if n.tls {
+			tokens = append(tokens, "tls")
+		}
+		line(tokens...)
+	}
+	b.WriteString("}\n")
+	return b.String()
+}
+
+func rateTokens(r Rate) []string {
+	return []string{fmt.Sprintf("%d/%v", r.Count, r.Period), "burst", strconv.Itoa(r.Burst)}
+}
+
+func ruleTokens(r Rule) []string {
+	tokens := []string{"allow", "as", r.Name}
+	if r.Deny {
+		tokens[0] = "deny"
+	}
+	add := func(words ...string) { tokens = append(tokens, words...) }
+	if len(r.Types) > 0 {
+		add("type")
+		for _, t := range r.Types {
+			add(dns.TypeToString[t])
+		}
+	}
+	switch {
+	case r.Nets == nil:
+	case r.Nets.any:
+		add("net", "*")
+	default:
+		add("net")
+		for p := range r.Nets.table.AllSorted() {
+			add(p.String())
+		}
+	}
+	if len(r.Keys) > 0 {
+		add("key")
+		add(r.Keys...)
+	}
+	if len(r.Certs) > 0 {
+		add("cert")
+		for _, c := range r.Certs {
+			if c.Name == "" {
+				add("sha256:" + hex.EncodeToString(c.SPKI[:]))
+			} else {
+				add(c.Name)
+			}
+		}
+	}
+	if r.TLS {
+		add("tls")
+		if !r.TLSUntil.IsZero() {
+			add("until", r.TLSUntil.Format(time.RFC3339Nano))
+		}
+	}
+	if r.Unsigned {
+		add("unsigned")
+	}
+	if r.Rate != nil {
+		add("rate")
+		add(rateTokens(*r.Rate)...)
+	}
+	if r.Concurrent > 0 {
+		add("concurrent", strconv.Itoa(r.Concurrent))
+	}
+	return tokens
+}
+
+func drawDuration(t *rapid.T, label string, least time.Duration) time.Duration {
+	return time.Duration(rapid.Int64Range(int64(least), int64(maxDuration)).Draw(t, label))
+}
+
+func drawRate(t *rapid.T, label string) Rate {
+	return Rate{
+		Count:  rapid.IntRange(1, maxCount).Draw(t, label+" count"),
+		Period: drawDuration(t, label+" period", minDuration),
+		Burst:  rapid.IntRange(1, maxCount).Draw(t, label+" burst"),
+	}
+}
+
+func drawConfig(t *rapid.T) *config {
+	c := &config{
+		zones:        few(t, "zones", []string{"example.org.", "sub.example.org.", `a\.b.example.org.`, "0.10.in-addr.arpa.", "."}),
+		algorithms:   rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"hmac-sha256", "hmac-sha1", "hmac-sha224", "hmac-sha384", "hmac-sha512"}), 1, 5, rapid.ID[string]).Draw(t, "algorithms"),
+		auditFailure: rapid.SampledFrom([]AuditFailure{AuditRefuse, AuditServe}).Draw(t, "audit_failure"),
+		mode:         rapid.SampledFrom([]Mode{ModeEnforce, ModeObserve}).Draw(t, "mode"),
+		elsewhere:    rapid.SampledFrom([]Elsewhere{ElsewhereRefuse, ElsewherePass}).Draw(t, "elsewhere"),
+		findings:     rapid.SampledFrom([]FindingsMode{FindingsWarn, FindingsFail}).Draw(t, "findings"),
+		cache:        rapid.Int64Min(1).Draw(t, "cache"),
+		journal:      rapid.SampledFrom([]string{"", "/var/lib/xfr", "my journal"}).Draw(t, "journal"),
+		audit: rapid.SliceOfNDistinct(rapid.SampledFrom([]sinkSpec{
+			{kind: "stdout"},
+			{kind: "journald"},
+			{kind: "file", path: "a.log"},
+			{kind: "file", path: "/var/log/my log#1"},
+			{kind: "syslog", network: "unix", address: "/dev/log"},
+			{kind: "syslog", network: "tls", address: "[2001:db8::1]:6514"},
+		}), 1, 6, rapid.ID[sinkSpec]).Draw(t, "audit"),
+	}
+	if len(c.zones) == 0 {
+		c.zones = []string{"example.com."}
+	}
+	l := &c.limits
+	l.Rate = drawRate(t, "rate")
+	l.Total = rapid.IntRange(1, maxCount).Draw(t, "total")
+	l.PerClient = rapid.IntRange(1, l.Total).Draw(t, "per-client")
+	l.Wait = drawDuration(t, "wait", 0)
+	l.Bandwidth = rapid.Int64Min(0).Draw(t, "bandwidth")
+	l.Timeout = drawDuration(t, "timeout", minDuration)
+	l.Stall = min(l.Timeout, drawDuration(t, "stall", minDuration))
+	if slices.ContainsFunc(c.audit, func(s sinkSpec) bool { return s.kind == "file" }) {
+		c.auditKey = rapid.SampledFrom([]string{"", "/etc/xfr key"}).Draw(t, "audit_key")
+	}
+	for i := range rapid.SampledFrom([]int{0, 1, 2, 3, 4, 5}).Draw(t, "rules") {
+		r := drawRule(t, fmt.Sprintf("rule-%d", i+1), true).build()
+		if chance(t, "limits", 30) && !r.Deny {
+			rate := drawRate(t, "rule rate")
+			r.Rate, r.Concurrent = &rate, rapid.IntRange(1, l.Total).Draw(t, "rule concurrent")
+		}
+		r.TLS = r.TLS || len(r.Certs) > 0
+		r.TLSUntil = r.TLSUntil.Add(time.Duration(len(r.Keys))) // to the nanosecond
+		if r.TLSUntil.Year() == 1 {
+			r.TLSUntil = time.Time{}
+		}
+		if !slices.ContainsFunc(c.rules, func(earlier Rule) bool { return earlier.shadows(&r) }) {
+			r.Name = fmt.Sprintf("rule-%d", len(c.rules)+1)
+			c.rules = append(c.rules, r)
+		}
+	}
+	for _, port := range few(t, "notify", []string{"53", "853", "5300"}) {
+		c.notify = append(c.notify, notifySpec{
+			addrs: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:" + port), netip.MustParseAddrPort("[2001:db8::1]:" + port)},
+			key:   rapid.SampledFrom([]string{"", "k1."}).Draw(t, "notify key"),
+			tls:   rapid.Bool().Draw(t, "notify tls"),
+		})
+	}
+	return c
+}
+
+// TestParsePrints reads back what was written: nothing that a directive can mean
+// is lost or changed on the way.
+func TestParsePrints(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		want := drawConfig(t)
+		text := corefile(want)
+		got, err := parseText(text, ".")
+		if err != nil {
+			t.Fatalf("%v\n%s", err, text)
+		}
+		if diff := cmp.Diff([]*config{want}, got, sameConfig); diff != "" {
+			t.Fatalf("%s\nparse (-want +got):\n%s", text, diff)
+		}
+	})
+}
+
+var hasPosition = regexp.MustCompile(`^Testfile:[0-9]+ - Error during parsing: .`)
+
+func FuzzParse(f *testing.F) {
+	for _, seed := range []string{
+		"", "{\n}", "example.org {\n allow as ns2 net 192.0.2.53 2001:db8::/32 key ns2.example.org.\n}",
+		"a.example {\n deny net *\n}\nxfrguard b.example {\n allow key k tls until 2027-01-31 rate 1/1h burst 2 concurrent 3\n}",
+		"10.0.0.0/23 {\n allow cert *.example.org " + hexPin + " " + base64Pin + " type AXFR IXFR\n allow unsigned\n}",
+		"{\n algorithms hmac-sha1\n rate 60/1m burst 10\n concurrent 16 per-client 4 wait 5s\n bandwidth 1KB\n timeout 2h stall 30s\n cache 1GiB\n}",
+		"{\n audit stdout\n audit file \"a b\"\n audit journald\n audit syslog tls h:1\n audit_failure serve\n audit_key k\n}",
+		"{\n mode observe\n elsewhere pass\n findings fail\n journal d\n notify 192.0.2.1 [::2]:5 key k tls\n}",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		configs, err := parseText("xfrguard "+text, "dns://example.org.:53", ".")
+		if err != nil {
+			if !hasPosition.MatchString(err.Error()) {
+				t.Fatalf("without a position: %v", err)
+			}
+			if strings.ContainsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == 0 }) {
+				t.Fatalf("not one line: %q", err)
+			}
+			return
+		}
+		zones := map[string]bool{}
+		for _, c := range configs {
+			checkConfig(t, c, zones)
+			again, err := parseText(corefile(c), ".")
+			if err != nil {
+				if strings.ContainsAny(c.auditKey+c.journal+fmt.Sprint(c.audit, c.zones), "\\\"\n") {
+					continue // not everything can be quoted in a Corefile
+				}
+				t.Fatalf("%v\n%s", err, corefile(c))
+			}
+			if diff := cmp.Diff([]*config{c}, again, sameConfig); diff != "" &&
+				!strings.ContainsAny(c.auditKey+c.journal+fmt.Sprint(c.audit, c.zones), "\\\"\n") {
+				t.Fatalf("written and read again (-want +got):\n%s", diff)
+			}
+		}
+	})
+}
+
+// checkConfig holds a directive against what the rest of the guard relies on.
+func checkConfig(t *testing.T, c *config, zones map[string]bool) {
+	t.Helper()
+	for _, z := range c.zones {
+		if zones[z] || canonicalName(z) != z {
+			t.Fatalf("zone %q twice, or not canonical", z)
+		}
+		zones[z] = true
+	}
+	l := c.limits
+	if l.Rate.Count < 1 || l.Rate.Period <= 0 || l.Rate.Burst < 1 || l.PerClient < 1 || l.PerClient > l.Total || l.Wait < 0 ||
+		l.Bandwidth < 0 || l.Stall <= 0 || l.Stall > l.Timeout || c.cache <= 0 || len(c.audit) == 0 || len(c.algorithms) == 0 {
+		t.Fatalf("out of bounds: %+v", c)
+	}
+	names := map[string]bool{}
+	for _, r := range c.rules {
+		if names[r.Name] || r.Name == "" {
+			t.Fatalf("rule %q twice, or without a name", r.Name)
+		}
+		names[r.Name] = true
+		if !r.Deny && len(r.Keys) == 0 && len(r.Certs) == 0 && !r.Unsigned || r.Deny && r.Nets == nil {
+			t.Fatalf("asks for nothing: %+v", r)
+		}
+		for _, k := range r.Keys {
+			if k != dns.CanonicalName(k) || !dns.IsFqdn(k) {
+				t.Fatalf("key %q is not canonical", k)
+			}
+		}
+	}
+	if len(c.rulePos) != len(c.rules) {
+		t.Fatalf("%d positions of %d rules", len(c.rulePos), len(c.rules))
+	}
+}
+
+// TestParseSize compares with arithmetic that cannot overflow.
+func TestParseSize(t *testing.T) {
+	units := map[string]int64{"B": 1, "KB": 1000, "MB": 1000 * 1000, "GB": 1000 * 1000 * 1000, "KiB": 1024, "MiB": 1024 * 1024, "GiB": 1024 * 1024 * 1024}
+	names := []string{"B", "KB", "MB", "GB", "KiB", "MiB", "GiB"}
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.OneOf(rapid.Uint64(), rapid.Uint64Range(0, 1<<34)).Draw(t, "n")
+		unit := rapid.SampledFrom(names).Draw(t, "unit")
+		want := new(big.Int).Mul(new(big.Int).SetUint64(n), big.NewInt(units[unit]))
+		got, err := parseSize(fmt.Sprintf("%d%s", n, unit))
+		if fits := want.IsInt64() && n > 0; fits != (err == nil) || fits && got != want.Int64() {
+			t.Fatalf("%d%s is %v, %v, want %v", n, unit, got, err, want)
+		}
+	})
+	for _, bad := range []string{"", "1", "B", "1b", "1kB", "1TB", "-1B", "+1B", "1 B", " 1B", "1.0B", "1e3B", "0x1B", "1BB", "99999999999999999999B", "1B\n"} {
+		if n, err := parseSize(bad); err == nil {
+			t.Errorf("%q is %d", bad, n)
+		}
+	}
+}
+
+func TestEdits(t *testing.T) {
+	for _, tt := range []struct {
+		a, b string
+		n    int
+	}{
+		{"", "", 0},
+		{"rate", "rate", 0},
+		{"rat", "rate", 1},
+		{"rates", "rate", 1},
+		{"rote", "rate", 1},
+		{"arte", "rate", 2},
+		{"cert", "rate", 4},
+	} {
+		if got := edits(tt.a, tt.b); got != tt.n {
+			t.Errorf("edits(%q, %q) = %d, want %d", tt.a, tt.b, got, tt.n)
+		}
+	}
+}
+
+// TestManyRules bounds what looking for shadowed rules costs at start.
+func TestManyRules(t *testing.T) {
+	b := &strings.Builder{}
+	b.WriteString("xfrguard example.org {\n")
+	for i := range 500 {
+		fmt.Fprintf(b, "allow net 10.%d.%d.0/24 2001:db8:%x::/48 key k%d\n", i/256, i%256, i, i)
+	}
+	b.WriteString("allow as many key last net")
+	for i := range 20_000 {
+		fmt.Fprintf(b, " 172.%d.%d.%d", 16+i>>16, i>>8&255, i&255)
+	}
+	b.WriteString("\n}\n")
+	start := time.Now()
+	configs, err := parseText(b.String(), "example.org")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(configs[0].rules); n != 501 {
+		t.Errorf("%d rules", n)
+	}
+	if took := time.Since(start); took > 10*time.Second {
+		t.Errorf("parsing took %v", took)
+	}
+}

@@ -1,0 +1,98 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package xfrguard
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/gaissmai/bart"
+	"github.com/miekg/dns"
+)
+
+// shadows reports whether every request that satisfies the later rule satisfies
+// r, too, at every moment: then r, which comes first, always decides, and the
+// later one is dead. Rules that do so only together are not looked for.
+func (r *Rule) shadows(later *Rule) bool {
+	if !r.Nets.covers(later.Nets) {
+		return false
+	}
+	return r.Deny || r.coversTypes(later) && r.coversKeys(later) && r.coversCerts(later) && r.coversTLS(later)
+}
+
+func (r *Rule) coversTypes(later *Rule) bool {
+	all := []uint16{dns.TypeAXFR, dns.TypeIXFR}
+	types := later.Types
+	if len(types) == 0 {
+		types = all
+	}
+	return len(r.Types) == 0 || !slices.ContainsFunc(types, func(t uint16) bool { return !slices.Contains(r.Types, t) })
+}
+
+func (r *Rule) coversKeys(later *Rule) bool {
+	if len(r.Keys) == 0 {
+		return true
+	}
+	return len(later.Keys) > 0 && !slices.ContainsFunc(later.Keys, func(k string) bool { return !slices.Contains(r.Keys, k) })
+}
+
+func (r *Rule) coversCerts(later *Rule) bool {
+	if len(r.Certs) == 0 {
+		return true
+	}
+	return len(later.Certs) > 0 && !slices.ContainsFunc(later.Certs, func(c Cert) bool {
+		return !slices.ContainsFunc(r.Certs, func(mine Cert) bool { return mine.covers(c) })
+	})
+}
+
+// coversTLS compares from when on each rule needs TLS: as long as the later one
+// takes plain TCP, r must take it, too.
+func (r *Rule) coversTLS(later *Rule) bool {
+	always := func(x *Rule) bool { return len(x.Certs) > 0 || x.TLS && x.TLSUntil.IsZero() }
+	switch {
+	case always(later), !r.TLS && !always(r):
+		return true
+	case always(r):
+		return false
+	}
+	return later.TLS && !later.TLSUntil.After(r.TLSUntil)
+}
+
+// covers reports whether every certificate that shows other shows c, too. The
+// SAN *.example.org shows both the name *.example.org and every name it stands for.
+func (c Cert) covers(other Cert) bool {
+	return c == other || strings.HasPrefix(c.Name, "*.") && other.Name != "" && sameHost(c.Name, other.Name)
+}
+
+// settle brings the set into its shortest form, so that equal sets look equal
+// and one lookup shows whether a prefix is inside.
+func (n *Nets) settle() {
+	n.table.Aggregate()
+	if n.any || n.table.Get(allIPv4) && n.table.Get(allIPv6) {
+		n.any, n.table = true, bart.Lite{}
+	}
+}
+
+var (
+	allIPv4 = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+	allIPv6 = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+)
+
+// covers reports whether every address of the other set is in n; nil is every
+// address. Both sets are settled.
+func (n *Nets) covers(other *Nets) bool {
+	switch {
+	case n == nil || n.any:
+		return true
+	case other == nil || other.any:
+		return false
+	}
+	for p := range other.table.All() {
+		if !n.table.LookupPrefix(p) {
+			return false
+		}
+	}
+	return true
+}
