@@ -1,0 +1,228 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package trail
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+)
+
+// Errors of a [File], besides those about the event itself.
+var (
+	// ErrDown says that the file cannot be written at this time; the error that made it so is wrapped too.
+	ErrDown = errors.New("audit file is down")
+	// ErrBusy says that a budget is used up: too many lines wait. The event was not taken.
+	ErrBusy = errors.New("audit file is busy")
+	// ErrClosed says that this File was closed.
+	ErrClosed = errors.New("audit file is closed")
+)
+
+// Options are set by whoever opens a file. When several have it open, those of the latest one hold until it closes.
+// The zero value is useful: no checkpoints, plain events.
+type Options struct {
+	// Compose makes an event of the trail's own in the owner's schema: one JSON object that has all of the fields under
+	// their keys, [FieldKind] among them. It is called by the writer and must not call the File. Nil, or an event that
+	// cannot be sealed: a plain event with "@timestamp", "event.action" and the fields.
+	Compose func(kind Kind, fields map[string]any) []byte
+
+	// Key signs checkpoints; nil for none. See [ReadKey].
+	Key note.Signer
+	// CheckpointEvery is the most lines between two checkpoints, default 1000.
+	CheckpointEvery int
+	// CheckpointInterval is the longest time that a line waits for a checkpoint, default one minute.
+	CheckpointInterval time.Duration
+	// OnCheckpoint gets every checkpoint once it is on stable storage: keep it elsewhere (a log that is shipped), and a
+	// cut tail can be proven. Printed with %q it is one line that [Verify] finds again. It is called by the writer, must
+	// return at once and must not call the File.
+	OnCheckpoint func(note string)
+
+	// OnState is told when the file goes down (with the error) and when it is up again (nil); also by Open, when another
+	// user has the file open and it is down. It is called by the writer, an Append or Open, must return at once and must
+	// not call the File.
+	OnState func(err error)
+
+	// Patience is how long Open and Close wait for a file system that hangs, default 5 s.
+	Patience time.Duration
+
+	disk disk // for tests
+}
+
+const (
+	defaultEvery    = 1000
+	defaultInterval = time.Minute
+	defaultPatience = 5 * time.Second
+)
+
+func (o Options) withDefaults() Options {
+	if o.CheckpointEvery <= 0 {
+		o.CheckpointEvery = defaultEvery
+	}
+	if o.CheckpointInterval <= 0 {
+		o.CheckpointInterval = defaultInterval
+	}
+	if o.Patience <= 0 {
+		o.Patience = defaultPatience
+	}
+	if o.disk == nil {
+		o.disk = osDisk{}
+	}
+	return o
+}
+
+// File is one user's handle on an audit file; all Files on one path share its writer. Its methods may be called from any
+// goroutine.
+type File struct {
+	w      *writer
+	opts   Options
+	closed bool // guarded by w.mu
+}
+
+// registry holds the writers of this process by path, the directory's links resolved.
+var registry = struct {
+	sync.Mutex
+	writers map[string]*writer
+}{writers: map[string]*writer{}}
+
+// Open opens the audit file at path, or creates it with mode 0640 in a directory that must exist.
+//
+// The last element of path is never followed when it is a link, and anything but a regular file is refused ([ErrUnsafe]), as
+// are a file that another process writes to ([ErrLocked]) and one that holds something else ([ErrNotTrail]). A chain that is
+// in the file is continued, and a torn last line repaired. Open has written and synced a first line when it returns.
+func Open(path string, opts Options) (*File, error) {
+	opts = opts.withDefaults()
+	dir, err := filepath.Abs(filepath.Dir(path))
+	if err == nil {
+		dir, err = filepath.EvalSymlinks(dir)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open audit file: %w", err)
+	}
+	path = filepath.Join(dir, filepath.Base(path))
+
+	patience := time.NewTimer(opts.Patience)
+	defer patience.Stop()
+	for {
+		f, previous := join(path, opts)
+		if previous == nil {
+			if err := f.await(patience.C); err != nil {
+				return nil, err
+			}
+			if err := f.Err(); err != nil && opts.OnState != nil {
+				opts.OnState(err)
+			}
+			return f, nil
+		}
+		select {
+		case <-previous.done:
+		case <-patience.C:
+			return nil, fmt.Errorf("open audit file %s: its last user still waits for the file system to close it", path)
+		}
+	}
+}
+
+// join makes a new user of the path's writer, which is started if there is none. A writer that is about to end is returned
+// instead: wait for it.
+func join(path string, opts Options) (*File, *writer) {
+	registry.Lock()
+	defer registry.Unlock()
+	w := registry.writers[path]
+	if w == nil {
+		w = newWriter(path, opts.disk)
+		registry.writers[path] = w
+		go w.run()
+	}
+	f := &File{w: w, opts: opts}
+	if !w.addUser(f) {
+		return nil, w
+	}
+	return f, nil
+}
+
+// await waits until the writer has opened its file.
+func (f *File) await(patience <-chan time.Time) error {
+	select {
+	case <-f.w.ready:
+		if f.w.startErr != nil {
+			return fmt.Errorf("open audit file: %w", f.w.startErr)
+		}
+		return nil
+	case <-patience:
+		f.w.removeUser(f)
+		return fmt.Errorf("open audit file %s: the file system gave no answer in %s", f.w.path, f.opts.Patience)
+	}
+}
+
+// Append writes the event, one JSON object of at most [MaxEvent] bytes, as the next line, and returns nil once that is on
+// stable storage. Give ctx a deadline of its own, not that of a client: when it ends first, the event counts as lost, its
+// error is wrapped, and a file that did not answer in that time is down. A line that was under way then may still reach
+// the file; the next [KindGap] event says so.
+//
+// Other errors: [ErrTooLong], [ErrNotEvent], [ErrBusy], [ErrClosed], and [ErrDown] with the cause.
+func (f *File) Append(ctx context.Context, event []byte) error {
+	if err := checkEvent(event); err != nil {
+		return err
+	}
+	return f.w.append(ctx, f, event)
+}
+
+// Post hands over an event without waiting. Posted lines keep their order, are written at once, and are on stable storage
+// with the next Append, at the latest after a second. They wait while the file is down.
+//
+// Errors: [ErrTooLong], [ErrNotEvent], [ErrClosed], and [ErrBusy] when the budget (256 KiB, 1024 lines) is used up. The
+// event was not taken then, and it is the caller's to account for it: no gap event will.
+func (f *File) Post(event []byte) error {
+	if err := checkEvent(event); err != nil {
+		return err
+	}
+	return f.w.post(f, event)
+}
+
+// Healthy reports whether an Append would be tried.
+func (f *File) Healthy() bool { return f.Err() == nil }
+
+// Err is what made the file go down; nil while it works.
+func (f *File) Err() error {
+	f.w.mu.Lock()
+	defer f.w.mu.Unlock()
+	return f.w.down
+}
+
+// Stats are counts since the file was opened in this process; all Files on a path share them.
+type Stats struct {
+	Lines    uint64 // written and synced, the trail's own included
+	Syncs    uint64 // groups: lines per sync is Lines/Syncs
+	Refused  uint64 // posts over the budget
+	Lost     uint64 // appends that failed
+	Sequence uint64 // of the last line that is on stable storage
+}
+
+// Stats returns the counts.
+func (f *File) Stats() Stats {
+	f.w.mu.Lock()
+	defer f.w.mu.Unlock()
+	return f.w.stats
+}
+
+// Close ends this use of the file. The last one to close it writes what was posted, a [KindClosed] event and a checkpoint, and
+// waits for all that at most for the Patience; the error says when lines could not be written. Close again does nothing.
+func (f *File) Close() error {
+	last, again := f.w.removeUser(f)
+	if again || !last {
+		return nil
+	}
+	patience := time.NewTimer(f.opts.Patience)
+	defer patience.Stop()
+	select {
+	case <-f.w.done:
+		return f.w.closeErr
+	case <-patience.C:
+		return fmt.Errorf("close audit file %s: the file system gave no answer in %s", f.w.path, f.opts.Patience)
+	}
+}

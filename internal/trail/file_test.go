@@ -1,0 +1,395 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package trail
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestOpenAppendReopen(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.log")
+	f := openTest(t, path, Options{})
+	mustAppend(t, f, 1)
+	if err := f.Post(event(2)); err != nil {
+		t.Fatal(err)
+	}
+	mustClose(t, f)
+	mustClose(t, f) // again does nothing
+	if err := f.Append(soon(t), event(9)); !errors.Is(err, ErrClosed) {
+		t.Errorf("append after close: %v", err)
+	}
+	if err := f.Post(event(9)); !errors.Is(err, ErrClosed) {
+		t.Errorf("post after close: %v", err)
+	}
+	f = openTest(t, path, Options{})
+	mustAppend(t, f, 3)
+	if got := f.Stats(); got.Lines != 2 || got.Sequence != 6 || got.Lost != 0 {
+		t.Errorf("stats: %+v", got)
+	}
+	mustClose(t, f)
+	same(t, order(readLog(t, path)), "opened 1 2 closed resumed 3 closed")
+	verifyGood(t, nil, path)
+	st, err := os.Stat(path)
+	if err != nil || st.Mode() != fileMode {
+		t.Errorf("mode %v, %v", st.Mode(), err)
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(os.WriteFile(at("plain"), nil, 0o600))
+	must(os.Symlink(at("plain"), at("link")))
+	must(os.Symlink(at("nowhere"), at("dangling")))
+	must(unix.Mkfifo(at("fifo"), 0o600))
+	must(os.Mkdir(at("dir"), 0o700))
+	must(os.WriteFile(at("open to all"), nil, 0o600))
+	must(os.Chmod(at("open to all"), 0o666))
+	must(os.WriteFile(at("passwd"), []byte("root:x:0:0:root:/root:/bin/sh\n"), 0o600))
+	must(os.WriteFile(at("config.json"), []byte(`{"a":1}`), 0o600))
+	must(os.WriteFile(at("long"), []byte(strings.Repeat("x", 100_000)), 0o600))
+	for name, want := range map[string]error{
+		"link": ErrUnsafe, "dangling": ErrUnsafe, "fifo": ErrUnsafe, "dir": ErrUnsafe, "open to all": ErrUnsafe, "/dev/null": ErrUnsafe,
+		"passwd": ErrNotTrail, "config.json": ErrNotTrail, "long": ErrNotTrail, "missing/audit.log": os.ErrNotExist,
+	} {
+		path := at(name)
+		if filepath.IsAbs(name) {
+			path = name
+		}
+		before, _ := os.ReadFile(at("plain"))
+		content := func() string {
+			if st, err := os.Lstat(path); err != nil || !st.Mode().IsRegular() {
+				return ""
+			}
+			text, _ := os.ReadFile(path)
+			return string(text)
+		}
+		was := content()
+		f, err := Open(path, Options{})
+		if f != nil || !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", name, err, want)
+		}
+		if after, _ := os.ReadFile(at("plain")); string(after) != string(before) || content() != was {
+			t.Errorf("%s: something was written", name)
+		}
+	}
+	if _, err := os.Lstat(at("nowhere")); err == nil {
+		t.Error("a dangling link was followed")
+	}
+}
+
+func TestExecBitsAreRemoved(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.log")
+	if err := os.WriteFile(path, nil, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	mustClose(t, openTest(t, path, Options{}))
+	if st, _ := os.Stat(path); st.Mode() != 0o640 {
+		t.Errorf("mode %v", st.Mode())
+	}
+}
+
+func init() {
+	children["open"] = func(args []string) error {
+		f, err := Open(args[0], Options{})
+		if err != nil {
+			return err
+		}
+		return f.Close()
+	}
+}
+
+func child(tb testing.TB, name string, args ...string) *exec.Cmd {
+	tb.Helper()
+	c := exec.CommandContext(soon(tb), os.Args[0], args...)
+	c.Env = append(os.Environ(), childEnv+"="+name)
+	return c
+}
+
+func TestSecondProcessIsRefused(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.log")
+	f := openTest(t, path, Options{})
+	out, err := child(t, "open", path).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), ErrLocked.Error()) {
+		t.Errorf("a second process: %v: %s", err, out)
+	}
+	// The lock goes with the file to its new name, and the new file is locked too.
+	if err := os.Rename(path, path+".1"); err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, f, 1)
+	waitFor(t, "the new file", func() bool { _, err := os.Stat(path); return err == nil })
+	mustAppend(t, f, 2)
+	if out, err := child(t, "open", path).CombinedOutput(); err == nil {
+		t.Errorf("a second process after rotation: %s", out)
+	}
+	mustClose(t, f)
+	if out, err := child(t, "open", path).CombinedOutput(); err != nil {
+		t.Errorf("after close: %v: %s", err, out)
+	}
+	verifyGood(t, nil, path, path+".1")
+}
+
+func TestOneWriterPerFile(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "audit.log")
+	if err := os.Symlink(dir, filepath.Join(dir, "sub")); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(dir)
+	a := openTest(t, path, Options{})
+	b := openTest(t, "audit.log", Options{})
+	c := openTest(t, filepath.Join(dir, "sub", "..", "sub", "audit.log"), Options{})
+	if a.w != b.w || b.w != c.w {
+		t.Error("more than one writer")
+	}
+	if err := os.Link(path, path+".hard"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(path+".hard", Options{}); err == nil || !strings.Contains(err.Error(), "are one file") {
+		t.Errorf("a hard link: %v", err)
+	}
+	mustClose(t, a)
+	mustAppend(t, b, 1)
+	mustClose(t, b)
+	mustAppend(t, c, 2)
+	mustClose(t, c)
+	same(t, order(readLog(t, path)), "opened 1 2 closed")
+}
+
+func TestLatestOptionsHold(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.log")
+	composer := func(name string) Options {
+		return Options{Compose: func(kind Kind, fields map[string]any) []byte {
+			fields["by"] = name
+			text, _ := json.Marshal(fields)
+			return text
+		}}
+	}
+	by := func() string {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last := string(text[strings.LastIndex(string(text), `"by":"`)+6:])
+		return last[:strings.IndexByte(last, '"')]
+	}
+	rotate := func(n int) {
+		if err := os.Rename(path, fmt.Sprintf("%s.%d", path, n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a := openTest(t, path, composer("a"))
+	b := openTest(t, path, composer("b"))
+	rotate(1)
+	mustAppend(t, a, 1)
+	same(t, by(), "b")
+	mustClose(t, b) // a reload that failed: the old options are back
+	rotate(2)
+	mustAppend(t, a, 2)
+	same(t, by(), "a")
+	mustClose(t, a)
+	verifyGood(t, nil, generations(t, path)...)
+}
+
+func TestBadComposerDoesNotHurt(t *testing.T) {
+	for name, compose := range map[string]func(Kind, map[string]any) []byte{
+		"nothing":     func(Kind, map[string]any) []byte { return nil },
+		"no JSON":     func(Kind, map[string]any) []byte { return []byte("hello\n") },
+		"too long":    func(Kind, map[string]any) []byte { return []byte(`{"a":"` + strings.Repeat("x", MaxLine) + `"}`) },
+		"kind lost":   func(Kind, map[string]any) []byte { return []byte(`{"a":1}`) },
+		"with a seal": func(Kind, map[string]any) []byte { return []byte(`{"event.sequence":1}`) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "audit.log")
+			f := openTest(t, path, Options{Compose: compose})
+			mustAppend(t, f, 1)
+			mustClose(t, f)
+			same(t, order(readLog(t, path)), "opened 1 closed")
+			verifyGood(t, nil, path)
+		})
+	}
+}
+
+// Instances that overlap, as in a reload: one sequence, no line lost, none twice, and no goroutine left (TestMain).
+func TestReloadUnderLoad(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "audit.log")
+	f := openTest(t, path, Options{})
+	var loads []*load
+	for range 30 {
+		l := startLoad(f, 4)
+		loads = append(loads, l)
+		l.more(t, 10)
+		next, err := Open(path, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l2 := startLoad(next, 2)
+		l2.next.Store(int64(len(loads)) * 1_000_000)
+		loads = append(loads, l2)
+		l2.more(t, 5)
+		l.stop()
+		mustClose(t, f)
+		l2.stop()
+		f = next
+	}
+	mustClose(t, f)
+	log := readLog(t, path)
+	for i, p := range log {
+		if p.Seq != uint64(i+1) {
+			t.Fatalf("line %d has sequence %d", i+1, p.Seq)
+		}
+	}
+	events := 0
+	for _, l := range loads {
+		events += len(l.acked) + len(l.posted)
+		if l.failed > 0 {
+			t.Errorf("%d appends failed", l.failed)
+		}
+	}
+	same(t, len(log), events+2) // opened, closed
+	verifyGood(t, nil, path)
+}
+
+func TestAppendContext(t *testing.T) {
+	f := openTest(t, filepath.Join(t.TempDir(), "audit.log"), Options{})
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := f.Append(ctx, event(1)); !errors.Is(err, context.Canceled) {
+		t.Errorf("with a context that is over: %v", err)
+	}
+	mustAppend(t, f, 2)
+	if !f.Healthy() || f.Err() != nil || f.Stats().Lost != 0 {
+		t.Errorf("not healthy: %v", f.Err())
+	}
+}
+
+func TestPostHasABudget(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.log")
+	d := &faultyDisk{}
+	f := openTest(t, path, Options{disk: d})
+	in, release := d.onWrite.hang()
+	defer release()
+	posts := 0
+	if err := f.Post(event(posts)); err != nil {
+		t.Fatal(err)
+	}
+	<-in
+	posts++
+	for ; f.Post(event(posts)) == nil; posts++ {
+	}
+	if posts != maxPosts+1 { // one is with the writer
+		t.Errorf("%d posts were taken", posts)
+	}
+	if err := f.Post(event(posts)); !errors.Is(err, ErrBusy) {
+		t.Errorf("over the budget: %v", err)
+	}
+	// An append is not hurt by them.
+	done := make(chan error)
+	go func() { done <- f.Append(context.Background(), event(-1)) }()
+	waitFor(t, "the append to wait", func() bool {
+		f.w.mu.Lock()
+		defer f.w.mu.Unlock()
+		return len(f.w.queue) == 1
+	})
+	release()
+	if err := <-done; err != nil {
+		t.Errorf("append beside too many posts: %v", err)
+	}
+	mustClose(t, f)
+	log := readLog(t, path)
+	last := -1
+	for _, p := range log {
+		if p.N != nil && *p.N >= 0 {
+			if *p.N != last+1 {
+				t.Fatalf("post %d after %d", *p.N, last)
+			}
+			last = *p.N
+		}
+	}
+	same(t, last, posts-1)
+	same(t, f.Stats().Refused, uint64(2))
+	verifyGood(t, nil, path)
+}
+
+func TestOnState(t *testing.T) {
+	d := &faultyDisk{}
+	var mu sync.Mutex
+	var states []string
+	f := openTest(t, filepath.Join(t.TempDir(), "audit.log"), Options{disk: d, OnState: func(err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if err != nil {
+			states = append(states, "down")
+		} else {
+			states = append(states, "up")
+		}
+	}})
+	var fail atomic.Bool
+	fail.Store(true)
+	d.onSync.fail(unix.EIO, -1)
+	if err := f.Append(soon(t), event(1)); !errors.Is(err, ErrDown) || !errors.Is(err, unix.EIO) {
+		t.Fatalf("append: %v", err)
+	}
+	d.onSync.clear()
+	waitFor(t, "up", f.Healthy)
+	mustAppend(t, f, 2)
+	mustClose(t, f)
+	same(t, states, []string{"down", "up"})
+}
+
+// A program that is about to end must not wait for ever for a disk.
+func TestCloseIsBounded(t *testing.T) {
+	d := &faultyDisk{}
+	f := openTest(t, filepath.Join(t.TempDir(), "audit.log"), Options{disk: d, Patience: 50 * time.Millisecond})
+	in, release := d.onWrite.hang()
+	defer release()
+	if err := f.Post(event(1)); err != nil {
+		t.Fatal(err)
+	}
+	<-in
+	if err := f.Close(); err == nil || !strings.Contains(err.Error(), "no answer") {
+		t.Errorf("close of a file that hangs: %v", err)
+	}
+	if _, err := Open(f.w.path, Options{Patience: 50 * time.Millisecond}); err == nil {
+		t.Error("opened while the last user still waits")
+	}
+	release()
+	<-f.w.done
+	again := openTest(t, f.w.path, Options{})
+	mustClose(t, again)
+	same(t, order(readLog(t, f.w.path)), "opened 1 closed resumed closed")
+}
+
+func TestOpenIsBounded(t *testing.T) {
+	d := &faultyDisk{}
+	_, release := d.onOpen.hang()
+	defer release()
+	path := filepath.Join(t.TempDir(), "audit.log")
+	if _, err := Open(path, Options{disk: d, Patience: 50 * time.Millisecond}); err == nil || !strings.Contains(err.Error(), "no answer") {
+		t.Errorf("open of a file system that hangs: %v", err)
+	}
+	release()
+	mustClose(t, openTest(t, path, Options{}))
+}

@@ -1,0 +1,371 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package trail
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+)
+
+// sample is a log of n lines, the trail's own included, each with its newline.
+func sample(tb testing.TB, n int, opts Options) []string {
+	tb.Helper()
+	path := filepath.Join(memoryDir(tb), "audit.log")
+	f := openTest(tb, path, opts)
+	for i := 2; f.Stats().Sequence < uint64(n-1); i++ {
+		mustAppend(tb, f, i)
+	}
+	mustClose(tb, f)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return slices.Collect(strings.Lines(string(text)))
+}
+
+func textSource(name string, lines ...string) Source {
+	return Source{Name: name, Open: func() (io.ReadCloser, error) {
+		return io.NopCloser(strings.NewReader(strings.Join(lines, ""))), nil
+	}}
+}
+
+func verifySources(tb testing.TB, opts VerifyOptions, sources ...Source) *Report {
+	tb.Helper()
+	r, err := Verify(sources, opts)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return r
+}
+
+// rehash makes the line's hash fit its bytes again, as somebody who knows the format would.
+func rehash(line string) string {
+	line = strings.TrimSuffix(line, "\n")
+	s, ok := parseLine([]byte(line))
+	if !ok {
+		panic("not a line: " + line)
+	}
+	c := Chain{uid: s.chain.uid, seq: s.chain.seq - 1, head: s.prev}
+	event := line[:strings.Index(line, `,"event.sequence":`)] + "}"
+	return string(c.appendSealed(nil, []byte(event)))
+}
+
+// What a hand with write access can do to a log of ten lines, and what verify says: the first finding.
+func TestTamper(t *testing.T) {
+	log := sample(t, 10, Options{})
+	if len(log) != 10 {
+		t.Fatalf("%d lines", len(log))
+	}
+	other := sample(t, 10, Options{})
+	flip := func(line string) string { return strings.Replace(line, `"n":`, `"n":1`, 1) }
+	edit := func(f func(l []string) []string) []string { return f(slices.Clone(log)) }
+	for name, tt := range map[string]struct {
+		lines []string
+		want  Problem
+		line  int
+		all   int // findings that fail
+	}{
+		"flip":                  {edit(func(l []string) []string { l[4] = flip(l[4]); return l }), ProblemChanged, 5, 1},
+		"flip and hash again":   {edit(func(l []string) []string { l[4] = rehash(flip(l[4])); return l }), ProblemChanged, 5, 1},
+		"flip in the seal":      {edit(func(l []string) []string { l[4] = l[4][:len(l[4])-4] + "00\"}\n"[1:]; return l }), ProblemChanged, 5, 1},
+		"not JSON any more":     {edit(func(l []string) []string { l[4] = "hello\n"; return l }), ProblemChanged, 5, 1},
+		"empty line":            {edit(func(l []string) []string { l[4] = "\n"; return l }), ProblemChanged, 5, 1},
+		"delete":                {edit(func(l []string) []string { return slices.Delete(l, 4, 5) }), ProblemRemoved, 5, 1},
+		"delete three":          {edit(func(l []string) []string { return slices.Delete(l, 4, 7) }), ProblemRemoved, 5, 1},
+		"delete in two places":  {edit(func(l []string) []string { return slices.Delete(slices.Delete(l, 6, 7), 2, 3) }), ProblemRemoved, 3, 2},
+		"swap":                  {edit(func(l []string) []string { l[4], l[5] = l[5], l[4]; return l }), ProblemMoved, 5, 1},
+		"swap far":              {edit(func(l []string) []string { l[2], l[7] = l[7], l[2]; return l }), ProblemMoved, 3, 1},
+		"move to the end":       {edit(func(l []string) []string { return append(slices.Delete(l, 4, 5), log[4]) }), ProblemMoved, 5, 1},
+		"duplicate":             {edit(func(l []string) []string { return slices.Insert(l, 4, l[3]) }), ProblemDuplicated, 5, 1},
+		"duplicate at the end":  {edit(func(l []string) []string { return append(l, l[3]) }), ProblemDuplicated, 11, 1},
+		"insert garbage":        {edit(func(l []string) []string { return slices.Insert(l, 4, "{\"n\":7}\n") }), ProblemInserted, 5, 1},
+		"insert a forged line":  {edit(func(l []string) []string { return slices.Insert(l, 4, rehash(flip(l[4]))) }), ProblemInserted, 5, 1},
+		"insert another log's":  {edit(func(l []string) []string { return slices.Insert(l, 4, other[4]) }), ProblemSpliced, 5, 1},
+		"splice":                {append(slices.Clone(log[:5]), other[5:]...), ProblemSpliced, 6, 1},
+		"another log behind":    {append(slices.Clone(log), other...), ProblemSpliced, 11, 1},
+		"torn":                  {edit(func(l []string) []string { l[9] = l[9][:50]; return l }), ProblemTorn, 10, 1},
+		"no newline":            {edit(func(l []string) []string { l[9] = strings.TrimSpace(l[9]); return l }), ProblemTorn, 10, 1},
+		"too long":              {edit(func(l []string) []string { return slices.Insert(l, 4, strings.Repeat("x", 5000)+"\n") }), ProblemTooLong, 5, 1},
+		"far too long":          {edit(func(l []string) []string { return slices.Insert(l, 4, strings.Repeat("x", 1_000_000)+"\n") }), ProblemTooLong, 5, 1},
+		"first line edited":     {edit(func(l []string) []string { l[0] = strings.Replace(l[0], "opened", "closed", 1); return l }), ProblemChanged, 1, 1},
+		"everything is garbage": {[]string{"a\n", "b\n"}, ProblemChanged, 1, 2},
+		"nothing":               {nil, ProblemUnreadable, 0, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := verifySources(t, VerifyOptions{}, textSource("log", tt.lines...))
+			if r.OK() || len(r.Findings) == 0 {
+				t.Fatal("it passes")
+			}
+			f := r.Findings[0]
+			if f.Problem != tt.want || f.Line != tt.line || f.Warning || len(r.Findings) != tt.all {
+				t.Errorf("got %v\nwant %s in line %d, %d in all", r.Findings, tt.want, tt.line, tt.all)
+			}
+		})
+	}
+	if r := verifySources(t, VerifyOptions{}, textSource("log", log...)); !r.OK() || len(r.Findings) > 0 {
+		t.Errorf("untouched: %v", r.Findings)
+	}
+}
+
+// What the chain alone cannot show passes, and the report says so.
+func TestWhatIsNotKnown(t *testing.T) {
+	log := sample(t, 10, Options{})
+	says := func(r *Report, text string) bool {
+		return slices.ContainsFunc(r.Unknown, func(u string) bool { return strings.Contains(u, text) })
+	}
+	r := verifySources(t, VerifyOptions{}, textSource("log", log[:7]...))
+	if !r.OK() || !says(r, "cut from the end") {
+		t.Errorf("cut tail: %v %v", r.Findings, r.Unknown)
+	}
+	r = verifySources(t, VerifyOptions{}, textSource("log", log[3:]...))
+	if !r.OK() || !says(r, "lines 1 to 3 were not given") {
+		t.Errorf("cut head: %v %v", r.Findings, r.Unknown)
+	}
+	r = verifySources(t, VerifyOptions{}, textSource("log", sample(t, 10, Options{})...))
+	if !r.OK() || !says(r, "make all of them anew") {
+		t.Errorf("made anew: %v %v", r.Findings, r.Unknown)
+	}
+}
+
+func gzipped(tb testing.TB, text string) string {
+	tb.Helper()
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	_, err := z.Write([]byte(text))
+	if err := errors.Join(err, z.Close()); err != nil {
+		tb.Fatal(err)
+	}
+	return b.String()
+}
+
+func TestSeveralFiles(t *testing.T) {
+	log := sample(t, 12, Options{})
+	part := func(name string, from, to int) Source { return textSource(name, log[from:to]...) }
+	zipped := textSource("b.gz", gzipped(t, strings.Join(log[4:8], "")))
+	cut := textSource("b.gz", gzipped(t, strings.Join(log[4:8], ""))[:200])
+	other := sample(t, 5, Options{})
+	for name, tt := range map[string]struct {
+		sources []Source
+		want    []Problem
+		ok      bool
+	}{
+		"in order":           {[]Source{part("a", 0, 4), zipped, part("c", 8, 12)}, nil, true},
+		"newest first":       {[]Source{part("c", 8, 12), zipped, part("a", 0, 4)}, nil, true},
+		"one empty":          {[]Source{part("a", 0, 12), part("e", 0, 0)}, nil, true},
+		"one missing":        {[]Source{part("a", 0, 4), part("c", 8, 12)}, []Problem{ProblemRemoved}, false},
+		"one twice":          {[]Source{part("a", 0, 4), part("A", 0, 4), part("b", 4, 12)}, repeat(ProblemDuplicated, 4), false},
+		"gzip cut":           {[]Source{part("a", 0, 4), cut, part("c", 8, 12)}, []Problem{ProblemUnreadable, ProblemRemoved}, false},
+		"restart in order":   {[]Source{part("a", 0, 12), textSource("o", other...)}, []Problem{ProblemRestarted}, true},
+		"restart after cut":  {[]Source{part("a", 0, 11), textSource("o", other...)}, []Problem{ProblemRestarted}, false},
+		"other log's middle": {[]Source{part("a", 0, 12), textSource("o", other[1:]...)}, []Problem{ProblemSpliced}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := verifySources(t, VerifyOptions{}, tt.sources...)
+			if got := problems(r); r.OK() != tt.ok || !slices.Equal(dropUnreadable(got, tt.want), tt.want) {
+				t.Errorf("%v", r.Findings)
+			}
+		})
+	}
+	r := verifySources(t, VerifyOptions{}, FileSource(t.TempDir()), FileSource("/nowhere"), part("a", 0, 12))
+	same(t, problems(r), repeat(ProblemUnreadable, 2))
+}
+
+// dropUnreadable: how much of a cut gzip file can be read is up to the library.
+func dropUnreadable(got, want []Problem) []Problem {
+	if slices.Contains(want, ProblemUnreadable) && len(got) > len(want) {
+		return got[:len(want)]
+	}
+	return got
+}
+
+func repeat(p Problem, n int) []Problem { return slices.Repeat([]Problem{p}, n) }
+
+// A report stays small whatever it is given.
+func TestReportIsBounded(t *testing.T) {
+	r := verifySources(t, VerifyOptions{}, textSource("log", strings.Repeat("x\n", 100_000)))
+	if r.OK() || len(r.Findings) != maxFindings || r.Findings[0].Line != 1 || r.Omitted != 100_000-maxFindings {
+		t.Errorf("%d findings, %d omitted", len(r.Findings), r.Omitted)
+	}
+}
+
+// keyed is a key pair in files.
+func keyed(tb testing.TB) (note.Signer, note.Verifier) {
+	tb.Helper()
+	path := filepath.Join(tb.TempDir(), "key")
+	public, err := GenerateKey(path, "test")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	signer, err := ReadKey(path)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	verifier, err := note.NewVerifier(public)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if again, err := VerifierKey(path); err != nil || again != public {
+		tb.Errorf("verifier key: %q, %v", again, err)
+	}
+	return signer, verifier
+}
+
+func TestCheckpoints(t *testing.T) {
+	signer, verifier := keyed(t)
+	_, stranger := keyed(t)
+	var notes []string
+	log := sample(t, 30, Options{Key: signer, CheckpointEvery: 5, OnCheckpoint: func(n string) { notes = append(notes, n) }})
+	isNote := func(line string) bool { return strings.Contains(line, `"coredns.xfr.audit.kind":"checkpoint"`) }
+	var at []int // the checkpoints' places
+	for i, line := range log {
+		if isNote(line) {
+			at = append(at, i)
+		}
+	}
+	if len(at) < 4 || len(notes) != len(at) || at[len(at)-1] != len(log)-1 {
+		t.Fatalf("checkpoints in %v of %d lines, %d notes", at, len(log), len(notes))
+	}
+	// The whole log made anew by one without the key, with or without the old notes.
+	remake := func(keep bool) []string {
+		c := newTestChain(t)
+		var all []string
+		for _, line := range log {
+			if isNote(line) && !keep {
+				continue
+			}
+			event := line[:strings.Index(line, `,"event.sequence":`)] + "}"
+			all = append(all, string(c.appendSealed(nil, []byte(event))))
+		}
+		return all
+	}
+	var printed strings.Builder // as a program's log: quoted once, twice, and as they are
+	for i, n := range notes {
+		switch i % 3 {
+		case 0:
+			fmt.Fprintf(&printed, "[INFO] plugin/xfrguard: checkpoint %q\n", n)
+		case 1:
+			fmt.Fprintf(&printed, "{\"msg\":%q}\n", fmt.Sprintf("checkpoint %q", n))
+		case 2:
+			fmt.Fprintf(&printed, "checkpoint:\n%s\n", n)
+		}
+		printed.WriteString(strings.Repeat("[INFO] 127.0.0.1:4242 - 1 \"A IN example.org.\"\n", 1000))
+	}
+	withKey := func(outside ...string) VerifyOptions {
+		o := VerifyOptions{Verifiers: []note.Verifier{verifier}}
+		for _, text := range outside {
+			o.Checkpoints = append(o.Checkpoints, strings.NewReader(text))
+		}
+		return o
+	}
+	unsigned := func(n string) string { return n[:len(n)-20] + strings.Repeat("A", 10) + n[len(n)-10:] }
+	for name, tt := range map[string]struct {
+		lines []string
+		opts  VerifyOptions
+		want  []Problem
+	}{
+		"untouched":                {log, withKey(), nil},
+		"untouched, notes":         {log, withKey(printed.String()), nil},
+		"untouched, notes, no key": {log, VerifyOptions{Checkpoints: []io.Reader{strings.NewReader(printed.String())}}, nil},
+		"another key":              {log, VerifyOptions{Verifiers: []note.Verifier{stranger}}, nil},
+		"cut tail":                 {log[:at[2]+1], withKey(), nil}, // not to be known
+		"cut tail, notes":          {log[:at[2]+1], withKey(printed.String()), []Problem{ProblemRemoved}},
+		"cut tail, notes, no key":  {log[:at[2]+1], VerifyOptions{Checkpoints: []io.Reader{strings.NewReader(printed.String())}}, []Problem{ProblemRemoved}},
+		"made anew":                {remake(false), withKey(), []Problem{ProblemUnsigned}},
+		"made anew, old notes":     {remake(true), withKey(), slices.Concat(repeat(ProblemCheckpoint, 2))},
+		"made anew, notes":         {remake(false), withKey(printed.String()), []Problem{ProblemUnsigned, ProblemRemoved}},
+		"no file of that chain":    {sample(t, 5, Options{Key: signer}), withKey(printed.String()), []Problem{ProblemRemoved}},
+		"a forged note outside":    {log, withKey(unsigned(notes[0])), []Problem{ProblemCheckpoint}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := verifySources(t, tt.opts, textSource("log", tt.lines...))
+			got := problems(r)
+			if name == "another key" {
+				if r.OK() || r.Checkpoints != 0 {
+					t.Error("it passes")
+				}
+				return
+			}
+			if len(got) > len(tt.want) && len(tt.want) > 1 {
+				got = got[:len(tt.want)]
+			}
+			if !slices.Equal(got, tt.want) || r.OK() != (tt.want == nil) {
+				t.Errorf("got %v, want %v", r.Findings, tt.want)
+			}
+		})
+	}
+}
+
+// One without the key takes away one line, and makes the chain anew from there on: whatever of the old notes is kept or
+// dropped, it does not pass.
+func TestRebuiltTail(t *testing.T) {
+	signer, verifier := keyed(t)
+	log := sample(t, 30, Options{Key: signer, CheckpointEvery: 5})
+	for drop := 1; drop < len(log)-1; drop++ {
+		s, ok := parseLine([]byte(strings.TrimSpace(log[drop-1])))
+		if !ok {
+			t.Fatal(log[drop-1])
+		}
+		c := s.chain
+		forged := slices.Clone(log[:drop])
+		for _, line := range log[drop+1:] {
+			event := line[:strings.Index(line, `,"event.sequence":`)] + "}"
+			forged = append(forged, string(c.appendSealed(nil, []byte(event))))
+		}
+		r := verifySources(t, VerifyOptions{Verifiers: []note.Verifier{verifier}}, textSource("log", forged...))
+		if r.OK() {
+			t.Errorf("line %d is dropped, and it passes", drop+1)
+		}
+		if r := verifySources(t, VerifyOptions{}, textSource("log", forged...)); drop > 0 && r.OK() && r.Checkpoints > 0 {
+			// Without a key the notes' text alone gives it away, unless no note follows.
+			t.Errorf("line %d is dropped, %d checkpoints fit", drop+1, r.Checkpoints)
+		}
+	}
+}
+
+func TestLateCheckpoint(t *testing.T) {
+	signer, verifier := keyed(t)
+	opts := VerifyOptions{Verifiers: []note.Verifier{verifier}}
+	log := sample(t, 10, Options{Key: signer, CheckpointEvery: 1000})
+	opts.Now = time.Now().Add(time.Second)
+	var bare []string // without the last lines: closed and its checkpoint
+	for _, line := range log[:len(log)-2] {
+		event := line[:strings.Index(line, `,"event.sequence":`)]
+		if strings.HasPrefix(event, `{"n":`) { // as an owner's event, with a time
+			event += fmt.Sprintf(`,"@timestamp":%q`, time.Now().UTC().Format(time.RFC3339Nano))
+		}
+		bare = append(bare, event+"}")
+	}
+	// Sealed again with notes that fit: the log of a process that was killed after these lines.
+	c := newTestChain(t)
+	var killed []string
+	for _, event := range bare {
+		if strings.Contains(event, string(KindCheckpoint)) {
+			cp := Checkpoint{UID: c.uid, Sequence: c.seq, Head: c.head, Time: time.Now(), Every: 1000, Interval: time.Minute}
+			signed, err := note.Sign(&note.Note{Text: cp.text()}, signer)
+			if err != nil {
+				t.Fatal(err)
+			}
+			event = string(composeDefault(KindCheckpoint, map[string]any{FieldKind: KindCheckpoint, FieldCheckpoint: string(signed)}))
+		}
+		killed = append(killed, string(c.appendSealed(nil, []byte(event))))
+	}
+	r := verifySources(t, opts, textSource("log", killed...))
+	if !r.OK() || !slices.ContainsFunc(r.Unknown, func(u string) bool { return strings.Contains(u, "no checkpoint yet") }) {
+		t.Errorf("a young tail: %v %v", r.Findings, r.Unknown)
+	}
+	opts.Now = time.Now().Add(time.Hour)
+	r = verifySources(t, opts, textSource("log", killed...))
+	same(t, problems(r), []Problem{ProblemUnsigned})
+}

@@ -1,0 +1,315 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package trail
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Bounds of what waits and of what is written at once.
+const (
+	maxQueue     = 4096      // appends that wait
+	maxGroup     = 256       // appends in one group
+	maxPosts     = 1024      // posts that wait, lines
+	maxPostBytes = 256 << 10 // and bytes
+	maxPostGroup = 64 << 10  // bytes of posts in one group: they cost an append's group no more than some 0.1 ms
+	maxUnsynced  = 256 << 10 // bytes of posts that were written but not synced
+)
+
+// Times.
+const (
+	lookEvery  = time.Second           // for a rename or a delete, when nothing else is written
+	firstRetry = 50 * time.Millisecond // after the file went down; doubled
+	lastRetry  = time.Second           // up to this
+)
+
+type requestState int
+
+const (
+	queued    requestState = iota
+	taken                  // by the writer: its fate is open
+	abandoned              // taken, and nobody waits for it any more
+	finished
+)
+
+// request is one Append.
+type request struct {
+	event []byte
+	done  chan error // has room for one
+	since time.Time  // when it was queued
+	state requestState
+	seq   uint64 // of its line, set by the writer
+}
+
+// writer is the one goroutine that touches a file, and the lines that wait for it.
+//
+// Everybody else leaves requests under mu and pokes it. A file system that hangs holds up this goroutine alone.
+type writer struct {
+	path, dir string
+	disk      disk
+	wake      chan struct{}
+	ready     chan struct{} // closed when startErr is set
+	done      chan struct{} // closed when closeErr is set and the goroutine is about to end
+	startErr  error
+	closeErr  error
+
+	mu        sync.Mutex
+	users     []*File // the last one's options hold
+	opts      Options // which are these
+	closing   bool
+	queue     []*request
+	posts     [][]byte
+	postBytes int
+	busy      bool // the writer has a group in its hands
+	busySince time.Time
+	down      error
+	gap       gap
+	stats     Stats
+	openID    fileID // of the open file, for the message about two paths to one file
+
+	// What follows belongs to the goroutine alone.
+
+	f             file
+	id            fileID   // of f, or of the last f
+	bad           bool     // f failed: open it again before the next write
+	unsure        bool     // what f holds beyond safe could not be removed
+	cause         string   // why the file before was left
+	now           position // after all that was written
+	safe          position // known to be on stable storage
+	first         uint64   // sequence before our first line
+	unsynced      [][]byte // posted events between safe and now
+	unsyncedBytes int
+	again         [][]byte // posted events that have to be written once more
+	notices       []notice // events of our own that wait
+	newline       bool     // the file ends in a line that is not whole
+	force         bool     // a checkpoint is due whatever the counts say
+	told          gap      // what the gap event in the current group says
+	notes         []string // checkpoints that are not synced yet
+	printed       []string // that are, and the owner does not know yet
+	up            bool     // which the owner does not know yet
+	buf           []byte
+	tick          bool
+	timer         *time.Timer
+	retryAt       time.Time
+	retryWait     time.Duration
+}
+
+// position is a place in the file and in the chain.
+type position struct {
+	chain       Chain
+	size        int64     // of the file
+	uncovered   uint64    // lines since the last checkpoint
+	uncoveredAt time.Time // when the first of them was written
+}
+
+type notice struct {
+	kind   Kind
+	fields map[string]any
+}
+
+// gap is what the next gap event has to tell.
+type gap struct {
+	failures            uint64
+	lost                uint64
+	late                uint64
+	lateFirst, lateLast uint64
+	since               time.Time
+	err                 string
+}
+
+func (g *gap) note(err error) {
+	if g.since.IsZero() {
+		g.since = time.Now()
+	}
+	g.failures++
+	g.err = err.Error()
+}
+
+func (g *gap) addLate(first, last uint64) {
+	if g.late == 0 || first < g.lateFirst {
+		g.lateFirst = first
+	}
+	g.late += last - first + 1
+	g.lateLast = max(g.lateLast, last)
+}
+
+// tell takes away what a gap event has told.
+func (g *gap) tell(told gap) {
+	if g.failures == told.failures {
+		*g = gap{}
+		return
+	}
+	g.failures -= told.failures
+	g.lost -= told.lost
+	g.late -= told.late
+}
+
+func (g *gap) notice() notice {
+	fields := map[string]any{
+		FieldLost: g.lost, FieldLate: g.late, FieldError: shortText(g.err),
+		FieldSince: g.since.UTC().Format(time.RFC3339Nano),
+	}
+	if g.late > 0 {
+		fields[FieldLateFirst], fields[FieldLateLast] = g.lateFirst, g.lateLast
+	}
+	return notice{KindGap, fields}
+}
+
+// maxNotices bounds what a file that comes and goes, and never takes a line, can pile up; the gap event tells the rest.
+const maxNotices = 16
+
+func (w *writer) announce(kind Kind, fields map[string]any) {
+	if len(w.notices) < maxNotices {
+		w.notices = append(w.notices, notice{kind, fields})
+	}
+}
+
+func newWriter(path string, d disk) *writer {
+	return &writer{
+		path: path, dir: filepath.Dir(path), disk: d,
+		wake: make(chan struct{}, 1), ready: make(chan struct{}), done: make(chan struct{}),
+	}
+}
+
+func (w *writer) poke() {
+	select {
+	case w.wake <- struct{}{}:
+	default: // it is poked already
+	}
+}
+
+func (w *writer) addUser(f *File) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closing {
+		return false
+	}
+	w.users = append(w.users, f)
+	w.opts = f.opts
+	return true
+}
+
+// removeUser reports whether f was the last user, and whether it had been removed before.
+func (w *writer) removeUser(f *File) (last, again bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if f.closed {
+		return false, true
+	}
+	f.closed = true
+	w.users = slices.DeleteFunc(w.users, func(u *File) bool { return u == f })
+	if len(w.users) > 0 {
+		w.opts = w.users[len(w.users)-1].opts
+		return false, false
+	}
+	w.closing = true // the options of the last one stay, for the last lines
+	w.poke()
+	return true, false
+}
+
+func (w *writer) options() Options {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.opts
+}
+
+func (w *writer) append(ctx context.Context, f *File, event []byte) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("audit file %s was not tried: %w", w.path, err)
+	}
+	// The writer may still read the event when nobody waits any more, so it gets its own.
+	r := &request{event: bytes.Clone(event), done: make(chan error, 1)}
+	w.mu.Lock()
+	if err := w.enqueueLocked(f, r); err != nil {
+		w.mu.Unlock()
+		return err
+	}
+	w.mu.Unlock()
+	w.poke()
+	select {
+	case err := <-r.done:
+		return err
+	case <-ctx.Done():
+		return w.abandon(r, ctx.Err())
+	}
+}
+
+func (w *writer) enqueueLocked(f *File, r *request) error {
+	switch {
+	case f.closed:
+		return ErrClosed
+	case w.down != nil:
+		w.loseLocked(w.down)
+		return w.downError(w.down)
+	case len(w.queue) >= maxQueue:
+		err := fmt.Errorf("%w: %d lines wait for %s", ErrBusy, maxQueue, w.path)
+		w.loseLocked(err)
+		return err
+	}
+	r.since = time.Now()
+	w.queue = append(w.queue, r)
+	return nil
+}
+
+func (w *writer) downError(cause error) error {
+	return fmt.Errorf("%w: %w", ErrDown, cause)
+}
+
+func (w *writer) loseLocked(err error) {
+	w.gap.note(err)
+	w.gap.lost++
+	w.stats.Lost++
+}
+
+// abandon is called when the caller of an Append cannot wait any longer.
+func (w *writer) abandon(r *request, cause error) error {
+	err := fmt.Errorf("audit file %s gave no answer in time: %w", w.path, cause)
+	w.mu.Lock()
+	switch r.state {
+	case finished:
+		w.mu.Unlock()
+		return <-r.done
+	case queued:
+		w.queue = slices.DeleteFunc(w.queue, func(q *request) bool { return q == r })
+		w.loseLocked(err)
+	default:
+		r.state = abandoned // the writer will know what came of it
+	}
+	var tell func(error)
+	// The writer spent most of that time on one group: it hangs. Otherwise there is just too much to write.
+	hangs := w.busy && time.Since(w.busySince) > time.Since(r.since)/2
+	if errors.Is(cause, context.DeadlineExceeded) && hangs && w.down == nil {
+		w.down = err
+		tell = w.opts.OnState
+	}
+	w.mu.Unlock()
+	w.poke()
+	if tell != nil {
+		tell(err)
+	}
+	return err
+}
+
+func (w *writer) post(f *File, event []byte) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if f.closed {
+		return ErrClosed
+	}
+	if len(w.posts) >= maxPosts || w.postBytes+len(event) > maxPostBytes {
+		w.stats.Refused++
+		return fmt.Errorf("%w: %d posted lines wait for %s", ErrBusy, len(w.posts), w.path)
+	}
+	w.posts = append(w.posts, bytes.Clone(event))
+	w.postBytes += len(event)
+	w.poke()
+	return nil
+}
