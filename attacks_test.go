@@ -1,0 +1,369 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package xfrguard
+
+import (
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coredns/coredns/core/dnsserver"
+	"github.com/miekg/dns"
+)
+
+// wantRefused fails if the answers hold anything of a zone.
+func wantRefused(t *testing.T, raw [][]byte, rcode int) {
+	t.Helper()
+	if len(raw) != 1 {
+		t.Fatalf("%d messages", len(raw))
+	}
+	m := unpack(t, raw[0])
+	if m.Rcode != rcode || len(m.Answer)+len(m.Ns) > 0 {
+		t.Fatalf("want %s and nothing else, got %v", dns.RcodeToString[rcode], m)
+	}
+}
+
+// TestAttackSecondSignature: miekg/dns verifies the first TSIG of a message and
+// hands out the last, so a valid one of key b followed by a forged one of key a
+// would make b pass for a.
+func TestAttackSecondSignature(t *testing.T) {
+	s := serve(t, guarded("allow as ns2 net 127.0.0.1 key a.example.net.", ""), map[string]string{"db": zoneOrg})
+	m := unpack(t, signed(t, question(dns.TypeAXFR), keyB, dns.HmacSHA256, secretB))
+	forged := dns.Copy(m.IsTsig()).(*dns.TSIG)
+	forged.Hdr.Name = keyA
+	m.Extra = append(m.Extra, forged)
+	wantRefused(t, ask(t, "tcp", s.addr(t, "tcp", 0), "", packed(t, m), 1), dns.RcodeFormatError)
+	if e := s.events(t, 1)[0]; e["event.reason"] != "malformed" || e["coredns.xfr.tsig.key"] == keyA {
+		t.Errorf("on record as %v", e)
+	}
+}
+
+// TestAttackReplay: the same octets again, after another request and from another
+// port, are refused; so are two at once.
+func TestAttackReplay(t *testing.T) {
+	s := serve(t, guarded("allow as ns2 net 127.0.0.1 key a.example.net.", ""), map[string]string{"db": zoneOrg})
+	tcp := s.addr(t, "tcp", 0)
+	first := signed(t, question(dns.TypeAXFR), keyA, dns.HmacSHA256, secretA)
+	if m := ask1(t, "tcp", tcp, "", first); len(m.Answer) == 0 {
+		t.Fatalf("the original was refused: %v", m)
+	}
+	if m := ask1(t, "tcp", tcp, "", signed(t, question(dns.TypeAXFR), keyA, dns.HmacSHA256, secretA)); len(m.Answer) == 0 {
+		t.Fatalf("a newer request was refused: %v", m)
+	}
+	for range 3 {
+		wantRefused(t, ask(t, "tcp", tcp, "", first, 1), dns.RcodeNotAuth)
+	}
+	events := s.events(t, 7)
+	if e := events[4]; e["event.reason"] != "tsig-replay" {
+		t.Errorf("on record as %v", e)
+	}
+
+	twice := signed(t, question(dns.TypeAXFR), keyA, dns.HmacSHA256, secretA)
+	got := make(chan *dns.Msg)
+	for range 8 {
+		go func() { got <- ask1(t, "tcp", tcp, "", twice) }()
+	}
+	served := 0
+	for range 8 {
+		if m := <-got; len(m.Answer) > 0 {
+			served++
+		}
+	}
+	if served != 1 {
+		t.Errorf("of eight copies at once %d got the zone", served)
+	}
+}
+
+// TestAttackOneNameTwoSecrets: blocks on one listener overwrite each other's secrets,
+// so the same name with two is an error at start, whichever block comes first.
+func TestAttackOneNameTwoSecrets(t *testing.T) {
+	one := strings.ReplaceAll(guarded("allow as ns2 net 127.0.0.1 key a.example.net.", ""), "secret b", "secret c")
+	other := fmt.Sprintf("example.net:0 {\n\tbind 127.0.0.1\n\ttsig {\n\t\tsecret A.example.net. %s\n\t}\n\twhoami\n}\n", secretB)
+	for _, corefile := range []string{one + other, other + one} {
+		_, err := tryServe(t, corefile, map[string]string{"db": zoneOrg})
+		if err == nil || !strings.Contains(err.Error(), "two secrets") || strings.Contains(err.Error(), secretA) || strings.Contains(err.Error(), secretB) {
+			t.Errorf("two secrets for one name: %v", err)
+		}
+	}
+}
+
+// TestAttackKeyOfAnotherBlock: the listener verifies signatures with the keys of all
+// its blocks; only a block's own count for its zones.
+func TestAttackKeyOfAnotherBlock(t *testing.T) {
+	other := fmt.Sprintf("example.net:0 {\n\tbind 127.0.0.1\n\ttsig {\n\t\tsecret c.example.net. %s\n\t}\n\twhoami\n}\n", secretB)
+	s := serve(t, guarded("allow as any net 127.0.0.1 unsigned", "")+other, map[string]string{"db": zoneOrg})
+	q := signed(t, question(dns.TypeAXFR), "c.example.net.", dns.HmacSHA256, secretB)
+	wantRefused(t, ask(t, "tcp", s.addr(t, "tcp", 0), "", q, 1), dns.RcodeNotAuth)
+	if e := s.events(t, 1)[0]; e["event.reason"] != "tsig-bad-key" {
+		t.Errorf("on record as %v", e)
+	}
+}
+
+// TestAttackUnguardedBlock: a block without xfrguard is a way into the process too,
+// before or after the guarded one, also for a query that rewrite turns into one.
+func TestAttackUnguardedBlock(t *testing.T) {
+	files := map[string]string{"db": zoneOrg, "net": strings.ReplaceAll(zoneOrg, "example.org", "example.net")}
+	open := "example.net:0 {\n\tbind 127.0.0.1\n\trewrite type ANY AXFR\n\tfile DIR/net\n\ttransfer {\n\t\tto *\n\t}\n}\n"
+	own := guarded("allow as ns2 net 127.0.0.1 key a.example.net.", "")
+	for _, qtype := range []uint16{dns.TypeAXFR, dns.TypeIXFR, dns.TypeANY} {
+		q := func() []byte { return packed(t, question(qtype, withName("example.net."))) }
+		s := serve(t, open, files)
+		if m := ask1(t, "tcp", s.addr(t, "tcp", 0), "", q()); len(m.Answer) < 3 {
+			t.Fatalf("without the guard nothing leaks, so this test shows nothing: %v", m)
+		}
+		for _, corefile := range []string{own + open, open + own} {
+			s := serve(t, corefile, files)
+			wantRefused(t, ask(t, "tcp", s.addr(t, "tcp", 0), "", q(), 1), dns.RcodeRefused)
+			want := "client-not-allowed"
+			if qtype == dns.TypeANY {
+				want = "rewritten"
+			}
+			e := s.events(t, 1)[0]
+			if e["event.reason"] != want || e["coredns.zone"] != "example.net." {
+				t.Errorf("on record as %v, want %s", e, want)
+			}
+		}
+		passing := serve(t, guarded("allow as ns2 net 127.0.0.1 key a.example.net.\n\t\telsewhere pass", "")+open, files)
+		if m := ask1(t, "tcp", passing.addr(t, "tcp", 0), "", q()); len(m.Answer) < 3 {
+			t.Errorf("elsewhere pass does not: %v", m)
+		}
+	}
+}
+
+// TestAttackLaterDoor: the catch-all must not shut the doors of blocks that are
+// declared later.
+func TestAttackLaterDoor(t *testing.T) {
+	files := map[string]string{"db": zoneOrg, "net": strings.ReplaceAll(zoneOrg, "example.org", "example.net")}
+	second := strings.NewReplacer("example.org", "example.net", "DIR/db", "DIR/net").Replace(guarded("allow as ns2 net 127.0.0.1 unsigned", ""))
+	s := serve(t, guarded("allow as ns2 net 127.0.0.1 unsigned", "")+second, files)
+	for _, zone := range []string{"example.org.", "example.net."} {
+		got, err := transferIn(t, s.addr(t, "tcp", 0), question(dns.TypeAXFR, withName(zone)), "", "")
+		if err != nil || len(got) != 6 {
+			t.Errorf("%s: %v, %v", zone, got, err)
+		}
+	}
+}
+
+// TestAttackEmptyBlock: in a block without plugins the catch-all refuses transfers,
+// and ordinary queries stay REFUSED.
+func TestAttackEmptyBlock(t *testing.T) {
+	s := serve(t, guarded("allow as ns2 net 127.0.0.1 unsigned", "")+"example.net:0 {\n\tbind 127.0.0.1\n}\n", map[string]string{"db": zoneOrg})
+	for _, qtype := range []uint16{dns.TypeAXFR, dns.TypeA} {
+		wantRefused(t, ask(t, "tcp", s.addr(t, "tcp", 0), "", packed(t, question(qtype, withName("example.net."))), 1), dns.RcodeRefused)
+	}
+}
+
+// TestAttackFailedReload: a new Corefile that does not parse leaves the old policy in
+// force, nothing of itself behind, and the next good one works.
+func TestAttackFailedReload(t *testing.T) {
+	one := guarded("allow as ns2 net 127.0.0.1 key a.example.net.", "")
+	open := guarded("allow as all net * unsigned", "")
+	s := serve(t, one, map[string]string{"db": zoneOrg})
+	unsignedGets := func(want int) {
+		t.Helper()
+		m := ask1(t, "tcp", s.addr(t, "tcp", 0), "", packed(t, question(dns.TypeAXFR)))
+		if m.Rcode != want {
+			t.Errorf("an unsigned request got %s, want %s", dns.RcodeToString[m.Rcode], dns.RcodeToString[want])
+		}
+	}
+	for _, broken := range []string{
+		strings.Replace(open, "file DIR/db", "file DIR/db\n\tnonesuch", 1),                        // unknown directive
+		strings.Replace(open, "net *", "net", 1),                                                  // xfrguard's own error
+		strings.Replace(open, "file DIR/db", "template ANY ANY {\n\t\tnonesuch\n\t}", 1),          // after the doors, before the gates
+		strings.Replace(open, "unsigned", "key c.example.net.", 1),                                // found at start
+		strings.Replace(open, "file DIR/db", "file DIR/db\n\tforward . /nonesuch.resolv.conf", 1), // after the gates
+	} {
+		if err := s.reload(broken); err == nil {
+			t.Errorf("this reload worked:\n%s", broken)
+		}
+		unsignedGets(dns.RcodeRefused)
+	}
+	if err := s.reload(open); err != nil {
+		t.Fatal(err)
+	}
+	unsignedGets(dns.RcodeSuccess)
+	if err := s.reload(one); err != nil {
+		t.Fatal(err)
+	}
+	unsignedGets(dns.RcodeRefused)
+}
+
+// TestAttackSplitHorizon: two views of one zone with equal serials and different
+// content never mix.
+func TestAttackSplitHorizon(t *testing.T) {
+	inside := zoneOrg + "secret IN A 192.0.2.99\n"
+	viewed := func(name, addr, db string) string {
+		b := guarded("allow as all net * unsigned", "view "+name+" {\n\t\texpr client_ip() == '"+addr+"'\n\t}")
+		return strings.ReplaceAll(b, "DIR/db", "DIR/"+db)
+	}
+	s := serve(t, viewed("inside", "127.0.0.2", "in")+viewed("outside", "127.0.0.3", "out"), map[string]string{"in": inside, "out": zoneOrg})
+	for range 5 {
+		for from, want := range map[string]string{"127.0.0.2": inside, "127.0.0.3": zoneOrg} {
+			m := ask1(t, "tcp", s.addr(t, "tcp", 0), from, packed(t, question(dns.TypeAXFR)))
+			wantZone(t, m.Answer, want)
+		}
+	}
+	for _, e := range s.events(t, 20) {
+		if view := map[any]string{"127.0.0.2": "inside", "127.0.0.3": "outside"}[e["client.ip"]]; e["coredns.view"] != view {
+			t.Errorf("on record as %v, want view %s", e, view)
+		}
+	}
+}
+
+// TestAttackObserve: observe refuses nothing and takes nothing over; it records what
+// enforce would have done.
+func TestAttackObserve(t *testing.T) {
+	s := serve(t, guarded("allow as ns2 net 127.0.0.1 key a.example.net.\n\t\tmode observe", "transfer {\n\t\tto 127.0.0.1\n\t}"), map[string]string{"db": zoneOrg})
+	tcp := s.addr(t, "tcp", 0)
+	m := ask1(t, "tcp", tcp, "", packed(t, question(dns.TypeAXFR)))
+	wantZone(t, m.Answer, zoneOrg) // transfer allows it
+	got, err := transferIn(t, tcp, question(dns.TypeAXFR), keyA, secretA)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantZone(t, got, zoneOrg)
+	wantRefused(t, ask(t, "tcp", tcp, "127.0.0.9", packed(t, question(dns.TypeAXFR)), 1), dns.RcodeRefused) // by transfer
+	events := s.events(t, 3)
+	for i, want := range []string{"tsig-required", "policy-allow", "client-not-allowed"} {
+		if e := events[i]; e["event.reason"] != want || e["coredns.xfr.enforced"] != false {
+			t.Errorf("event %d is %v, want %s, not enforced", i, e, want)
+		}
+	}
+	if len(events) != 3 {
+		t.Errorf("%d events for three attempts", len(events))
+	}
+}
+
+// TestAttackWrongOrder: a directive order in which others come first is refused at start.
+func TestAttackWrongOrder(t *testing.T) {
+	right := slices.Clone(dnsserver.Directives)
+	defer func() { dnsserver.Directives = right }()
+	without := slices.DeleteFunc(slices.Clone(right), func(d string) bool { return d == pluginName })
+	for _, before := range []string{"transfer", "rewrite", "dns64", "dnstap", "prometheus"} {
+		dnsserver.Directives = slices.Insert(slices.Clone(without), slices.Index(without, before), pluginName)
+		if before == "dns64" { // the place after dnstap is before local, which comes before dns64
+			dnsserver.Directives = slices.Insert(slices.Clone(without), slices.Index(without, "dns64")+1, pluginName)
+		}
+		_, err := tryServe(t, guarded("allow as all net * unsigned", ""), map[string]string{"db": zoneOrg})
+		if err == nil || !strings.Contains(err.Error(), "right after dnstap") {
+			t.Errorf("xfrguard before %s: %v", before, err)
+		}
+	}
+}
+
+// TestAttackSlowReader: a client that stops reading loses its connection, and its
+// place in the line is free again.
+func TestAttackSlowReader(t *testing.T) {
+	var big strings.Builder
+	big.WriteString(zoneOrg)
+	for i := range 60000 {
+		fmt.Fprintf(&big, "h%d IN TXT \"%s\"\n", i, strings.Repeat("x", 200))
+	}
+	s := serve(t, guarded("allow as all net * unsigned\n\t\ttimeout 1h stall 300ms\n\t\tconcurrent 1 per-client 1 wait 30s", ""), map[string]string{"db": big.String()})
+	c, err := net.Dial("tcp", s.addr(t, "tcp", 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.(*net.TCPConn).SetReadBuffer(4096)
+	conn := &dns.Conn{Conn: c}
+	if _, err := conn.Write(packed(t, question(dns.TypeAXFR))); err != nil {
+		t.Fatal(err)
+	}
+	got, err := transferIn(t, s.addr(t, "tcp", 0), question(dns.TypeAXFR), "", "")
+	if err != nil || len(got) != 60006 {
+		t.Fatalf("the next client got %d records: %v", len(got), err)
+	}
+	events := s.events(t, 4)
+	i := slices.IndexFunc(events, func(e map[string]any) bool { return e["event.reason"] == "write-timeout" })
+	if i < 0 {
+		t.Fatalf("no end with write-timeout: %v", events)
+	}
+	if d, _ := events[i]["event.duration"].(float64); time.Duration(d) > 5*time.Second {
+		t.Errorf("the client that did not read was held for %v", time.Duration(d))
+	}
+}
+
+// TestRevocation: after a reload a transfer that is no longer allowed is closed
+// within a second of the new policy, one that still is goes on to its end.
+func TestRevocation(t *testing.T) {
+	const hosts = 90000 // more than the kernel's buffers hold
+	var big strings.Builder
+	big.WriteString(zoneOrg)
+	for i := range hosts {
+		fmt.Fprintf(&big, "h%d IN TXT \"%s\"\n", i, strings.Repeat("x", 240))
+	}
+	lines := "allow as one net 127.0.0.2 unsigned\n\t\tallow as two net 127.0.0.3 unsigned"
+	s := serve(t, guarded(lines, ""), map[string]string{"db": big.String()})
+	tcp := s.addr(t, "tcp", 0)
+	begin := func(from string) (*dns.Conn, int) {
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+		c, err := d.Dial("tcp", tcp)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		_ = c.SetDeadline(time.Now().Add(60 * time.Second))
+		conn := &dns.Conn{Conn: c}
+		if _, err := conn.Write(packed(t, question(dns.TypeAXFR))); err != nil {
+			t.Fatal(err)
+		}
+		m, err := conn.ReadMsg()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return conn, len(m.Answer)
+	}
+	one, got := begin("127.0.0.2")
+	two, records := begin("127.0.0.3")
+	if err := s.reload(guarded("allow as two net 127.0.0.3 unsigned", "")); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		m, err := one.ReadMsg() // what was in the buffers, then the end
+		if err != nil {
+			break
+		}
+		got += len(m.Answer)
+	}
+	if got >= hosts+6 {
+		t.Errorf("the transfer that is no longer allowed went to its end")
+	}
+	for records < hosts+6 {
+		m, err := two.ReadMsg()
+		if err != nil {
+			t.Fatalf("the transfer that is still allowed: %v after %d records", err, records)
+		}
+		records += len(m.Answer)
+	}
+	revoked := s.when(t, "zone-transfer-end", "policy-revoked")
+	loaded := s.when(t, "policy-load", "")
+	if d := revoked.Sub(loaded); d > time.Second {
+		t.Errorf("closed %v after the new policy was loaded", d)
+	}
+}
+
+// when returns the time of the last event of the action, with the reason if there is one.
+func (s *server) when(t *testing.T, action, reason string) time.Time {
+	t.Helper()
+	var last time.Time
+	for deadline := time.Now().Add(5 * time.Second); last.IsZero() && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		for _, e := range auditLines(t, s.dir+"/audit.log") {
+			if e["event.action"] == action && (reason == "" || e["event.reason"] == reason) {
+				at, err := time.Parse(time.RFC3339Nano, e["@timestamp"].(string))
+				if err != nil {
+					t.Fatal(err)
+				}
+				last = at
+			}
+		}
+	}
+	if last.IsZero() {
+		t.Fatalf("no event %s %s", action, reason)
+	}
+	return last
+}

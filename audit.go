@@ -1,0 +1,253 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package xfrguard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// auditConfig is what one xfrguard directive says about its audit.
+type auditConfig struct {
+	sinks   []sinkSpec   // none: stdout
+	failure AuditFailure // the zero value refuses
+	key     string       // path of the Ed25519 key of the audit files' checkpoints
+
+	deadline time.Duration // for a durable record in one sink; 0 is two seconds
+	fold     foldLimits    // the zero value has the defaults
+}
+
+// auditConfigOf takes the audit's part out of a directive. In observe mode nothing is
+// refused, whatever befalls the audit.
+func auditConfigOf(c *config) auditConfig {
+	a := auditConfig{sinks: c.audit, failure: c.auditFailure, key: c.auditKey}
+	if c.mode == ModeObserve {
+		a.failure = AuditServe
+	}
+	return a
+}
+
+// auditor records the events of one directive. What it writes to is shared: see recorder.
+type auditor struct {
+	*recorder
+	failure AuditFailure
+	release func() error
+}
+
+// recorder is a set of sinks and the folding of denials on the way to them. There
+// is one per set in the process, so that budgets and windows hold across server
+// blocks and over a reload.
+type recorder struct {
+	sinks    []*watchedSink
+	releases []func() error
+	fold     *folder
+}
+
+var (
+	recorders pool[*recorder]
+	sinkPool  pool[*watchedSink]
+)
+
+// openAuditor opens the sinks, unless they are open already, and records the start
+// of the audit. In refuse mode it fails when no sink can record that, or a sink
+// cannot be opened: better now than at the first transfer.
+func openAuditor(cfg auditConfig) (*auditor, error) {
+	if len(cfg.sinks) == 0 {
+		cfg.sinks = []sinkSpec{{kind: "stdout"}}
+	}
+	if cfg.deadline == 0 {
+		cfg.deadline = defaultDeadline
+	}
+	if cfg.failure != AuditServe {
+		cfg.failure = AuditRefuse
+	}
+	names := make([]string, len(cfg.sinks))
+	for i, s := range cfg.sinks {
+		names[i] = s.name()
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
+	key := strings.Join(names, "\x00") + "\x00\x00" + cfg.key
+	rec, release, err := recorders.acquire(key,
+		func() (*recorder, error) { return openRecorder(cfg, names) }, (*recorder).close)
+	if err != nil {
+		return nil, err
+	}
+	return &auditor{recorder: rec, failure: cfg.failure, release: release}, nil
+}
+
+func openRecorder(cfg auditConfig, names []string) (*recorder, error) {
+	rec := &recorder{}
+	for _, spec := range cfg.sinks {
+		s, release, err := sinkPool.acquire(spec.name(), func() (*watchedSink, error) {
+			opened, err := openSink(spec, cfg.key)
+			if err != nil {
+				return nil, err
+			}
+			w := watchSink(spec.name(), opened, cfg.deadline, tellOthers)
+			w.keyPath = cfg.key
+			return w, nil
+		}, (*watchedSink).close)
+		if err == nil && s.keyPath != cfg.key && spec.kind == "file" {
+			err = errors.Join(errors.New("its checkpoints are signed with another audit_key already: restart to change it"), release())
+		}
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("audit %s: %w", spec.name(), err), rec.releaseSinks())
+		}
+		if slices.Contains(rec.sinks, s) { // the same sink written twice in the Corefile
+			_ = release()
+			continue
+		}
+		rec.sinks = append(rec.sinks, s)
+		rec.releases = append(rec.releases, release)
+	}
+	rec.fold = newFolder(cfg.fold, rec.postDenied)
+	start := &Event{Action: ActionStart, Extra: map[string]any{extraSinks: names, extraFailure: string(cfg.failure)}}
+	if err := rec.record(context.Background(), start); err != nil {
+		if cfg.failure == AuditRefuse {
+			return nil, errors.Join(fmt.Errorf("audit: no sink takes a record: %w", err), rec.releaseSinks())
+		}
+		log.Warningf("audit: no sink takes a record: %v", err)
+	}
+	return rec, nil
+}
+
+// tellOthers posts a sink's change of state to all other sinks of the process.
+func tellOthers(from *watchedSink, e *Event) {
+	r := &record{action: e.Action, event: e.encode()}
+	sinkPool.forEach(func(w *watchedSink) {
+		if w != from {
+			w.post(r)
+		}
+	})
+}
+
+// close is called for the last user of the set.
+func (r *recorder) close() error {
+	r.fold.close()
+	err := r.record(context.Background(), &Event{Action: ActionStop})
+	return errors.Join(err, r.releaseSinks())
+}
+
+func (r *recorder) releaseSinks() error {
+	errs := make([]error, len(r.releases))
+	for i, release := range r.releases {
+		errs[i] = release()
+	}
+	return errors.Join(errs...)
+}
+
+// Decision records that a transfer is allowed. It returns nil once at least one
+// sink has the event durably, and waits for none that hangs beyond its deadline.
+// With audit_failure refuse an error means that nobody has it: the transfer must not be served, and
+// the denial with audit-unavailable is recorded as any other, with the same ID. With
+// serve it never fails; a gap event will tell what is missing. Decision fills e.ID when
+// it is empty: the end event must carry it. None of the methods keeps or changes e otherwise.
+func (a *auditor) Decision(ctx context.Context, e *Event) error {
+	e.Action, e.Allowed = ActionDecision, true
+	if e.ID == "" {
+		e.ID = newID()
+	}
+	ev := *e
+	err := a.record(ctx, &ev)
+	if err == nil || a.failure == AuditServe {
+		return nil
+	}
+	auditRefused.Inc()
+	return fmt.Errorf("the decision could not be recorded: %w", err)
+}
+
+// Denied records a refusal, or counts it towards a later line when its kind floods.
+// It never blocks and never fails.
+func (a *auditor) Denied(e *Event) {
+	ev := *e
+	ev.Action, ev.Allowed = ActionDecision, false
+	a.fold.add(&ev)
+}
+
+// End records how an allowed transfer ended. It does not block.
+func (a *auditor) End(e *Event) {
+	ev := *e
+	ev.Action, ev.Time = ActionEnd, time.Now()
+	a.post(&ev, 0)
+}
+
+// Lifecycle records any other event; its Action says which. It does not block.
+func (a *auditor) Lifecycle(e *Event) {
+	ev := *e
+	a.post(&ev, 0)
+}
+
+// Close gives the sinks back. The last user of a set writes what is folded and the
+// stop event, and waits a bounded time for the sinks. Close again does nothing.
+func (a *auditor) Close() error { return a.release() }
+
+// record appends the event to all sinks at once and returns with the first success.
+func (r *recorder) record(ctx context.Context, e *Event) error {
+	stamp(e)
+	rec := &record{action: e.Action, event: e.encode(), allowed: e.Action == ActionDecision && e.Allowed}
+	if len(r.sinks) == 1 {
+		return r.sinks[0].append(rec)
+	}
+	results := make(chan error, len(r.sinks))
+	for _, s := range r.sinks {
+		go func() { results <- s.append(rec) }()
+	}
+	errs := make([]error, 0, len(r.sinks))
+	for range r.sinks {
+		select {
+		case err := <-results:
+			if err == nil {
+				return nil
+			}
+			errs = append(errs, err)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (r *recorder) post(e *Event, denials int64) {
+	stamp(e)
+	rec := &record{action: e.Action, event: e.encode(), denials: denials}
+	for _, s := range r.sinks {
+		s.post(rec)
+	}
+}
+
+// postDenied writes what the folder lets through.
+func (r *recorder) postDenied(e *Event) {
+	n := int64(1)
+	if e.Suppressed != nil {
+		n = e.Suppressed.Count
+	} else if e.ID == "" {
+		e.ID = newID()
+	}
+	r.post(e, n)
+}
+
+// stamp fills what every event needs. The handler may use one Event for a decision
+// and for its end; they are two events all the same.
+func stamp(e *Event) {
+	if e.Time.IsZero() {
+		e.Time = time.Now()
+	}
+	e.EventID = newID()
+}
+
+// newID returns an identifier that sorts by time (UUID version 7, RFC 9562 §5.7).
+func newID() string {
+	id, err := uuid.NewV7()
+	if err != nil { // crypto/rand does not fail
+		return uuid.NewString()
+	}
+	return id.String()
+}

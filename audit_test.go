@@ -1,0 +1,495 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package xfrguard
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/xfrguard/xfrguard/internal/trail"
+)
+
+// faultySink is a sink whose faults the test sets. It keeps what it took.
+type faultySink struct {
+	mu     sync.Mutex
+	chain  *trail.Chain
+	lines  [][]byte
+	fault  func(event []byte) error // nil: works
+	hang   chan struct{}            // not nil: Append blocks until it is closed, whatever ctx says
+	closed atomic.Int32
+}
+
+func newFaultySink(t testing.TB) *faultySink {
+	t.Helper()
+	chain, err := trail.NewChain()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &faultySink{chain: chain}
+}
+
+func (s *faultySink) set(hang chan struct{}, fault func([]byte) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hang, s.fault = hang, fault
+}
+
+func (s *faultySink) Append(_ context.Context, event []byte) error {
+	s.mu.Lock()
+	hang := s.hang
+	s.mu.Unlock()
+	if hang != nil {
+		<-hang
+	}
+	return s.Post(event)
+}
+
+func (s *faultySink) Post(event []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fault != nil {
+		if err := s.fault(event); err != nil {
+			return err
+		}
+	}
+	line, err := s.chain.Seal(event)
+	if err == nil {
+		s.lines = append(s.lines, line)
+	}
+	return err
+}
+
+func (s *faultySink) Close() error { s.closed.Add(1); return nil }
+
+func (s *faultySink) take() [][]byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return bytes.SplitAfter(bytes.Join(s.lines, nil), []byte{'\n'})[:len(s.lines)]
+}
+
+// recordTo makes an auditor over sinks that the test has made.
+func recordTo(t testing.TB, failure AuditFailure, deadline time.Duration, sinks map[string]sink) *auditor {
+	t.Helper()
+	rec := &recorder{}
+	for _, name := range sortedKeys(sinks) {
+		w := watchSink(name, sinks[name], deadline, func(from *watchedSink, e *Event) {
+			r := &record{action: e.Action, event: e.encode()}
+			for _, s := range rec.sinks {
+				if s != from {
+					s.post(r)
+				}
+			}
+		})
+		rec.sinks = append(rec.sinks, w)
+		rec.releases = append(rec.releases, w.close)
+	}
+	rec.fold = newFolder(foldLimits{}, rec.postDenied)
+	return &auditor{recorder: rec, failure: failure, release: rec.close}
+}
+
+func closeAuditor(t testing.TB, a *auditor) {
+	t.Helper()
+	if err := a.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// allowed and denied make events as the handler does.
+func allowed() *Event {
+	e := *sampleEvents()["decision-allowed"]
+	e.Time, e.ID, e.EventID = time.Time{}, "", ""
+	return &e
+}
+
+func denied(client string) *Event {
+	e := *sampleEvents()["decision-denied"]
+	e.Time, e.ID, e.EventID, e.Client = time.Time{}, "", "", client
+	return &e
+}
+
+func ended(of *Event) *Event {
+	e := *sampleEvents()["end-complete"]
+	e.Time, e.EventID, e.ID = time.Time{}, "", of.ID
+	return &e
+}
+
+// count returns how many lines have the action, and, of each, what fn says of it.
+func count(t testing.TB, lines [][]byte, a Action, fn func(map[string]any)) int {
+	t.Helper()
+	n := 0
+	for _, l := range lines {
+		if m := members(t, l); m["event.action"] == string(a) {
+			n++
+			if fn != nil {
+				fn(m)
+			}
+		}
+	}
+	return n
+}
+
+func number(v any) int64 {
+	n, _ := v.(json.Number)
+	i, _ := n.Int64()
+	return i
+}
+
+func noLeak(t *testing.T) {
+	t.Helper()
+	opt := goleak.IgnoreCurrent()
+	t.Cleanup(func() { goleak.VerifyNone(t, opt) })
+}
+
+func TestDecisionIsDurableBeforeItReturns(t *testing.T) {
+	noLeak(t)
+	path := filepath.Join(t.TempDir(), "xfr.log")
+	a, err := openAuditor(auditConfig{sinks: []sinkSpec{{kind: "file", path: path}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := allowed()
+	if err := a.Decision(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil || e.ID == "" || !bytes.Contains(text, []byte(`"coredns.xfr.id":"`+e.ID+`"`)) {
+		t.Fatalf("%v, id %q is not in\n%s", err, e.ID, text)
+	}
+	a.End(ended(e))
+	a.Denied(denied("198.51.100.1"))
+	a.Lifecycle(sampleEvents()["policy-load"])
+	closeAuditor(t, a)
+	closeAuditor(t, a) // again does nothing
+
+	text, err = os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := splitLines(text)
+	validateEvents(t, lines...)
+	for _, want := range []Action{ActionOpened, ActionStart, ActionDecision, ActionEnd, ActionPolicyLoaded, ActionStop, ActionClosed} {
+		if count(t, lines, want, nil) == 0 {
+			t.Errorf("no %s in\n%s", want, text)
+		}
+	}
+}
+
+// The table of faults: whatever befalls the only sink, refuse refuses, serve serves,
+// denials never fail, and a gap event tells of every lost line once it is over.
+func TestSinkFaults(t *testing.T) {
+	faults := map[string]func([]byte) error{
+		"ENOSPC": func([]byte) error { return &os.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC} },
+		"EIO":    func([]byte) error { return syscall.EIO },
+		"EPIPE":  func([]byte) error { return fmt.Errorf("write: %w", syscall.EPIPE) },
+		"busy":   func([]byte) error { return errBusy },
+		"panic":  nil, // below: a panic in Append alone, for Post is ours
+		"hang":   nil,
+	}
+	for name, fault := range faults {
+		for _, failure := range []AuditFailure{AuditRefuse, AuditServe} {
+			t.Run(name+"/"+string(failure), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) { oneFault(t, name, fault, failure) })
+			})
+		}
+	}
+}
+
+func oneFault(t *testing.T, name string, fault func([]byte) error, failure AuditFailure) {
+	s := newFaultySink(t)
+	a := recordTo(t, failure, 2*time.Second, map[string]sink{"only": s})
+	var hang chan struct{}
+	if name == "hang" {
+		hang = make(chan struct{})
+	}
+	if name == "panic" {
+		fault = func([]byte) error { panic("disk on fire") }
+	}
+	s.set(hang, fault)
+	const n = 5
+	for range n {
+		start := time.Now()
+		err := a.Decision(t.Context(), allowed())
+		if (err == nil) != (failure == AuditServe) {
+			t.Fatalf("Decision returned %v", err)
+		}
+		if d := time.Since(start); d > 2*time.Second {
+			t.Fatalf("a decision waited %s", d)
+		}
+	}
+	if name != "busy" {
+		for i := range n { // the sink is down: nothing of this reaches it
+			a.Denied(denied(fmt.Sprintf("198.51.%d.1", i)))
+		}
+	}
+	synctest.Wait()
+	if got := len(s.take()); got != 0 {
+		t.Fatalf("%d lines in a broken sink", got)
+	}
+	time.Sleep(time.Minute)
+	if hang != nil {
+		close(hang)
+	}
+	s.set(nil, nil)
+	time.Sleep(2 * lastProbe)
+	if err := a.Decision(t.Context(), allowed()); err != nil {
+		t.Fatalf("the sink is back, but: %v", err)
+	}
+	closeAuditor(t, a)
+
+	lines := s.take()
+	validateEvents(t, lines...)
+	var lost, lostAllowed, late int64
+	first := members(t, lines[0])
+	if hang == nil && first["event.action"] != string(ActionGap) {
+		t.Errorf("the first line after the fault is %s", lines[0])
+	}
+	count(t, lines, ActionGap, func(m map[string]any) {
+		lost += number(m[trail.FieldLost])
+		lostAllowed += number(m[extraLostAllowed])
+		late += number(m[trail.FieldLate])
+	})
+	decisions := int64(count(t, lines, ActionDecision, nil))
+	want := int64(n + n + 1)
+	if name == "busy" {
+		want = n + 1
+	}
+	if decisions+lost-late != want || lostAllowed != n {
+		t.Errorf("%d decisions written, %d told as lost (%d allowed), %d of these late: want %d in all, %d allowed",
+			decisions, lost, lostAllowed, late, want, n)
+	}
+}
+
+// A sink that hangs delays nobody whom another sink recorded, and its state is told there.
+func TestHangingSinkDelaysNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		good, bad := newFaultySink(t), newFaultySink(t)
+		hang := make(chan struct{})
+		bad.set(hang, nil)
+		a := recordTo(t, AuditRefuse, 2*time.Second, map[string]sink{"bad": bad, "good": good})
+		const n = 20
+		for range n {
+			start := time.Now()
+			if err := a.Decision(t.Context(), allowed()); err != nil || time.Since(start) != 0 {
+				t.Fatalf("%v after %s", err, time.Since(start))
+			}
+		}
+		time.Sleep(3 * time.Second)
+		if count(t, good.take(), ActionSinkDown, func(m map[string]any) {
+			if m[extraSink] != "bad" || m["event.reason"] != "timeout" {
+				t.Error(m)
+			}
+		}) != 1 {
+			t.Error("the good sink was not told, or more than once")
+		}
+		close(hang)
+		time.Sleep(2 * lastProbe)
+		if count(t, good.take(), ActionSinkUp, nil) != 1 {
+			t.Error("the good sink was not told that the other is back")
+		}
+		closeAuditor(t, a)
+		validateEvents(t, good.take()...)
+		validateEvents(t, bad.take()...)
+		var lost, late int64
+		count(t, bad.take(), ActionGap, func(m map[string]any) { lost += number(m[trail.FieldLost]); late += number(m[trail.FieldLate]) })
+		if got := int64(count(t, bad.take(), ActionDecision, nil)) + lost - late; got != n {
+			t.Errorf("%d decisions accounted for in the bad sink, want %d", got, n)
+		}
+		if got := count(t, good.take(), ActionDecision, nil); got != n {
+			t.Errorf("%d decisions in the good sink, want %d", got, n)
+		}
+	})
+}
+
+// Every allowed transfer has one decision and one end; every denial is a line or in
+// a count; nothing twice. Sinks fail at random all the while.
+func TestPairsAndCountsUnderFaults(t *testing.T) {
+	noLeak(t)
+	steady, flaky := newFaultySink(t), newFaultySink(t)
+	var turn atomic.Int64
+	flaky.set(nil, func([]byte) error {
+		if turn.Add(1)%7 == 0 {
+			return syscall.EIO
+		}
+		return nil
+	})
+	a := recordTo(t, AuditRefuse, time.Second, map[string]sink{"steady": steady, "flaky": flaky})
+	const workers, each = 16, 100
+	var wg sync.WaitGroup
+	for w := range workers {
+		wg.Go(func() {
+			for i := range each {
+				e := allowed()
+				if err := a.Decision(t.Context(), e); err != nil {
+					t.Error(err)
+				}
+				a.End(ended(e))
+				a.Denied(denied(fmt.Sprintf("198.51.%d.%d", w, i)))
+			}
+		})
+	}
+	wg.Wait()
+	closeAuditor(t, a)
+	lines := steady.take()
+	validateEvents(t, lines[:200]...) // the rest is alike, and validation is slow under -race
+	pairs := map[string][2]int{}
+	ids := map[string]bool{}
+	var denials int64
+	for _, l := range lines {
+		m := members(t, l)
+		if id := m["event.id"].(string); ids[id] {
+			t.Errorf("event %s twice", id)
+		} else {
+			ids[id] = true
+		}
+		p := pairs[fmt.Sprint(m["coredns.xfr.id"])]
+		switch {
+		case m["event.action"] == string(ActionDecision) && m["event.reason"] == string(ReasonAllowed):
+			p[0]++
+		case m["event.action"] == string(ActionEnd):
+			p[1]++
+		case m["event.action"] == string(ActionDecision):
+			denials++
+			continue
+		case m["event.action"] == string(ActionDenied):
+			denials += number(m["coredns.xfr.suppressed.count"])
+			continue
+		default:
+			continue
+		}
+		pairs[fmt.Sprint(m["coredns.xfr.id"])] = p
+	}
+	if len(pairs) != workers*each {
+		t.Errorf("%d transfers, want %d", len(pairs), workers*each)
+	}
+	for id, p := range pairs {
+		if p != [2]int{1, 1} {
+			t.Errorf("transfer %s has %d decisions and %d ends", id, p[0], p[1])
+		}
+	}
+	if denials != workers*each {
+		t.Errorf("%d denials, want %d", denials, workers*each)
+	}
+}
+
+// Blocks and overlapping instances share one set of sinks: one start, one stop, one sequence.
+func TestAuditorsShareSinks(t *testing.T) {
+	noLeak(t)
+	path := filepath.Join(t.TempDir(), "xfr.log")
+	cfg := auditConfig{sinks: []sinkSpec{{kind: "file", path: path}, {kind: "file", path: path}}}
+	var open []*auditor
+	for i := range 20 { // each reload opens the new one before it closes the old one
+		a, err := openAuditor(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		open = append(open, a)
+		if err := a.Decision(t.Context(), allowed()); err != nil {
+			t.Fatal(err)
+		}
+		if i > 0 {
+			closeAuditor(t, open[i-1])
+		}
+	}
+	closeAuditor(t, open[len(open)-1])
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := splitLines(text)
+	validateEvents(t, lines...)
+	for i, l := range lines {
+		if got := number(members(t, l)["event.sequence"]); got != int64(i+1) {
+			t.Fatalf("line %d has sequence %d", i+1, got)
+		}
+	}
+	if s, p, d := count(t, lines, ActionStart, nil), count(t, lines, ActionStop, nil), count(t, lines, ActionDecision, nil); s != 1 || p != 1 || d != 20 {
+		t.Errorf("%d starts, %d stops, %d decisions", s, p, d)
+	}
+	if len(recorders.entries)+len(sinkPool.entries) != 0 {
+		t.Errorf("left behind: %v %v", recorders.entries, sinkPool.entries)
+	}
+}
+
+// What cannot be opened is an error at start, in either mode, and leaves nothing open.
+func TestOpenAuditorFails(t *testing.T) {
+	noLeak(t)
+	dir := t.TempDir()
+	good := sinkSpec{kind: "file", path: filepath.Join(dir, "xfr.log")}
+	for name, cfg := range map[string]auditConfig{
+		"no directory": {sinks: []sinkSpec{good, {kind: "file", path: filepath.Join(dir, "missing", "xfr.log")}}},
+		"a directory":  {sinks: []sinkSpec{good, {kind: "file", path: dir}}},
+		"no such kind": {sinks: []sinkSpec{good, {kind: "carrier pigeon"}}},
+		"no key":       {sinks: []sinkSpec{good}, key: filepath.Join(dir, "missing.key")},
+	} {
+		if a, err := openAuditor(cfg); err == nil {
+			t.Errorf("%s: no error", name)
+			closeAuditor(t, a)
+		}
+		if len(recorders.entries)+len(sinkPool.entries) != 0 {
+			t.Errorf("%s: left behind: %v %v", name, recorders.entries, sinkPool.entries)
+		}
+	}
+}
+
+// A request whose client went away does not wait, and nobody is marked down for it.
+func TestDecisionEndsWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a1, b1 := newFaultySink(t), newFaultySink(t)
+		hang := make(chan struct{})
+		a1.set(hang, nil)
+		b1.set(hang, nil)
+		a := recordTo(t, AuditRefuse, time.Second, map[string]sink{"a": a1, "b": b1})
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		start := time.Now()
+		if err := a.Decision(ctx, allowed()); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 100*time.Millisecond {
+			t.Errorf("%v after %s", err, time.Since(start))
+		}
+		close(hang)
+		closeAuditor(t, a)
+	})
+}
+
+func BenchmarkDecision(b *testing.B) {
+	for _, parallel := range []int{1, 64} {
+		b.Run(fmt.Sprintf("file/parallel=%d", parallel), func(b *testing.B) {
+			a, err := openAuditor(auditConfig{sinks: []sinkSpec{{kind: "file", path: filepath.Join(b.TempDir(), "xfr.log")}}})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer closeAuditor(b, a)
+			var left atomic.Int64
+			left.Store(int64(b.N))
+			b.ReportAllocs()
+			b.ResetTimer()
+			var wg sync.WaitGroup
+			for range parallel {
+				wg.Go(func() {
+					e := allowed()
+					for left.Add(-1) >= 0 {
+						if err := a.Decision(context.Background(), e); err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+			}
+			wg.Wait()
+			b.StopTimer()
+		})
+	}
+}

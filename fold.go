@@ -1,0 +1,289 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package xfrguard
+
+import (
+	"container/list"
+	"net/netip"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// foldClass keeps apart what must not share windows, budgets or memory: a source
+// address over UDP can be forged, so that a flood of forged packets must not hide
+// an attempt over TCP, and neither may hide what came with a proven identity.
+type foldClass int
+
+const (
+	foldUDP foldClass = iota
+	foldStream
+	foldProven
+	foldClasses
+)
+
+// foldClassNames are the classes in events: coredns.xfr.suppressed.class.
+var foldClassNames = [foldClasses]string{foldUDP: "udp", foldStream: "stream", foldProven: "proven"}
+
+// foldLimits bounds what denials may write and remember.
+type foldLimits struct {
+	window    time.Duration // between two lines of one kind
+	perPrefix int           // windows of one source prefix; its further kinds share the class's
+	class     [foldClasses]foldBudget
+}
+
+// foldBudget bounds one class. Every first line and every summary costs one of the
+// budget; the class's own summary, one per window, is free.
+type foldBudget struct {
+	perSecond float64 // lines
+	burst     int
+	windows   int
+}
+
+// defaultFold lets forged packets write 5 lines a second in the long run, others 20,
+// and proven ones 50: at 1.2 kB a line about 90 kB/s for all at once.
+var defaultFold = foldLimits{
+	window:    30 * time.Second,
+	perPrefix: 16,
+	class: [foldClasses]foldBudget{
+		foldUDP:    {perSecond: 5, burst: 50, windows: 1024},
+		foldStream: {perSecond: 20, burst: 200, windows: 4096},
+		foldProven: {perSecond: 50, burst: 500, windows: 1024},
+	},
+}
+
+// foldKey names a kind of denial. Nothing in it is a client's invention: zone,
+// block and view are configured ones, identity is a proven one.
+type foldKey struct {
+	class             foldClass
+	all               bool // the class's own window, for what found no other
+	prefix            netip.Prefix
+	block, view, zone string
+	reason            string
+	enforced          bool
+	identity          string
+}
+
+type foldSource struct {
+	class  foldClass
+	prefix netip.Prefix
+}
+
+// folder decides which denials get a line of their own and counts the others, so
+// that the lines and the counts always add up to all of them. Its memory is bounded.
+type folder struct {
+	limits foldLimits
+	emit   func(*Event) // called without the lock; must not block
+
+	mu      sync.Mutex
+	closed  bool
+	windows map[foldKey]*foldWindow
+	order   list.List // of *foldWindow, by end: all windows are equally long
+	sources map[foldSource]int
+	open    [foldClasses]int
+	budget  [foldClasses]*rate.Limiter
+	timer   *time.Timer
+
+	emitting sync.WaitGroup // lines on their way; added to under mu
+}
+
+func newFolder(limits foldLimits, emit func(*Event)) *folder {
+	if limits.window == 0 {
+		limits = defaultFold
+	}
+	f := &folder{
+		limits: limits, emit: emit,
+		windows: make(map[foldKey]*foldWindow), sources: make(map[foldSource]int),
+	}
+	for c := range f.budget {
+		f.budget[c] = rate.NewLimiter(rate.Limit(limits.class[c].perSecond), limits.class[c].burst)
+	}
+	return f
+}
+
+// add writes the denial at once when it is the first of its kind and the budget
+// lets it, or counts it.
+func (f *folder) add(e *Event) {
+	if e.Time.IsZero() {
+		e.Time = time.Now()
+	}
+	f.mu.Lock()
+	now := f.count(e)
+	f.emitting.Add(1)
+	f.mu.Unlock()
+	defer f.emitting.Done()
+	if now {
+		f.emit(e)
+	}
+}
+
+// count reports whether the denial is to be written now; it has counted it otherwise.
+func (f *folder) count(e *Event) bool {
+	if f.closed {
+		return true // a straggler of a shutdown: nobody would write its summary
+	}
+	client, _ := netip.ParseAddr(e.Client)
+	k := keyOf(e, client)
+	if w := f.windows[k]; w != nil {
+		w.add(e, client)
+		return false
+	}
+	if k.class == foldProven && f.affords(k.class) {
+		return true // while its budget lasts, a proven identity is never folded
+	}
+	w := f.openWindow(k, e)
+	if !w.key.all && f.affords(k.class) {
+		return true
+	}
+	w.add(e, client)
+	return false
+}
+
+// affords takes one line off the budget of the class.
+func (f *folder) affords(c foldClass) bool { return f.budget[c].AllowN(time.Now(), 1) }
+
+// keyOf sorts a denial into its kind.
+func keyOf(e *Event, client netip.Addr) foldKey {
+	k := foldKey{
+		class: foldStream, prefix: sourcePrefix(client),
+		block: e.Block, view: e.View, zone: e.Zone, reason: e.Reason, enforced: e.Enforced,
+	}
+	switch {
+	case e.TSIG.Status == TSIGValid:
+		k.class, k.identity = foldProven, e.TSIG.Key
+	case e.TLS.Verified:
+		k.class, k.identity = foldProven, e.TLS.SPKI
+	case e.Transport == TransportUDP:
+		k.class = foldUDP
+	}
+	return k
+}
+
+// sourcePrefix returns what one client is likely to hold: /24 in IPv4, /48 in IPv6.
+func sourcePrefix(a netip.Addr) netip.Prefix {
+	a = a.Unmap().WithZone("")
+	bits := 48
+	if a.Is4() {
+		bits = 24
+	}
+	p, _ := a.Prefix(bits) // the zero Prefix for an invalid address
+	return p
+}
+
+// openWindow returns a new window of the kind, or the class's own when there is no room.
+func (f *folder) openWindow(k foldKey, e *Event) *foldWindow {
+	source := foldSource{k.class, k.prefix}
+	if f.open[k.class] >= f.limits.class[k.class].windows || f.sources[source] >= f.limits.perPrefix {
+		return f.shared(k)
+	}
+	f.open[k.class]++
+	f.sources[source]++
+	return f.start(&foldWindow{key: k, sample: sampleOf(e)})
+}
+
+// shared returns the class's own window.
+func (f *folder) shared(of foldKey) *foldWindow {
+	k := foldKey{class: of.class, all: true, enforced: of.enforced}
+	if w := f.windows[k]; w != nil {
+		return w
+	}
+	return f.start(&foldWindow{key: k})
+}
+
+func (f *folder) start(w *foldWindow) *foldWindow {
+	f.windows[w.key] = w
+	f.queue(w)
+	return w
+}
+
+// queue gives the window its end, which is the latest of all.
+func (f *folder) queue(w *foldWindow) {
+	w.end = time.Now().Add(f.limits.window)
+	w.place = f.order.PushBack(w)
+	if f.timer == nil && !f.closed {
+		f.timer = time.AfterFunc(f.limits.window, f.tick)
+	}
+}
+
+// tick writes the summaries of the windows that are over and waits for the next.
+func (f *folder) tick() {
+	f.mu.Lock()
+	now := time.Now()
+	lines := f.expire(func(w *foldWindow) bool { return !w.end.After(now) })
+	f.timer = nil
+	if first := f.order.Front(); first != nil && !f.closed {
+		f.timer = time.AfterFunc(time.Until(first.Value.(*foldWindow).end), f.tick)
+	}
+	f.emitting.Add(1)
+	f.mu.Unlock()
+	defer f.emitting.Done()
+	for _, e := range lines {
+		f.emit(e)
+	}
+}
+
+// expire ends the windows that are over. One that counted something goes on, so that
+// a steady flood makes one line a window and nothing else.
+func (f *folder) expire(over func(*foldWindow) bool) []*Event {
+	var lines []*Event
+	for n := f.order.Len(); n > 0; n-- {
+		w := f.order.Front().Value.(*foldWindow)
+		if !over(w) {
+			break
+		}
+		f.order.Remove(w.place)
+		if w.count == 0 {
+			f.drop(w)
+			continue
+		}
+		if !w.key.all && !f.affords(w.key.class) {
+			f.shared(w.key).merge(w)
+		} else {
+			lines = append(lines, w.summary())
+		}
+		w.reset()
+		if w.key.all {
+			f.drop(w)
+		} else {
+			f.queue(w)
+		}
+	}
+	return lines
+}
+
+func (f *folder) drop(w *foldWindow) {
+	delete(f.windows, w.key)
+	if w.key.all {
+		return
+	}
+	f.open[w.key.class]--
+	source := foldSource{w.key.class, w.key.prefix}
+	if f.sources[source]--; f.sources[source] == 0 {
+		delete(f.sources, source)
+	}
+}
+
+// close writes what is counted, within the budgets, ends the timer, and waits for the
+// lines that others are writing.
+func (f *folder) close() {
+	f.mu.Lock()
+	f.closed = true
+	if f.timer != nil {
+		f.timer.Stop()
+		f.timer = nil
+	}
+	lines := f.expire(func(*foldWindow) bool { return true })
+	for _, w := range f.windows { // what found no budget went to the class's own window
+		if w.key.all && w.count > 0 {
+			lines = append(lines, w.summary())
+			w.reset()
+		}
+	}
+	f.mu.Unlock()
+	for _, e := range lines {
+		f.emit(e)
+	}
+	f.emitting.Wait()
+}

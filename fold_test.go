@@ -1,0 +1,383 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package xfrguard
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// foldLog keeps what a folder writes.
+type foldLog struct {
+	mu    sync.Mutex
+	lines []*Event
+	bytes int
+}
+
+func (l *foldLog) emit(e *Event) {
+	stamp(e)
+	event := e.encode()
+	line := *e
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = append(l.lines, &line)
+	l.bytes += len(event)
+}
+
+// sum returns what the lines add up to: one for each denial, the count for each summary.
+func (l *foldLog) sum() (total, lines int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range l.lines {
+		if e.Suppressed != nil {
+			total += e.Suppressed.Count
+		} else {
+			total++
+		}
+	}
+	return total, int64(len(l.lines))
+}
+
+func (l *foldLog) take() []*Event {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	lines := l.lines
+	l.lines = nil
+	return lines
+}
+
+func refusal(client string, reason Reason, transport Transport) *Event {
+	return &Event{
+		Action: ActionDecision, Client: client, Reason: string(reason), Transport: transport,
+		Zone: "example.org.", Block: "dns://:53", Enforced: true, TSIG: TSIGProof{Status: TSIGAbsent},
+	}
+}
+
+// The first of a kind at once, then one line a window as long as it goes on, then nothing.
+func TestFoldWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &foldLog{}
+		f := newFolder(foldLimits{}, l.emit)
+		w := defaultFold.window
+		start := time.Now()
+		f.add(refusal("198.51.100.1", ReasonClientNotAllowed, TransportTCP))
+		if got := l.take(); len(got) != 1 || got[0].Suppressed != nil {
+			t.Fatalf("the first made %v", got)
+		}
+		for i := range 9 {
+			time.Sleep(time.Second)
+			f.add(refusal(fmt.Sprintf("198.51.100.%d", i%3), ReasonClientNotAllowed, TransportTLS))
+		}
+		if got := l.take(); len(got) != 0 {
+			t.Fatalf("the window wrote %v", got)
+		}
+		time.Sleep(w) // nothing more comes, and yet:
+		got := l.take()
+		if len(got) != 1 {
+			t.Fatalf("%d lines at the window's end", len(got))
+		}
+		s := got[0].Suppressed
+		if s.Count != 9 || !s.Since.Equal(start.Add(time.Second)) || s.Prefix != "198.51.100.0/24" || s.ClientsTotal != 3 ||
+			!slices.Equal(s.Clients, []string{"198.51.100.0", "198.51.100.1", "198.51.100.2"}) || s.Class != "stream" ||
+			!got[0].Time.Equal(start.Add(w)) || got[0].Reason != string(ReasonClientNotAllowed) || got[0].Zone != "example.org." {
+			t.Errorf("%+v %+v", got[0], s)
+		}
+		f.add(refusal("198.51.100.1", ReasonClientNotAllowed, TransportTCP)) // still the same flood
+		time.Sleep(2 * w)
+		if got := l.take(); len(got) != 1 || got[0].Suppressed.Count != 1 {
+			t.Errorf("the second window made %v", got)
+		}
+		time.Sleep(2 * w) // it is over
+		f.add(refusal("198.51.100.1", ReasonClientNotAllowed, TransportTCP))
+		if got := l.take(); len(got) != 1 || got[0].Suppressed != nil {
+			t.Errorf("a new flood began with %v", got)
+		}
+		time.Sleep(2 * w)
+		f.mu.Lock()
+		if len(f.windows)+len(f.sources)+f.order.Len() != 0 || f.timer != nil {
+			t.Errorf("left behind: %v %v", f.windows, f.sources)
+		}
+		f.mu.Unlock()
+		f.close()
+	})
+}
+
+// What must not share a window does not.
+func TestFoldKinds(t *testing.T) {
+	base := refusal("198.51.100.1", ReasonClientNotAllowed, TransportTCP)
+	other := func(change func(*Event)) *Event { e := *base; change(&e); return &e }
+	for name, c := range map[string]struct {
+		e    *Event
+		same bool
+	}{
+		"another address of the /24":  {other(func(e *Event) { e.Client = "198.51.100.200" }), true},
+		"the address mapped into v6":  {other(func(e *Event) { e.Client = "::ffff:198.51.100.9" }), true},
+		"another query name":          {other(func(e *Event) { e.QueryName = "made.up." }), true},
+		"another claimed key":         {other(func(e *Event) { e.TSIG = TSIGProof{Status: TSIGBadKey, Key: "made.up."} }), true},
+		"TLS in place of TCP":         {other(func(e *Event) { e.Transport = TransportTLS }), true},
+		"another SNI and certificate": {other(func(e *Event) { e.TLS = TLSFacts{Established: true, ServerName: "x", SPKI: "aa"} }), true},
+		"another /24":                 {other(func(e *Event) { e.Client = "198.51.101.1" }), false},
+		"UDP, which can be forged":    {other(func(e *Event) { e.Transport = TransportUDP }), false},
+		"another reason":              {other(func(e *Event) { e.Reason = string(ReasonNotAZone) }), false},
+		"another zone":                {other(func(e *Event) { e.Zone = "-" }), false},
+		"another block":               {other(func(e *Event) { e.Block = "dns://:5353" }), false},
+		"observed only":               {other(func(e *Event) { e.Enforced = false }), false},
+		"a proven key":                {other(func(e *Event) { e.TSIG = TSIGProof{Status: TSIGValid, Key: "k."} }), false},
+		"a verified certificate":      {other(func(e *Event) { e.TLS = TLSFacts{Verified: true, SPKI: "aa"} }), false},
+	} {
+		l := &foldLog{}
+		f := newFolder(foldLimits{}, l.emit)
+		f.add(base)
+		f.add(c.e)
+		if _, lines := l.sum(); (lines == 1) != c.same {
+			t.Errorf("%s: %d lines", name, lines)
+		}
+		f.close()
+		if total, _ := l.sum(); total != 2 {
+			t.Errorf("%s: adds up to %d", name, total)
+		}
+	}
+}
+
+// A proven identity is never folded while its budget lasts, and alone when it does not.
+func TestFoldProven(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &foldLog{}
+		f := newFolder(foldLimits{}, l.emit)
+		proven := func(key string) *Event {
+			e := refusal("192.0.2.1", ReasonTSIGKeyNotAllowed, TransportTCP)
+			e.TSIG = TSIGProof{Status: TSIGValid, Key: key}
+			return e
+		}
+		burst := defaultFold.class[foldProven].burst
+		for range burst {
+			f.add(proven("a."))
+		}
+		if total, lines := l.sum(); int(lines) != burst || total != lines {
+			t.Fatalf("%d lines for %d denials", lines, burst)
+		}
+		l.take()
+		for range 1000 {
+			f.add(proven("a."))
+			f.add(proven("b."))
+		}
+		f.close()
+		for _, e := range l.take() {
+			if e.Suppressed.Class != "proven" {
+				t.Errorf("class %s", e.Suppressed.Class)
+			}
+			if e.Reason != reasonSeveral && (e.Suppressed.Count != 1000 || e.TSIG.Status != TSIGValid || e.TSIG.Key == "") {
+				t.Errorf("%+v %+v", e, e.Suppressed)
+			}
+		}
+	})
+}
+
+// A flood over UDP, from as many forged addresses as there are, takes nothing from TCP.
+func TestFoldUDPFloodHidesNoTCP(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &foldLog{}
+		f := newFolder(foldLimits{}, l.emit)
+		for i := range 50_000 {
+			f.add(refusal(fmt.Sprintf("%d.%d.%d.1", 1+i>>16, i>>8&255, i&255), ReasonTransportUnsupported, TransportUDP))
+		}
+		l.take()
+		f.add(refusal("198.51.100.1", ReasonClientNotAllowed, TransportTCP))
+		if got := l.take(); len(got) != 1 || got[0].Client != "198.51.100.1" {
+			t.Errorf("the attempt over TCP made %v", got)
+		}
+		f.close()
+	})
+}
+
+// One client that tries all zones for all reasons takes only its share of the budget.
+func TestFoldOnePrefixLeavesBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &foldLog{}
+		f := newFolder(foldLimits{}, l.emit)
+		for i := range 20_000 {
+			e := refusal("198.51.100.1", Reasons[1+i%10], TransportTCP)
+			e.Zone = fmt.Sprintf("zone%d.", i%1000)
+			f.add(e)
+		}
+		if _, lines := l.sum(); int(lines) > defaultFold.perPrefix {
+			t.Errorf("one client made %d lines", lines)
+		}
+		l.take()
+		f.add(refusal("203.0.113.1", ReasonClientNotAllowed, TransportTCP))
+		if got := l.take(); len(got) != 1 {
+			t.Errorf("another client's first attempt made %d lines", len(got))
+		}
+		f.close()
+	})
+}
+
+// Whatever comes in whatever order, the lines and counts add up to all of it, and
+// the lines stay within the budgets.
+func TestFoldAddsUpProperty(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		seed := rapid.Uint64().Draw(rt, "seed")
+		steps := rapid.IntRange(1, 2000).Draw(rt, "steps")
+		pause := time.Duration(rapid.IntRange(0, 100).Draw(rt, "pause ms")) * time.Millisecond
+		limits := foldLimits{
+			window: time.Second, perPrefix: rapid.IntRange(1, 4).Draw(rt, "per prefix"),
+		}
+		for c := range limits.class {
+			limits.class[c] = foldBudget{perSecond: 3, burst: rapid.IntRange(0, 5).Draw(rt, "burst"), windows: rapid.IntRange(0, 6).Draw(rt, "windows")}
+		}
+		synctest.Test(t, func(*testing.T) {
+			r := rand.New(rand.NewPCG(seed, 1))
+			l := &foldLog{}
+			f := newFolder(limits, l.emit)
+			start := time.Now()
+			for range steps {
+				e := refusal(fmt.Sprintf("198.51.%d.%d", r.IntN(8), r.IntN(9)), Reasons[1+r.IntN(5)], []Transport{TransportUDP, TransportTCP}[r.IntN(2)])
+				if r.IntN(5) == 0 {
+					e.TSIG = TSIGProof{Status: TSIGValid, Key: fmt.Sprintf("k%d.", r.IntN(3))}
+				}
+				f.add(e)
+				time.Sleep(pause * time.Duration(r.IntN(3)))
+			}
+			f.close()
+			took := time.Since(start)
+			total, lines := l.sum()
+			if total != int64(steps) {
+				rt.Fatalf("%d denials add up to %d", steps, total)
+			}
+			most := 0.0
+			for _, b := range limits.class {
+				most += float64(b.burst) + b.perSecond*took.Seconds() + 2*(took.Seconds()+2)
+			}
+			if float64(lines) > most {
+				rt.Fatalf("%d lines in %s, at most %f", lines, took, most)
+			}
+		})
+	})
+}
+
+// 1,000,000 refused requests of 5,000 sources: everything is accounted for, and lines
+// and memory stay small.
+func TestFoldFlood(t *testing.T) {
+	const total, sources, workers = 1_000_000, 5000, 4
+	l := &foldLog{}
+	f := newFolder(foldLimits{}, l.emit)
+	clients := make([]string, sources)
+	for i := range clients {
+		clients[i] = fmt.Sprintf("10.%d.%d.%d", i>>8, i&255, i%250)
+	}
+	before := heap()
+	start := time.Now()
+	var wg sync.WaitGroup
+	for w := range workers {
+		wg.Go(func() {
+			e := refusal("", "", TransportTCP)
+			for i := w; i < total; i += workers {
+				e.Client, e.Reason = clients[i%sources], string(Reasons[1+i%7])
+				f.add(e)
+			}
+		})
+	}
+	wg.Wait()
+	took := time.Since(start)
+	held := heap() - before
+	f.close()
+	sum, lines := l.sum()
+	if sum != total {
+		t.Errorf("%d denials add up to %d", total, sum)
+	}
+	budget := defaultFold.class[foldStream]
+	if most := int64(float64(budget.burst) + budget.perSecond*(took.Seconds()+1) + 2); lines > most {
+		t.Errorf("%d lines in %s, at most %d", lines, took, most)
+	}
+	if held > 32<<20 {
+		t.Errorf("%d bytes of memory", held)
+	}
+	t.Logf("%d denials of %d sources in %s: %d lines, %d bytes written, %d kB held", total, sources, took, lines, l.bytes, held>>10)
+}
+
+func heap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// Memory at its worst: every window full of the longest names.
+func TestFoldMemoryIsBounded(t *testing.T) {
+	f := newFolder(foldLimits{}, func(*Event) {})
+	before := heap()
+	name := strings.Repeat("x", 1000)
+	for i := range 10_000 {
+		for j := range 3 {
+			e := refusal(fmt.Sprintf("10.%d.%d.%d", i>>8, i&255, j), ReasonTSIGBadKey, TransportTCP)
+			e.TSIG = TSIGProof{Status: TSIGBadKey, Key: fmt.Sprintf("%d.%s", j, name)}
+			f.add(e)
+		}
+	}
+	held := heap() - before
+	if open := f.open[foldStream]; open != defaultFold.class[foldStream].windows {
+		t.Errorf("%d windows", open)
+	}
+	if held > 32<<20 {
+		t.Errorf("%d bytes", held)
+	}
+	f.close()
+}
+
+// A flood of denials delays no allowed transfer's record.
+func TestFloodDoesNotDelayDecisions(t *testing.T) {
+	noLeak(t)
+	a, err := openAuditor(auditConfig{sinks: []sinkSpec{{kind: "file", path: t.TempDir() + "/xfr.log"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := make(chan struct{})
+	var flood sync.WaitGroup
+	for w := range 2 {
+		flood.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+					a.Denied(denied(fmt.Sprintf("10.%d.%d.1", w*128+i>>8&127, i&255)))
+				}
+			}
+		})
+	}
+	var worst time.Duration
+	for range 50 {
+		start := time.Now()
+		if err := a.Decision(t.Context(), allowed()); err != nil {
+			t.Error(err)
+		}
+		worst = max(worst, time.Since(start))
+	}
+	close(stop)
+	flood.Wait()
+	closeAuditor(t, a)
+	if worst > time.Second {
+		t.Errorf("a decision took %s", worst)
+	}
+	t.Logf("slowest of 50 decisions under the flood: %s", worst)
+}
+
+func BenchmarkDenied(b *testing.B) {
+	f := newFolder(foldLimits{}, func(*Event) {})
+	e := refusal("198.51.100.1", ReasonClientNotAllowed, TransportTCP)
+	b.ReportAllocs()
+	for b.Loop() {
+		f.add(e)
+	}
+	f.close()
+}

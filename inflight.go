@@ -1,0 +1,138 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package xfrguard
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Why a transfer under way is ended.
+var (
+	errRevoked  = errors.New("no longer allowed by the policy")
+	errShutdown = errors.New("server is shutting down")
+)
+
+// transfers are those under way in this process: they outlive the instance of
+// CoreDNS that began them.
+var transfers = inflight{running: make(map[*underWay]struct{})}
+
+type inflight struct {
+	mu      sync.Mutex
+	running map[*underWay]struct{}
+	changed chan struct{} // closed at the next change; nil when nobody waits
+}
+
+// underWay is one transfer.
+type underWay struct {
+	ctx    context.Context // done when the transfer has to end
+	cancel context.CancelCauseFunc
+	x      *exchange
+}
+
+func (t *inflight) begin(ctx context.Context, x *exchange) *underWay {
+	u := &underWay{x: x}
+	u.ctx, u.cancel = context.WithCancelCause(ctx)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.running[u] = struct{}{}
+	return u
+}
+
+func (t *inflight) end(u *underWay) {
+	u.cancel(nil)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.running, u)
+	if t.changed != nil {
+		close(t.changed)
+		t.changed = nil
+	}
+}
+
+// of returns the transfers of these guards.
+func (t *inflight) of(guards []*guard) []*underWay {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.ofLocked(guards)
+}
+
+func (t *inflight) ofLocked(guards []*guard) []*underWay {
+	var found []*underWay
+	for u := range t.running {
+		if slices.Contains(guards, u.x.guard) {
+			found = append(found, u)
+		}
+	}
+	return found
+}
+
+func (t *inflight) cancel(guards []*guard, cause error) {
+	for _, u := range t.of(guards) {
+		u.cancel(cause)
+	}
+}
+
+// drained waits until none of these guards has a transfer under way, or until ctx is done.
+func (t *inflight) drained(ctx context.Context, guards []*guard) {
+	for {
+		t.mu.Lock()
+		if len(t.ofLocked(guards)) == 0 {
+			t.mu.Unlock()
+			return
+		}
+		if t.changed == nil {
+			t.changed = make(chan struct{})
+		}
+		changed := t.changed
+		t.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// review decides every transfer under way again, under the policies of a new
+// instance: one that would not be allowed now is closed.
+func (t *inflight) review(guards []*guard) {
+	t.mu.Lock()
+	var old []*underWay
+	for u := range t.running {
+		if !slices.Contains(guards, u.x.guard) {
+			old = append(old, u)
+		}
+	}
+	t.mu.Unlock()
+	for _, u := range old {
+		if !stillAllowed(u.x, guards) {
+			u.cancel(errRevoked)
+		}
+	}
+}
+
+// stillAllowed asks the guards that serve the listener, view and zone of a transfer.
+func stillAllowed(x *exchange, guards []*guard) bool {
+	for _, g := range guards {
+		if g.policies[x.req.Zone] == nil || !g.listens(x) {
+			continue
+		}
+		if g.mode == ModeObserve {
+			return true
+		}
+		req := x.req
+		req.Now, req.Replayed = time.Now(), false
+		if req.TSIG.Status == TSIGValid && string(g.secrets[req.TSIG.Key].raw) != string(x.secret) {
+			continue // the key is another one now
+		}
+		if g.policies.Decide(&req).Allow {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,73 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package xfrguard
+
+import (
+	"github.com/coredns/coredns/plugin"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+const subsystem = "xfrguard"
+
+// The metrics. Labels are the listener (server), the configured zone or "-"
+// (zone, never a name the client made up), the view, and closed lists; never an address.
+var (
+	requestsTotal = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "requests_total",
+		Help: "Counter of transfer requests by type, decision and reason.",
+	}, []string{"server", "zone", "view", "type", "decision", "reason"})
+
+	transfersTotal = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "transfers_total",
+		Help: "Counter of allowed transfers by what was served and how they ended.",
+	}, []string{"server", "zone", "view", "served", "result"})
+
+	transferBytes = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "transfer_bytes_total",
+		Help: "Counter of bytes handed to the connections of transfers, length prefixes included.",
+	}, []string{"server", "zone", "view"})
+
+	transferRecords = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "transfer_records_total",
+		Help: "Counter of resource records handed to the connections of transfers.",
+	}, []string{"server", "zone", "view"})
+
+	transferDuration = promauto.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "transfer_duration_seconds",
+		Help:    "Histogram of how long allowed transfers took, from decision to end.",
+		Buckets: prometheus.ExponentialBuckets(0.001, 4, 12), // 1 ms to 70 min
+	}, []string{"server", "zone", "view"})
+
+	inFlight = promauto.NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "in_flight",
+		Help: "Gauge of transfers under way.",
+	}, []string{"server", "zone", "view"})
+
+	auditEvents = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "audit_events_total",
+		Help: "Counter of audit events written, by sink and action.",
+	}, []string{"sink", "action"})
+
+	auditFailures = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "audit_failures_total",
+		Help: "Counter of audit events that a sink could not take, by sink and class.",
+	}, []string{"sink", "class"})
+
+	auditRefused = promauto.NewCounter(prometheus.CounterOpts{
+		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "audit_refused_total",
+		Help: "Counter of allowed transfers that were refused because they could not be recorded.",
+	})
+
+	auditSinkUp = promauto.NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "audit_sink_up",
+		Help: "Gauge of an audit sink's state: 1 up, 0 down.",
+	}, []string{"sink"})
+
+	policyInfo = promauto.NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "policy_info",
+		Help: "Gauge that is 1 for each policy in force, with its digest.",
+	}, []string{"server", "zone", "view", "digest"})
+)

@@ -1,0 +1,58 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package xfrguard
+
+import (
+	"context"
+
+	"github.com/miekg/dns"
+)
+
+// observe records what enforce would have done, and does none of it: limits, which
+// make a request wait, are not tried.
+func (g *guard) observe(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) {
+	x := g.observed(ctx, w, r)
+	d := g.policies.Decide(&x.req)
+	if d.Allow && !x.accept() {
+		d.refuse(ReasonTSIGReplay)
+	}
+	x.note(&d)
+}
+
+// observeRewritten records a transfer that another plugin made out of another query.
+func (g *guard) observeRewritten(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) {
+	x := g.observed(ctx, w, r)
+	x.note(&Decision{Reason: ReasonRewritten})
+}
+
+func (g *guard) observed(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) *exchange {
+	x := &exchange{evidence: g.examine(ctx, w, r), guard: g, w: w, r: r}
+	x.cfg, x.audit = g.place(x.req.Zone)
+	x.ev = x.event()
+	return x
+}
+
+func (x *exchange) note(d *Decision) {
+	x.decided(d)
+	x.count(d)
+	x.audit.Observed(&x.ev)
+}
+
+// refuseRewritten refuses a transfer that another plugin made out of another query.
+func (g *guard) refuseRewritten(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+	x := g.observed(ctx, w, r)
+	x.deny(&Decision{Reason: ReasonRewritten})
+	return dns.RcodeSuccess, nil
+}
+
+// Observed records what would have become of a request. A denial may be folded
+// like any other; nothing blocks.
+func (a *auditor) Observed(e *Event) {
+	if !e.Allowed {
+		a.Denied(e)
+		return
+	}
+	e.Action = ActionDecision
+	a.post(e, 0)
+}

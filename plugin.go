@@ -1,0 +1,114 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package xfrguard
+
+import (
+	"context"
+
+	"github.com/coredns/coredns/plugin"
+	clog "github.com/coredns/coredns/plugin/pkg/log"
+
+	"github.com/miekg/dns"
+	ot "github.com/opentracing/opentracing-go"
+)
+
+const (
+	pluginName = "xfrguard"
+	gateName   = "xfrguard_gate"
+)
+
+var log = clog.NewWithPlugin(pluginName)
+
+// door stands early in the chain of a server block, right after dnstap: it
+// meets every AXFR and IXFR before a plugin can answer, alter or hide it, and
+// answers it. Everything else goes on untouched.
+type door struct {
+	guard *guard
+	next  plugin.Handler
+}
+
+// Name implements plugin.Handler.
+func (*door) Name() string { return pluginName }
+
+// ServeDNS implements plugin.Handler. Its frame is kept small, for it is on the
+// way of every query: miekg/dns starts a goroutine for each one over UDP, and a
+// deeper frame makes the stacks of those goroutines grow.
+func (d *door) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+	if asksForZone(r) {
+		return d.transfer(ctx, w, r)
+	}
+	if d.next == nil || d.guard.traced {
+		return pass(ctx, d.next, w, r)
+	}
+	return d.next.ServeDNS(ctx, w, r)
+}
+
+//go:noinline
+func (d *door) transfer(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+	if d.guard.mode == ModeObserve {
+		d.guard.observe(ctx, w, r)
+		return pass(context.WithValue(ctx, metKey{}, true), d.next, w, r)
+	}
+	return d.guard.answer(ctx, w, r)
+}
+
+// gate stands right before transfer. The door has answered every genuine AXFR
+// and IXFR, so what arrives here was made by a plugin in between, out of another
+// query (CVE-2026-26017 is of this kind): it is refused and recorded.
+type gate struct {
+	guard *guard
+	next  plugin.Handler
+}
+
+// Name implements plugin.Handler.
+func (*gate) Name() string { return gateName }
+
+// ServeDNS implements plugin.Handler.
+func (g *gate) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+	if asksForZone(r) {
+		return g.transfer(ctx, w, r)
+	}
+	if g.next == nil || g.guard.traced {
+		return pass(ctx, g.next, w, r)
+	}
+	return g.next.ServeDNS(ctx, w, r)
+}
+
+//go:noinline
+func (g *gate) transfer(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+	if g.guard.mode == ModeObserve {
+		if ctx.Value(metKey{}) == nil { // the door has recorded the genuine ones
+			g.guard.observeRewritten(ctx, w, r)
+		}
+		return pass(ctx, g.next, w, r)
+	}
+	return g.guard.refuseRewritten(ctx, w, r)
+}
+
+// metKey marks the context of a transfer that the door has met.
+type metKey struct{}
+
+// asksForZone reports whether the message asks for a zone transfer, whatever
+// its opcode and class.
+func asksForZone(r *dns.Msg) bool {
+	for i := range r.Question {
+		if t := r.Question[i].Qtype; t == dns.TypeAXFR || t == dns.TypeIXFR {
+			return true
+		}
+	}
+	return false
+}
+
+// pass hands the query on where the short way will not do: with a tracing span,
+// which every hop wraps, and at the end of the chain of a block without plugins,
+// whose ordinary queries CoreDNS refuses.
+func pass(ctx context.Context, next plugin.Handler, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+	switch {
+	case next == nil:
+		return dns.RcodeRefused, nil
+	case ot.SpanFromContext(ctx) != nil:
+		return plugin.NextOrFailure(pluginName, next, ctx, w, r)
+	}
+	return next.ServeDNS(ctx, w, r)
+}

@@ -1,0 +1,106 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package xfrguard
+
+import "sync"
+
+// pool shares what must exist once per process, whatever server blocks use it
+// and while two instances overlap during a reload: the first user opens it, the
+// last one closes it. The zero pool is ready.
+type pool[V any] struct {
+	mu      sync.Mutex
+	entries map[string]*pooled[V]
+}
+
+type pooled[V any] struct {
+	mu    sync.Mutex // held while opening and closing, so that a new user waits for the end of the old one
+	users int        // open or waiting for it; guarded by pool.mu
+	open  bool
+	value V
+}
+
+// acquire returns the value of the key, opening it for the first user, and a
+// function that gives it back. A failed open leaves nothing behind.
+func (p *pool[V]) acquire(key string, open func() (V, error), closeLast func(V) error) (V, func() error, error) {
+	p.mu.Lock()
+	if p.entries == nil {
+		p.entries = make(map[string]*pooled[V])
+	}
+	entry := p.entries[key]
+	if entry == nil {
+		entry = &pooled[V]{}
+		p.entries[key] = entry
+	}
+	entry.users++
+	p.mu.Unlock()
+
+	entry.mu.Lock()
+	defer entry.mu.Unlock()
+	if !entry.open {
+		v, err := open()
+		if err != nil {
+			p.leave(key, entry)
+			return v, nil, err
+		}
+		entry.value, entry.open = v, true
+	}
+	var once sync.Once
+	release := func() (err error) {
+		once.Do(func() { err = p.release(key, entry, closeLast) })
+		return err
+	}
+	return entry.value, release, nil
+}
+
+func (p *pool[V]) release(key string, entry *pooled[V], closeLast func(V) error) error {
+	entry.mu.Lock()
+	defer entry.mu.Unlock()
+	if !p.leave(key, entry) {
+		return nil
+	}
+	err := closeLast(entry.value)
+	var zero V
+	entry.value, entry.open = zero, false
+	p.mu.Lock()
+	if entry.users == 0 { // nobody came while it was closing
+		delete(p.entries, key)
+	}
+	p.mu.Unlock()
+	return err
+}
+
+// leave takes one user off and reports whether that was the last. The entry stays in
+// the map until it is closed, so that who comes meanwhile waits for that. It is called
+// with entry.mu held.
+func (p *pool[V]) leave(key string, entry *pooled[V]) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	entry.users--
+	if entry.users == 0 && !entry.open {
+		delete(p.entries, key)
+	}
+	return entry.users == 0
+}
+
+// forEach calls fn for every open value.
+func (p *pool[V]) forEach(fn func(V)) {
+	p.mu.Lock()
+	entries := make([]*pooled[V], 0, len(p.entries))
+	for _, e := range p.entries {
+		if e.users > 0 {
+			entries = append(entries, e)
+		}
+	}
+	p.mu.Unlock()
+	for _, e := range entries {
+		if !e.mu.TryLock() { // being opened or closed
+			continue
+		}
+		v, open := e.value, e.open
+		e.mu.Unlock()
+		if open {
+			fn(v)
+		}
+	}
+}

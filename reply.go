@@ -1,0 +1,209 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package xfrguard
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/xfrguard/xfrguard/internal/wire"
+
+	"github.com/coredns/coredns/request"
+	"github.com/miekg/dns"
+)
+
+// verdict is what a refused client gets.
+type verdict struct {
+	rcode int
+	tsig  uint16 // error field of the TSIG record; 0 is a plain signature, when there is one
+	ede   uint16 // RFC 8914 code for clients with EDNS; 0 for none
+}
+
+// verdicts has a row for every Reason to deny. EDE never says which rule, and
+// what a stranger gets is the same whether the zone or the key exists or not.
+var verdicts = map[Reason]verdict{
+	ReasonClientNotAllowed:     {rcode: dns.RcodeRefused},
+	ReasonNotAZone:             {rcode: dns.RcodeRefused},
+	ReasonRewritten:            {rcode: dns.RcodeRefused},
+	ReasonTSIGRequired:         {rcode: dns.RcodeRefused, ede: dns.ExtendedErrorCodeProhibited},
+	ReasonTSIGKeyNotAllowed:    {rcode: dns.RcodeRefused, ede: dns.ExtendedErrorCodeProhibited},
+	ReasonTLSRequired:          {rcode: dns.RcodeRefused, ede: dns.ExtendedErrorCodeProhibited},
+	ReasonCertRequired:         {rcode: dns.RcodeRefused, ede: dns.ExtendedErrorCodeProhibited},
+	ReasonCertNotAllowed:       {rcode: dns.RcodeRefused, ede: dns.ExtendedErrorCodeProhibited},
+	ReasonTypeNotAllowed:       {rcode: dns.RcodeRefused, ede: dns.ExtendedErrorCodeProhibited},
+	ReasonTSIGBadKey:           {rcode: dns.RcodeNotAuth, tsig: dns.RcodeBadKey},
+	ReasonTSIGWeakAlgorithm:    {rcode: dns.RcodeNotAuth, tsig: dns.RcodeBadKey},
+	ReasonTSIGBadSignature:     {rcode: dns.RcodeNotAuth, tsig: dns.RcodeBadSig},
+	ReasonTSIGBadTime:          {rcode: dns.RcodeNotAuth, tsig: dns.RcodeBadTime},
+	ReasonTSIGReplay:           {rcode: dns.RcodeNotAuth, tsig: dns.RcodeBadTime},
+	ReasonTSIGBadTruncation:    {rcode: dns.RcodeNotAuth, tsig: dns.RcodeBadTrunc},
+	ReasonMalformed:            {rcode: dns.RcodeFormatError},
+	ReasonTransportUnsupported: {rcode: dns.RcodeNotImplemented, ede: dns.ExtendedErrorCodeNotSupported},
+	ReasonRateLimited:          {rcode: dns.RcodeServerFailure},
+	ReasonConcurrencyLimited:   {rcode: dns.RcodeServerFailure},
+	ReasonShutdown:             {rcode: dns.RcodeServerFailure},
+	ReasonAuditUnavailable:     {rcode: dns.RcodeServerFailure},
+	ReasonZoneUnavailable:      {rcode: dns.RcodeServerFailure},
+}
+
+// verdictFor returns the row of the decision. A MAC whose very length RFC 8945
+// §5.2.2.1 forbids is a format error, not a truncation.
+func verdictFor(d *Decision, status TSIGStatus) verdict {
+	if d.Reason == ReasonTSIGBadTruncation && status == TSIGBadSize {
+		return verdict{rcode: dns.RcodeFormatError}
+	}
+	f, ok := verdicts[d.Reason]
+	if !ok {
+		return verdict{rcode: dns.RcodeRefused}
+	}
+	return f
+}
+
+// tap stands under CoreDNS's ScrubWriter, next to the connection. Plugins above
+// it (log, prometheus, dnstap) see whole answers; what they do not get right is
+// done here: a TSIG that is the last record, after the OPT, with a real time in
+// an error (RFC 8945 §5.3.2). After a transfer that went straight to the
+// connection it swallows the summary that tells those plugins about it.
+type tap struct {
+	dns.ResponseWriter
+	sign    func(msg []byte) ([]byte, error) // appends the TSIG record
+	swallow bool
+	size    int // what a swallowed Write counts for
+}
+
+// tapUnder puts a tap under the ScrubWriter of the chain; nil when there is none.
+func tapUnder(w dns.ResponseWriter) *tap {
+	var t *tap
+	wire.Unwrap(w, func(w dns.ResponseWriter) bool {
+		scrub, ok := w.(*request.ScrubWriter)
+		if ok {
+			t = &tap{ResponseWriter: scrub.ResponseWriter}
+			scrub.ResponseWriter = t
+		}
+		return ok
+	})
+	return t
+}
+
+// WriteMsg implements dns.ResponseWriter.
+func (t *tap) WriteMsg(m *dns.Msg) error {
+	if t.swallow {
+		return nil
+	}
+	if t.sign == nil {
+		return t.ResponseWriter.WriteMsg(m)
+	}
+	packed, err := m.Pack()
+	if err != nil {
+		return err
+	}
+	if packed, err = t.sign(packed); err != nil {
+		return err
+	}
+	_, err = t.ResponseWriter.Write(packed)
+	return err
+}
+
+// Write implements dns.ResponseWriter.
+func (t *tap) Write(b []byte) (int, error) {
+	if t.swallow {
+		return t.size, nil
+	}
+	return t.ResponseWriter.Write(b)
+}
+
+// refuse writes what the decision means for the client.
+func (x *exchange) refuse(d *Decision) {
+	f := verdictFor(d, x.req.TSIG.Status)
+	m := new(dns.Msg).SetRcode(x.r, f.rcode)
+	m.Compress = true
+	if f.ede != 0 && x.r.IsEdns0() != nil {
+		opt := &dns.OPT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT}}
+		opt.Option = []dns.EDNS0{&dns.EDNS0_EDE{InfoCode: f.ede}}
+		m.Extra = append(m.Extra, opt) // size and DO are filled in by ScrubWriter
+	}
+	if d.Known {
+		x.signRefusal(m, f.tsig)
+	}
+	if err := x.w.WriteMsg(m); err != nil {
+		log.Debugf("Refusal to %s not written: %v", x.client(), err)
+	}
+}
+
+// signRefusal arranges the TSIG record of a refusal. BADKEY and BADSIG go out
+// unsigned; everything else is signed when the request's own MAC was genuine
+// (RFC 8945 §5.3, §5.3.2).
+func (x *exchange) signRefusal(m *dns.Msg, tsigError uint16) {
+	unsigned := tsigError == dns.RcodeBadKey || tsigError == dns.RcodeBadSig
+	if x.tsig == nil || (!unsigned && !x.proven()) {
+		return
+	}
+	if x.tap == nil {
+		x.stubTSIG(m, tsigError)
+		return
+	}
+	x.tap.sign = func(msg []byte) ([]byte, error) {
+		e := wire.TSIGError{Code: tsigError, TimeSigned: uint64(time.Now().Unix()), Fudge: wire.Fudge}
+		if unsigned {
+			return wire.AppendUnsignedError(nil, msg, x.tsig.Hdr.Name, x.tsig.Algorithm, e)
+		}
+		if tsigError == dns.RcodeBadTime {
+			e = wire.BadTime(x.tsig, time.Now())
+		}
+		s, err := wire.NewResponseSigner(x.tsig, x.secret, nil)
+		if err != nil {
+			return nil, err
+		}
+		return s.AppendError(nil, msg, e), nil
+	}
+}
+
+// stubTSIG leaves the signing to miekg/dns, where the writers could not be
+// followed down to the connection. The OPT must be there already.
+func (x *exchange) stubTSIG(m *dns.Msg, tsigError uint16) {
+	if x.r.IsEdns0() != nil && m.IsEdns0() == nil {
+		m.SetEdns0(dns.DefaultMsgSize, false)
+	}
+	m.SetTsig(x.tsig.Hdr.Name, x.tsig.Algorithm, maxFudge, time.Now().Unix())
+	m.IsTsig().Error = tsigError
+	if tsigError == dns.RcodeBadTime {
+		t := m.IsTsig()
+		t.OtherLen = 6
+		t.OtherData = fmt.Sprintf("%012x", t.TimeSigned)
+		t.TimeSigned, t.Fudge = x.tsig.TimeSigned, x.tsig.Fudge
+	}
+}
+
+// soaOnly answers an IXFR whose client has to know no more than the current
+// serial: it is up to date (RFC 1995 §2), or asked over UDP and must come back
+// over TCP (RFC 1995 §2: the answer does not fit).
+func (x *exchange) soaOnly(soa *dns.SOA) error {
+	m := new(dns.Msg).SetReply(x.r)
+	m.Authoritative = true
+	m.Compress = true
+	m.Answer = []dns.RR{soa}
+	x.signRefusal(m, 0)
+	return x.w.WriteMsg(m)
+}
+
+// summarize tells the plugins in front of a transfer that went past them: one
+// message with the rcode, and the bytes.
+func (x *exchange) summarize(bytes int64) {
+	if x.tap == nil {
+		return
+	}
+	x.tap.swallow = true
+	m := new(dns.Msg).SetReply(x.r)
+	m.Authoritative = true
+	x.tap.size = int(max(0, bytes-int64(m.Len())))
+	_ = x.w.WriteMsg(m)
+	_, _ = x.w.Write(nil)
+}
+
+func rcodeName(rcode int) string {
+	if s, ok := dns.RcodeToString[rcode]; ok {
+		return s
+	}
+	return fmt.Sprintf("RCODE%d", rcode)
+}

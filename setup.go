@@ -1,0 +1,151 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package xfrguard is a CoreDNS plugin that owns outgoing zone transfers: it
+// decides about every AXFR and IXFR by one default-deny policy, records each
+// attempt before it answers, and serves what is allowed itself.
+package xfrguard
+
+import (
+	"encoding/base64"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+
+	"github.com/coredns/caddy"
+	"github.com/coredns/coredns/core/dnsserver"
+	"github.com/coredns/coredns/plugin"
+	"github.com/miekg/dns"
+)
+
+func init() {
+	plugin.Register(pluginName, setup)
+	caddy.RegisterParsingCallback("dns", pluginName, placeDoors)
+}
+
+// setup reads the directives of one server block and puts its door into the chain.
+func setup(c *caddy.Controller) error {
+	if err := checkOrder(dnsserver.Directives); err != nil {
+		return plugin.Error(pluginName, err)
+	}
+	if err := registerGate(dnsserver.Directives); err != nil {
+		return plugin.Error(pluginName, err)
+	}
+	configs, err := parse(c)
+	if err != nil {
+		return plugin.Error(pluginName, err)
+	}
+	in := instanceOf(c)
+	g := newGuard(c.ServerBlockIndex, configs)
+	in.guards[c.ServerBlockIndex] = g
+	dnsserver.GetConfig(c).AddPlugin(in.doorOf(g))
+	return nil
+}
+
+// guard is what the door and the gate of one server block share.
+type guard struct {
+	index     int // of the server block
+	pos       position
+	mode      Mode
+	elsewhere Elsewhere
+	findings  FindingsMode
+
+	policies Policies
+	configs  map[string]*config // by apex
+	all      []*config
+	digests  map[string]string // of the policies, by apex
+
+	config  *dnsserver.Config   // of the block's first key, which holds the chain
+	keys    []*dnsserver.Config // of all its keys
+	secrets map[string]secret   // this block's own TSIG keys, by canonical name
+	traced  bool
+
+	running // set at start
+	auditOf *guard
+}
+
+// secret is one TSIG secret, as written and decoded.
+type secret struct {
+	text string
+	raw  []byte
+}
+
+func newGuard(index int, configs []*config) *guard {
+	first := configs[0]
+	g := &guard{
+		index: index, pos: first.pos, all: configs,
+		mode: first.mode, elsewhere: first.elsewhere, findings: first.findings,
+		policies: make(Policies), configs: make(map[string]*config), digests: make(map[string]string),
+	}
+	for _, cfg := range configs {
+		for _, apex := range cfg.zones {
+			p := &Policy{Zone: apex, Rules: cfg.rules, Algorithms: cfg.algorithms}
+			g.policies[apex], g.configs[apex], g.digests[apex] = p, cfg, p.Digest()
+		}
+	}
+	return g
+}
+
+// scopeOf names what the limits of a directive's requests are counted under. It is
+// the same for the same directive after a reload. UDP, whose source can be forged,
+// has a count of its own: it must not be able to use up that of a secondary.
+func (g *guard) scopeOf(cfg *config, via Transport) string {
+	parts := []string{g.config.ViewName, strings.Join(g.config.ListenHosts, ",")}
+	for _, c := range g.keys {
+		parts = append(parts, c.Transport+":"+c.Port)
+	}
+	slices.Sort(parts[2:])
+	parts = append(slices.Compact(parts), cfg.zones...)
+	if via == TransportUDP {
+		parts = append(parts, "udp")
+	}
+	return strings.Join(parts, " ")
+}
+
+// check compares the policy with the rest of the Corefile: what would never have
+// an effect, or another one than it seems, is an error at start.
+func (g *guard) check() error {
+	g.secrets = make(map[string]secret)
+	for name, text := range g.config.TsigSecret {
+		raw, err := base64.StdEncoding.DecodeString(text)
+		if err != nil || len(raw) == 0 {
+			return fmt.Errorf("the secret of TSIG key %s is not base64", name)
+		}
+		g.secrets[dns.CanonicalName(name)] = secret{text: text, raw: raw}
+	}
+	for _, cfg := range g.all {
+		for i, rule := range cfg.rules {
+			for _, key := range rule.Keys {
+				if _, ok := g.secrets[key]; !ok {
+					return fmt.Errorf("%s: rule %q wants TSIG key %s, which is not in the tsig plugin of this server block", cfg.rulePos[i], rule.Name, key)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// sharedSecrets reports a key name with two secrets on one listener: CoreDNS keeps
+// one of them for the whole listener, and which one is an accident.
+func sharedSecrets(blocks []serverBlock) error {
+	type holder struct{ secret, zone string }
+	seen := make(map[string]holder)
+	for _, b := range blocks {
+		for _, c := range b.configs {
+			for _, host := range b.configs[0].ListenHosts {
+				listener := c.Transport + "://" + net.JoinHostPort(host, c.Port)
+				for name, secret := range b.configs[0].TsigSecret {
+					key := listener + " " + name
+					other, ok := seen[key]
+					if ok && other.secret != secret {
+						return fmt.Errorf("TSIG key %s has two secrets on %s: in the server blocks of %s and %s; give one of the keys another name",
+							name, listener, other.zone, c.Zone)
+					}
+					seen[key] = holder{secret, c.Zone}
+				}
+			}
+		}
+	}
+	return nil
+}

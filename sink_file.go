@@ -1,0 +1,84 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package xfrguard
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/xfrguard/xfrguard/internal/trail"
+)
+
+// fileSink is the audit file. internal/trail writes, syncs, chains and rotates it,
+// and keeps account of what it lost.
+type fileSink struct {
+	*trail.File
+
+	mu      sync.Mutex
+	err     error
+	changed func(error)
+}
+
+func newFileSink(path, keyPath string) (*fileSink, error) {
+	s := &fileSink{}
+	opts := trail.Options{
+		Compose:      composeTrail,
+		OnState:      s.state,
+		OnCheckpoint: func(note string) { log.Infof("audit checkpoint of %s: %q", path, note) },
+	}
+	if keyPath != "" {
+		key, err := trail.ReadKey(keyPath)
+		if err != nil {
+			return nil, fmt.Errorf("audit key: %w", err)
+		}
+		opts.Key = key
+	}
+	f, err := trail.Open(path, opts)
+	if err != nil {
+		return nil, err
+	}
+	s.File = f
+	return s, nil
+}
+
+func (s *fileSink) state(err error) {
+	s.mu.Lock()
+	s.err = err
+	changed := s.changed
+	s.mu.Unlock()
+	if changed != nil {
+		changed(err)
+	}
+}
+
+// watch implements accountant.
+func (s *fileSink) watch(changed func(error)) {
+	s.mu.Lock()
+	s.changed = changed
+	err := s.err
+	s.mu.Unlock()
+	changed(err)
+}
+
+// trailActions gives the events of the audit file about itself their actions.
+var trailActions = map[trail.Kind]Action{
+	trail.KindOpened:     ActionOpened,
+	trail.KindResumed:    ActionResumed,
+	trail.KindClosed:     ActionClosed,
+	trail.KindRotated:    ActionRotated,
+	trail.KindRepaired:   ActionRepair,
+	trail.KindTruncated:  ActionTruncated,
+	trail.KindForeign:    ActionForeign,
+	trail.KindGap:        ActionGap,
+	trail.KindCheckpoint: ActionCheckpoint,
+}
+
+// composeTrail makes an event of the trail's own in our schema.
+func composeTrail(kind trail.Kind, fields map[string]any) []byte {
+	e := &Event{Action: trailActions[kind], Extra: fields}
+	e.Error, _ = fields[trail.FieldError].(string)
+	e.Reason, _ = fields[trail.FieldCause].(string)
+	stamp(e)
+	return e.encode()
+}

@@ -1,0 +1,353 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package xfrguard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/xfrguard/xfrguard/internal/zone"
+
+	"github.com/coredns/coredns/plugin"
+	"github.com/coredns/coredns/plugin/transfer"
+	"github.com/miekg/dns"
+)
+
+// running is what a guard has only while its instance runs.
+type running struct {
+	store *zone.Store
+	audit *auditor            // of the block's first directive
+	each  map[string]*auditor // by apex
+
+	opened  []*auditor
+	closing sync.Once
+}
+
+// startup runs after the startups of all plugins and before the first query.
+// What it opens is closed again when it fails, for nobody else would.
+func (in *instance) startup() (err error) {
+	guards := in.sorted()
+	defer func() {
+		if err != nil {
+			in.release(guards)
+			err = plugin.Error(pluginName, err)
+		}
+	}()
+	blocks, err := in.blocks()
+	if err != nil {
+		return err
+	}
+	if err = sharedSecrets(blocks); err != nil {
+		return err
+	}
+	for _, g := range guards {
+		if err = g.start(); err != nil {
+			return err
+		}
+	}
+	for _, g := range guards {
+		if g.auditOf != nil {
+			g.audit = g.auditOf.audit
+		}
+	}
+	in.onStop(guards)
+	for _, g := range guards {
+		g.announce()
+	}
+	limits.Resume()
+	transfers.review(guards)
+	return nil
+}
+
+func (in *instance) sorted() []*guard {
+	var guards []*guard
+	for _, g := range in.guards {
+		guards = append(guards, g)
+	}
+	slices.SortFunc(guards, func(a, b *guard) int { return a.index - b.index })
+	return guards
+}
+
+// start makes one guard ready.
+func (g *guard) start() error {
+	if err := g.check(); err != nil {
+		return err
+	}
+	g.traced = g.config.Handler("trace") != nil
+	if g.auditOf != nil {
+		return nil
+	}
+	if err := g.report(g.selfCheck()); err != nil {
+		return err
+	}
+	if g.mode == ModeEnforce {
+		sources := g.takeOver()
+		g.store = zone.NewStore(sources, g.all[0].cache)
+		if len(sources) == 0 {
+			log.Warningf("%s: no plugin of this server block can hand out a zone", g.pos)
+		}
+	}
+	return g.openAudit()
+}
+
+// takeOver returns the backends of the block and leaves transfer without any: from
+// here on it sends NOTIFY and nothing else.
+func (g *guard) takeOver() []zone.Source {
+	var chain []plugin.Handler
+	if d, ok := g.config.Handler(pluginName).(*door); ok {
+		chain = chainFrom(d.next)
+	}
+	// CoreDNS's registry has one handler a name, and a block may have several of one
+	// kind; the chain ends early where a plugin does not export its Next.
+	for _, h := range g.config.Handlers() {
+		same := func(other plugin.Handler) bool { return other.Name() == h.Name() }
+		if !slices.ContainsFunc(chain, same) {
+			chain = append(chain, h)
+		}
+	}
+	var sources []zone.Source
+	for _, h := range chain {
+		if t, ok := h.(*transfer.Transfer); ok {
+			t.Transferers = nil
+		} else if s, ok := h.(zone.Source); ok {
+			sources = append(sources, s)
+		}
+	}
+	return sources
+}
+
+// maxChain bounds the walk along the handlers of a block; CoreDNS has about 60.
+const maxChain = 256
+
+// chainFrom follows the exported Next fields of the handlers.
+func chainFrom(h plugin.Handler) []plugin.Handler {
+	var chain []plugin.Handler
+	for range maxChain {
+		if h == nil {
+			break
+		}
+		chain = append(chain, h)
+		h = nextOf(h)
+	}
+	return chain
+}
+
+func nextOf(h plugin.Handler) plugin.Handler {
+	if g, ok := h.(*gate); ok {
+		return g.next
+	}
+	v := reflect.Indirect(reflect.ValueOf(h))
+	if v.Kind() != reflect.Struct {
+		return nil
+	}
+	f := v.FieldByName("Next")
+	if !f.IsValid() || !f.CanInterface() {
+		return nil
+	}
+	next, _ := f.Interface().(plugin.Handler)
+	return next
+}
+
+// openAudit opens the sinks of every directive of the block.
+func (g *guard) openAudit() error {
+	g.each = make(map[string]*auditor)
+	for _, cfg := range g.all {
+		a, err := openAuditor(auditConfigOf(cfg))
+		if err != nil {
+			return fmt.Errorf("%s: %w", cfg.pos, err)
+		}
+		if g.audit == nil {
+			g.audit = a
+		}
+		g.opened = append(g.opened, a)
+		for _, apex := range cfg.zones {
+			g.each[apex] = a
+		}
+	}
+	return nil
+}
+
+// selfCheck lists what seems to be one thing and is another.
+func (g *guard) selfCheck() []string {
+	var findings []string
+	add := func(format string, args ...any) { findings = append(findings, fmt.Sprintf(format, args...)) }
+	for _, cfg := range g.all {
+		for i, rule := range cfg.rules {
+			if rule.Nets == nil || rule.Nets.any {
+				add("%s: rule %q has no net, or every address: anyone may try its other conditions", cfg.rulePos[i], rule.Name)
+			}
+		}
+	}
+	for _, h := range g.config.Handlers() {
+		name := h.Name()
+		if name == pluginName {
+			break
+		}
+		if !slices.Contains(harmless, name) {
+			add("%s: %s stands before xfrguard and is not known to leave transfers alone", g.pos, name)
+		}
+	}
+	if g.mode == ModeObserve {
+		return findings
+	}
+	if g.config.Handler("acl") != nil {
+		add("%s: acl no longer decides about transfers in this server block: write its nets into xfrguard's rules", g.pos)
+	}
+	if h := g.config.Handler("tsig"); h != nil && requiresTSIG(h) {
+		add("%s: tsig require no longer decides about transfers in this server block: name the keys in xfrguard's rules", g.pos)
+	}
+	if g.config.Handler("transfer") != nil {
+		add("%s: transfer to no longer decides about transfers in this server block: it only sends NOTIFY", g.pos)
+	}
+	if g.config.ProxyProtoConnPolicy != nil {
+		add("%s: with proxyproto the address of a client is what the proxy says: make sure that only your proxies may speak it", g.pos)
+	}
+	return findings
+}
+
+// requiresTSIG looks into the tsig plugin, which tells nobody what it requires.
+func requiresTSIG(h plugin.Handler) bool {
+	v := reflect.Indirect(reflect.ValueOf(h))
+	if v.Kind() != reflect.Struct {
+		return false
+	}
+	if all := v.FieldByName("allTypes"); all.Kind() == reflect.Bool && all.Bool() {
+		return true
+	}
+	types := v.FieldByName("types")
+	if types.Kind() != reflect.Map {
+		return false
+	}
+	for _, k := range types.MapKeys() {
+		if k.CanUint() && (k.Uint() == uint64(dns.TypeAXFR) || k.Uint() == uint64(dns.TypeIXFR)) {
+			return true
+		}
+	}
+	return false
+}
+
+// report warns of the findings, or fails with them.
+func (g *guard) report(findings []string) error {
+	if len(findings) > 0 && g.findings == FindingsFail {
+		return errors.New("the self-check has findings, and findings fail is set: " + strings.Join(findings, "; "))
+	}
+	for _, f := range findings {
+		log.Warning(f)
+	}
+	return nil
+}
+
+// announce puts the policy in force on record.
+func (g *guard) announce() {
+	if g.auditOf != nil {
+		return
+	}
+	for apex, p := range g.policies {
+		for _, c := range g.keys {
+			listener := c.Transport + "://" + strings.Join(c.ListenHosts, ",") + ":" + c.Port
+			policyInfo.WithLabelValues(listener, apex, c.ViewName, g.digests[apex]).Set(1)
+		}
+		g.each[apex].Lifecycle(&Event{
+			Time: time.Now(), Action: ActionPolicyLoaded, Reason: string(g.mode), Zone: apex, View: g.config.ViewName,
+			Policy: g.digests[apex], Enforced: g.mode != ModeObserve,
+			Extra: map[string]any{"coredns.xfr.policy": p.Summary()},
+		})
+	}
+}
+
+// live are the instances that have started, oldest first.
+var live struct {
+	sync.Mutex
+	instances []*instance
+}
+
+// onStop arranges the end of this instance: after a reload its transfers may go on,
+// and the sinks with them.
+func (in *instance) onStop(guards []*guard) {
+	live.Lock()
+	live.instances = append(live.instances, in)
+	live.Unlock()
+	in.controller.OnShutdown(func() error {
+		go func() {
+			transfers.drained(context.Background(), guards)
+			in.stop(guards)
+		}()
+		return nil
+	})
+	in.controller.OnFinalShutdown(func() error {
+		limits.Shutdown()
+		transfers.cancel(guards, errShutdown)
+		ctx, done := context.WithTimeout(context.Background(), time.Second)
+		defer done()
+		transfers.drained(ctx, guards)
+		in.stop(guards)
+		return nil
+	})
+	in.controller.OnRestartFailed(func() error {
+		in.stopLater()
+		return nil
+	})
+}
+
+// stop closes what the guards have opened; a second time it does nothing.
+func (in *instance) stop(guards []*guard) {
+	live.Lock()
+	live.instances = slices.DeleteFunc(live.instances, func(other *instance) bool { return other == in })
+	live.Unlock()
+	in.release(guards)
+}
+
+// stopLater closes what an instance opened that started after this one and then
+// failed to listen: CoreDNS never calls its shutdowns.
+func (in *instance) stopLater() {
+	live.Lock()
+	var later []*instance
+	if i := slices.Index(live.instances, in); i >= 0 {
+		later = slices.Clone(live.instances[i+1:])
+	}
+	live.Unlock()
+	for _, other := range later {
+		other.stop(other.sorted())
+	}
+}
+
+// release closes the sinks of the guards; a second time it does nothing.
+func (in *instance) release(guards []*guard) {
+	for _, g := range guards {
+		g.closeAudit()
+	}
+}
+
+// closeAudit lets go of the sinks.
+func (g *guard) closeAudit() {
+	g.closing.Do(func() {
+		for _, a := range g.opened {
+			if err := a.Close(); err != nil {
+				log.Errorf("Closing the audit log: %v", err)
+			}
+		}
+	})
+}
+
+// listens reports whether the guard's block is the one that would get the request again.
+func (g *guard) listens(x *exchange) bool {
+	if g.config.ViewName != x.view {
+		return false
+	}
+	for _, c := range g.keys {
+		for _, host := range c.ListenHosts {
+			if addr, err := net.ResolveTCPAddr("tcp", net.JoinHostPort(host, c.Port)); err == nil && c.Transport+"://"+addr.String() == x.listener {
+				return true
+			}
+		}
+	}
+	return false
+}

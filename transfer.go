@@ -1,0 +1,374 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package xfrguard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/xfrguard/xfrguard/internal/wire"
+	"github.com/xfrguard/xfrguard/internal/zone"
+
+	"github.com/google/uuid"
+	"github.com/miekg/dns"
+)
+
+// exchange is one request for a transfer on its way through the guard.
+type exchange struct {
+	*evidence
+	guard *guard
+	cfg   *config // of the zone asked for; nil when this block guards none of that name
+	w     dns.ResponseWriter
+	r     *dns.Msg
+	tap   *tap
+	conn  net.Conn // nil where the writers could not be followed
+	audit *auditor
+	ev    Event
+}
+
+// answer takes a request the whole way: decision, lease, record, answer, record.
+func (g *guard) answer(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+	x := g.exchange(ctx, w, r)
+	d := g.policies.Decide(&x.req)
+	if !d.Allow {
+		x.deny(&d)
+		return dns.RcodeSuccess, nil
+	}
+	lease, limit := limits.Admit(ctx, x.admission(&d))
+	if limit != "" {
+		d.refuse(limit)
+		x.deny(&d)
+		return dns.RcodeSuccess, nil
+	}
+	defer lease.Release()
+	plan, err := x.plan(&d)
+	if err != nil {
+		log.Errorf("Zone %s cannot be transferred: %v", x.req.Zone, err)
+		x.ev.Error = err.Error()
+		d.refuse(ReasonZoneUnavailable)
+	}
+	if d.Allow && !x.accept() {
+		d.refuse(ReasonTSIGReplay)
+	}
+	if !d.Allow {
+		x.deny(&d)
+		return dns.RcodeSuccess, nil
+	}
+	x.serve(ctx, &d, plan)
+	return dns.RcodeSuccess, nil
+}
+
+// refuse turns an allowed decision around.
+func (d *Decision) refuse(why Reason) {
+	d.Allow, d.Full, d.Reason = false, false, why
+}
+
+// exchange reads the evidence and finds the way to the connection.
+func (g *guard) exchange(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) *exchange {
+	x := &exchange{evidence: g.examine(ctx, w, r), guard: g, w: w, r: r}
+	x.cfg, x.audit = g.place(x.req.Zone)
+	if t := x.req.Transport; t == TransportUDP || t == TransportTCP || t == TransportTLS {
+		x.conn, _ = wire.ConnOf(w)
+		x.tap = tapUnder(w)
+	}
+	x.ev = x.event()
+	return x
+}
+
+// client names the other end for log lines.
+func (x *exchange) client() string {
+	return net.JoinHostPort(x.req.Client.String(), strconv.Itoa(int(x.port)))
+}
+
+// zone returns the configured zone, or "-": never a name that the client made up.
+func (x *exchange) zone() string {
+	if x.cfg == nil {
+		return "-"
+	}
+	return x.req.Zone
+}
+
+// event starts the record of this exchange with what does not depend on the decision.
+func (x *exchange) event() Event {
+	q := x.r.Question[0]
+	e := Event{
+		Time:       x.req.Now,
+		Action:     ActionDecision,
+		ID:         uuid.Must(uuid.NewV7()).String(),
+		Client:     x.req.Client.String(),
+		ClientPort: int(x.port),
+		Server:     x.server.Addr().String(),
+		ServerPort: int(x.server.Port()),
+		Transport:  x.req.Transport,
+		QueryID:    x.r.Id,
+		QueryName:  q.Name,
+		QueryType:  dns.TypeToString[q.Qtype],
+		QueryClass: dns.Class(q.Qclass).String(),
+		Block:      x.listener,
+		Zone:       x.zone(),
+		View:       x.view,
+		Policy:     x.guard.digests[x.req.Zone],
+		Enforced:   x.guard.mode != ModeObserve,
+		TSIG:       x.req.TSIG,
+		TLS:        x.tls,
+		Served:     ServedNone,
+	}
+	if q.Qtype == dns.TypeIXFR && !x.req.Malformed {
+		serial := x.req.Serial
+		e.SerialRequested = &serial
+	}
+	return e
+}
+
+// decided puts the decision into the record.
+func (x *exchange) decided(d *Decision) {
+	x.ev.Allowed = d.Allow
+	x.ev.Reason = string(d.Reason)
+	x.ev.Rule = d.Rule
+	x.ev.Near = d.Near
+}
+
+// place returns what answers for a name: its directive, and the audit log.
+func (g *guard) place(name string) (*config, *auditor) {
+	if a := g.each[name]; a != nil {
+		return g.configs[name], a
+	}
+	return g.configs[name], g.audit
+}
+
+// count puts the decision into the metrics.
+func (x *exchange) count(d *Decision) {
+	decision := "deny"
+	if d.Allow {
+		decision = "allow"
+	}
+	requestsTotal.WithLabelValues(x.listener, x.zone(), x.view, x.ev.QueryType, decision, string(d.Reason)).Inc()
+}
+
+// deny records and answers a refusal.
+func (x *exchange) deny(d *Decision) {
+	x.decided(d)
+	x.ev.Rcode = rcodeName(verdictFor(d, x.req.TSIG.Status).rcode)
+	x.count(d)
+	x.audit.Denied(&x.ev)
+	x.refuse(d)
+}
+
+func (x *exchange) admission(d *Decision) admission {
+	a := admission{
+		Scope:  x.guard.scopeOf(x.cfg, x.req.Transport),
+		Client: x.req.Client,
+		Zone:   x.req.Zone,
+		Rule:   d.Rule,
+		Limits: x.cfg.limits,
+	}
+	if d.rule != nil {
+		a.RuleRate, a.RuleConcurrent = d.rule.Rate, d.rule.Concurrent
+	}
+	return a
+}
+
+// accept enters a signature that is about to open a zone into the replay memory.
+// It fails when the very same one got there first.
+func (x *exchange) accept() bool {
+	if x.req.TSIG.Status != TSIGValid {
+		return true
+	}
+	return replays.Accept(x.req.TSIG.Key, x.mac, time.Unix(int64(x.tsig.TimeSigned), 0), time.Now())
+}
+
+// plan is what an allowed client will get.
+type plan struct {
+	served  Served
+	version *zone.Version
+}
+
+// plan looks at the zone as it is now. An IXFR whose client is behind gets the
+// whole zone, for which it needs the permission too.
+func (x *exchange) plan(d *Decision) (plan, error) {
+	v, err := x.guard.store.Current(x.req.Zone)
+	if err != nil {
+		return plan{}, err
+	}
+	p := plan{served: ServedAXFR, version: v}
+	if x.req.Type == dns.TypeIXFR {
+		switch {
+		case !zone.Newer(v.Serial, x.req.Serial):
+			p.served = ServedUpToDate
+		case x.req.Transport == TransportUDP:
+			p.served = ServedUseTCP
+		case d.Full:
+			p.served = ServedAXFRFallback
+		default:
+			d.Allow, d.Reason = false, ReasonTypeNotAllowed
+		}
+	}
+	if env, err := x.envelope(); err != nil {
+		return plan{}, err
+	} else if !env.Fits(v.Largest) {
+		return plan{}, fmt.Errorf("%w: %d octets", wire.ErrMessageTooLarge, v.Largest)
+	}
+	return p, nil
+}
+
+// serve records the decision, and only then sends.
+func (x *exchange) serve(ctx context.Context, d *Decision, p plan) {
+	x.decided(d)
+	x.ev.Rcode = rcodeName(dns.RcodeSuccess)
+	x.ev.SerialServed = &p.version.Serial
+	if err := x.audit.Decision(ctx, &x.ev); err != nil {
+		d.refuse(ReasonAuditUnavailable)
+		x.ev.SerialServed = nil
+		x.deny(d)
+		return
+	}
+	x.count(d)
+	g := inFlight.WithLabelValues(x.listener, x.zone(), x.view)
+	g.Inc()
+	defer g.Dec()
+	run := transfers.begin(ctx, x)
+	defer transfers.end(run)
+
+	end := EndInternalError
+	var stats wire.SendStats
+	defer func() { x.ended(p, end, stats) }() // also when something panics
+	switch p.served {
+	case ServedUpToDate, ServedUseTCP:
+		end, stats = x.sendSOA(p)
+	default:
+		end, stats = x.send(run.ctx, p)
+	}
+}
+
+// sendSOA sends the current SOA alone.
+func (x *exchange) sendSOA(p plan) (EndReason, wire.SendStats) {
+	if err := x.soaOnly(p.version.SOA); err != nil {
+		log.Debugf("Answer to %s not written: %v", x.client(), err)
+		return EndClientGone, wire.SendStats{}
+	}
+	end := EndUpToDate
+	if p.served == ServedUseTCP {
+		end = EndUseTCP
+	}
+	return end, wire.SendStats{Messages: 1, Records: 1, Bytes: int64(x.soaSize(p.version.SOA))}
+}
+
+// soaSize is about what soaOnly puts on the wire; the writers count for themselves.
+func (x *exchange) soaSize(soa *dns.SOA) int {
+	m := new(dns.Msg).SetReply(x.r)
+	m.Compress = true
+	m.Answer = []dns.RR{soa}
+	return m.Len()
+}
+
+// send writes the packed version to the connection.
+func (x *exchange) send(ctx context.Context, p plan) (EndReason, wire.SendStats) {
+	env, err := x.envelope()
+	if err != nil {
+		log.Errorf("Transfer of %s to %s: %v", x.req.Zone, x.client(), err)
+		return EndInternalError, wire.SendStats{}
+	}
+	o := wire.SendOptions{
+		Stall:          x.cfg.limits.Stall,
+		Total:          x.cfg.limits.Timeout,
+		BytesPerSecond: int(x.cfg.limits.Bandwidth),
+	}
+	var s *wire.Sender
+	if x.conn != nil {
+		s = wire.NewSender(ctx, x.conn, env, o)
+	} else {
+		s = wire.NewMessageSender(ctx, x.w, env, o)
+	}
+	defer s.Close()
+	for _, m := range p.version.Messages {
+		if err = s.Send(m); err != nil {
+			break
+		}
+	}
+	if err == nil {
+		err = s.Flush()
+	}
+	if err != nil {
+		x.abort()
+		x.ev.Error = err.Error()
+	}
+	return endReason(err), s.Stats()
+}
+
+// abort closes the connection: part of a message may be on its way, and nothing
+// may follow it.
+func (x *exchange) abort() {
+	if x.conn != nil {
+		_ = wire.Abort(x.conn)
+		return
+	}
+	_ = x.w.Close()
+}
+
+// envelope is what this client's messages carry beside the zone.
+func (x *exchange) envelope() (wire.Envelope, error) {
+	env, err := wire.EnvelopeFor(x.r)
+	if err != nil {
+		return env, err
+	}
+	if o := x.r.IsEdns0(); o != nil {
+		opt := &dns.OPT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT}}
+		opt.SetUDPSize(max(o.UDPSize(), dns.MinMsgSize))
+		if o.Do() {
+			opt.SetDo()
+		}
+		if env.OPT, err = wire.PackOPT(opt); err != nil {
+			return env, err
+		}
+	}
+	if x.req.TSIG.Status == TSIGValid {
+		env.Signer, err = wire.NewResponseSigner(x.tsig, x.secret, nil)
+	}
+	return env, err
+}
+
+// endReason names what became of a transfer.
+func endReason(err error) EndReason {
+	switch {
+	case err == nil:
+		return EndComplete
+	case errors.Is(err, errRevoked):
+		return EndPolicyRevoked
+	case errors.Is(err, errShutdown):
+		return EndShutdown
+	case errors.Is(err, wire.ErrStalled):
+		return EndStalled
+	case errors.Is(err, wire.ErrTimeout):
+		return EndTimeout
+	case errors.Is(err, wire.ErrClientGone):
+		return EndClientGone
+	}
+	return EndInternalError
+}
+
+// ended records how the transfer ended, for the audit log, the metrics, and the
+// plugins in front.
+func (x *exchange) ended(p plan, end EndReason, stats wire.SendStats) {
+	now := time.Now()
+	labels := []string{x.listener, x.zone(), x.view}
+	transfersTotal.WithLabelValues(append(labels, string(p.served), string(end))...).Inc()
+	transferBytes.WithLabelValues(labels...).Add(float64(stats.Bytes))
+	transferRecords.WithLabelValues(labels...).Add(float64(stats.Records))
+	transferDuration.WithLabelValues(labels...).Observe(now.Sub(x.req.Now).Seconds())
+
+	e := x.ev
+	e.Action, e.Reason, e.Time = ActionEnd, string(end), now
+	e.Served = p.served
+	e.Messages, e.Records, e.Bytes = int64(stats.Messages), int64(stats.Records), stats.Bytes
+	e.Duration = now.Sub(x.req.Now)
+	e.Complete = end == EndComplete || end == EndUpToDate || end == EndUseTCP
+	x.audit.End(&e)
+	if p.served == ServedAXFR || p.served == ServedIXFR || p.served == ServedAXFRFallback {
+		x.summarize(stats.Bytes)
+	}
+}
