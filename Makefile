@@ -1,0 +1,63 @@
+# SPDX-FileCopyrightText: The xfrguard authors
+# SPDX-License-Identifier: Apache-2.0
+
+FUZZTIME  ?= 30s
+BENCH     ?= .
+BENCHTIME ?= 1s
+
+GOFUMPT     = go run mvdan.cc/gofumpt@v0.12.0
+STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+# One way to compile all but the race-detecting tests, so that it is done once: a cold CoreDNS takes
+# more than a minute.
+STATIC = CGO_ENABLED=0 GOFLAGS="$$(go env GOFLAGS) -trimpath"
+BUILD  = $(STATIC) go build -ldflags='-s -w'
+
+# Its tests run the built binary from outside: race detection would find nothing there, and compile
+# 180 packages more.
+BINARY = /cmd/coredns
+
+.DEFAULT_GOAL = help
+MAKEFLAGS += --no-print-directory
+.PHONY: help build full run test peers lint bench fuzz clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build bin/coredns and bin/xfrguard
+	@mkdir -p bin
+	@$(BUILD) -o bin/ ./cmd/...
+	@ls -sh1 bin | tail -n +2
+
+full: ## build bin/coredns with CoreDNS's cloud and cluster plugins too (minutes when cold)
+	@mkdir -p bin
+	@$(BUILD) -tags full -o bin/coredns ./cmd/coredns
+
+run: ## build CoreDNS and serve example.Corefile on 127.0.0.1:1053 until Ctrl-C
+	@mkdir -p bin
+	@$(BUILD) -o bin/coredns ./cmd/coredns
+	@exec bin/coredns -conf example.Corefile
+
+test: peers ## install missing peers (Debian packages), then vet and test everything
+	@$(STATIC) go vet ./...
+	@all=$$(go list ./...) && \
+	CGO_ENABLED=1 go test -race -shuffle=on -timeout 15m $$(echo "$$all" | grep -v '$(BINARY)$$')
+	@$(STATIC) go test -shuffle=on -timeout 5m .$(BINARY)
+
+peers: ## install the name servers and tools that tests talk to, if missing
+	@scripts/install-peers
+
+lint: ## gofumpt, go vet, staticcheck
+	@bad=$$($(GOFUMPT) -l .) && { [ -z "$$bad" ] || { echo "not in gofumpt's style:"; echo "$$bad"; exit 1; }; }
+	@$(STATIC) go vet ./...
+	@$(STATIC) $(STATICCHECK) ./...
+	@echo "lint: nothing to complain about"
+
+bench: ## Go benchmarks (BENCH=regexp, BENCHTIME=1s)
+	@go test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -timeout 15m . ./internal/...
+
+fuzz: ## run every fuzz target for FUZZTIME (30s) each
+	@scripts/fuzz $(FUZZTIME)
+
+clean: ## remove what was built
+	@rm -rf bin
