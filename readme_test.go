@@ -1,0 +1,101 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package xfrguard
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+func readme(t *testing.T) string {
+	t.Helper()
+	b, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// TestReadmeCorefiles starts CoreDNS with every Corefile of the README, on a free
+// port of loopback and with the files it names.
+func TestReadmeCorefiles(t *testing.T) {
+	keys := ""
+	for _, name := range []string{"ns2.example.net.", "ns3.example.net."} {
+		keys += fmt.Sprintf("key \"%s\" {\n\talgorithm hmac-sha256;\n\tsecret \"%s\";\n};\n", name, secretA)
+	}
+	ca := newTestCA(t)
+	cert, key := ca.issue(t, "ns1.example.org")
+	files := map[string]string{"xfr.keys": keys, "db.example.org": zoneOrg, "ca.pem": ca.pem, "server.pem": cert, "server.key": key}
+	blocks := regexp.MustCompile("(?s)~~~ corefile\n(.*?)~~~").FindAllStringSubmatch(readme(t), -1)
+	if len(blocks) < 4 {
+		t.Fatalf("only %d Corefiles in the README", len(blocks))
+	}
+	for i, b := range blocks {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			corefile := b[1]
+			for name := range files {
+				corefile = regexp.MustCompile(`(\s)`+regexp.QuoteMeta(name)).ReplaceAllString(corefile, "${1}DIR/"+name)
+			}
+			corefile = strings.ReplaceAll(corefile, "audit file ", "audit file DIR/")
+			corefile = regexp.MustCompile(`(?m)^((?:tls://)?example\.org) \{`).ReplaceAllString(corefile, "${1}:0 {\n    bind 127.0.0.1")
+			serve(t, corefile, files)
+		})
+	}
+}
+
+// TestReadmeSections holds the README against CoreDNS's rules for them.
+func TestReadmeSections(t *testing.T) {
+	text := readme(t)
+	for _, section := range []string{"# xfrguard\n", "## Name\n", "## Description\n", "## Syntax\n", "## Examples\n", "## Metrics\n", "## Bugs\n", "## See Also\n"} {
+		if !strings.Contains(text, section) {
+			t.Errorf("no section %q", section)
+		}
+	}
+	for _, r := range Reasons {
+		if !strings.Contains(text, "`"+string(r)+"`") {
+			t.Errorf("reason %s is not in the answers table", r)
+		}
+	}
+}
+
+// TestReadmeMetrics compares the list of metrics, with their labels, with those
+// registered.
+func TestReadmeMetrics(t *testing.T) {
+	described := make(map[string]string)
+	for _, m := range regexp.MustCompile("`(coredns_xfrguard_\\w+)\\{([^}]*)\\}`").FindAllStringSubmatch(readme(t), -1) {
+		described[m[1]] = m[2]
+	}
+	var registered []string
+	for _, c := range []prometheus.Collector{
+		requestsTotal, transfersTotal, transferBytes, transferRecords, transferDuration, inFlight,
+		auditEvents, auditFailures, auditRefused, auditSinkUp, policyInfo,
+	} {
+		ch := make(chan *prometheus.Desc, 1)
+		c.Describe(ch)
+		m := regexp.MustCompile(`fqName: "(\w+)".*variableLabels: \{([^}]*)\}`).FindStringSubmatch((<-ch).String())
+		labels := strings.ReplaceAll(m[2], ",", ", ")
+		if got, ok := described[m[1]]; !ok || got != labels {
+			t.Errorf("%s{%s} is in the README as {%s}", m[1], labels, got)
+		}
+		registered = append(registered, m[1])
+	}
+	source, err := os.ReadFile("metrics.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(source), "promauto.New"); n != len(registered) {
+		t.Errorf("metrics.go has %d metrics, this test knows %d", n, len(registered))
+	}
+	for name := range described {
+		if !slices.Contains(registered, name) {
+			t.Errorf("the README has %s, which does not exist", name)
+		}
+	}
+}
