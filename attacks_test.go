@@ -57,9 +57,14 @@ func TestAttackReplay(t *testing.T) {
 	for range 3 {
 		wantRefused(t, ask(t, "tcp", tcp, "", first, 1), dns.RcodeNotAuth)
 	}
-	events := s.events(t, 7)
-	if e := events[4]; e["event.reason"] != "tsig-replay" {
-		t.Errorf("on record as %v", e)
+	replayed := 0
+	for _, e := range s.events(t, 7) {
+		if e["event.reason"] == "tsig-replay" {
+			replayed++
+		}
+	}
+	if replayed != 3 {
+		t.Errorf("%d replays on record, want 3", replayed)
 	}
 
 	twice := signed(t, question(dns.TypeAXFR), keyA, dns.HmacSHA256, secretA)

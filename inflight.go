@@ -17,8 +17,8 @@ var (
 	errShutdown = errors.New("server is shutting down")
 )
 
-// transfers are those under way in this process: they outlive the instance of
-// CoreDNS that began them.
+// transfers are the requests for one that are under way in this process, the denied
+// ones too until they are answered: they outlive the instance of CoreDNS that met them.
 var transfers = inflight{running: make(map[*underWay]struct{})}
 
 type inflight struct {
@@ -27,7 +27,7 @@ type inflight struct {
 	changed chan struct{} // closed at the next change; nil when nobody waits
 }
 
-// underWay is one transfer.
+// underWay is one request, from its evidence to the record of its end.
 type underWay struct {
 	ctx    context.Context // done when the transfer has to end
 	cancel context.CancelCauseFunc

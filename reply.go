@@ -94,15 +94,7 @@ func (t *tap) WriteMsg(m *dns.Msg) error {
 	if t.sign == nil {
 		return t.ResponseWriter.WriteMsg(m)
 	}
-	packed, err := m.Pack()
-	if err != nil {
-		return err
-	}
-	if packed, err = t.sign(packed); err != nil {
-		return err
-	}
-	_, err = t.ResponseWriter.Write(packed)
-	return err
+	return writePacked(t.ResponseWriter, m, t.sign)
 }
 
 // Write implements dns.ResponseWriter.
@@ -117,33 +109,42 @@ func (t *tap) Write(b []byte) (int, error) {
 func (x *exchange) refuse(d *Decision) {
 	f := verdictFor(d, x.req.TSIG.Status)
 	m := new(dns.Msg).SetRcode(x.r, f.rcode)
-	m.Compress = true
 	if f.ede != 0 && x.r.IsEdns0() != nil {
-		opt := &dns.OPT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT}}
+		opt := x.opt()
 		opt.Option = []dns.EDNS0{&dns.EDNS0_EDE{InfoCode: f.ede}}
-		m.Extra = append(m.Extra, opt) // size and DO are filled in by ScrubWriter
+		m.Extra = append(m.Extra, opt)
 	}
+	var err error
 	if d.Known {
-		x.signRefusal(m, f.tsig)
+		err = x.writeSigned(m, f.tsig)
+	} else {
+		err = x.w.WriteMsg(m)
 	}
-	if err := x.w.WriteMsg(m); err != nil {
+	if err != nil {
 		log.Debugf("Refusal to %s not written: %v", x.client(), err)
 	}
 }
 
-// signRefusal arranges the TSIG record of a refusal. BADKEY and BADSIG go out
-// unsigned; everything else is signed when the request's own MAC was genuine
-// (RFC 8945 §5.3, §5.3.2).
-func (x *exchange) signRefusal(m *dns.Msg, tsigError uint16) {
+// soaOnly answers an IXFR whose client has to know no more than the current
+// serial: it is up to date, or asked over UDP and must come back over TCP because
+// the answer does not fit (RFC 1995 §2).
+func (x *exchange) soaOnly(soa *dns.SOA) error {
+	m := new(dns.Msg).SetReply(x.r)
+	m.Authoritative = true
+	m.Answer = []dns.RR{soa}
+	return x.writeSigned(m, 0)
+}
+
+// writeSigned writes the message with the TSIG record that the request calls for.
+// BADKEY and BADSIG go out unsigned; everything else is signed when the request's own
+// MAC was genuine (RFC 8945 §5.3, §5.3.2).
+func (x *exchange) writeSigned(m *dns.Msg, tsigError uint16) error {
+	m.Compress = true
 	unsigned := tsigError == dns.RcodeBadKey || tsigError == dns.RcodeBadSig
-	if x.tsig == nil || (!unsigned && !x.proven()) {
-		return
+	if x.tsig == nil || !x.carried() || (!unsigned && !x.proven()) {
+		return x.w.WriteMsg(m)
 	}
-	if x.tap == nil {
-		x.stubTSIG(m, tsigError)
-		return
-	}
-	x.tap.sign = func(msg []byte) ([]byte, error) {
+	sign := func(msg []byte) ([]byte, error) {
 		e := wire.TSIGError{Code: tsigError, TimeSigned: uint64(time.Now().Unix()), Fudge: wire.Fudge}
 		if unsigned {
 			return wire.AppendUnsignedError(nil, msg, x.tsig.Hdr.Name, x.tsig.Algorithm, e)
@@ -157,34 +158,38 @@ func (x *exchange) signRefusal(m *dns.Msg, tsigError uint16) {
 		}
 		return s.AppendError(nil, msg, e), nil
 	}
-}
-
-// stubTSIG leaves the signing to miekg/dns, where the writers could not be
-// followed down to the connection. The OPT must be there already.
-func (x *exchange) stubTSIG(m *dns.Msg, tsigError uint16) {
+	if x.tap != nil {
+		x.tap.sign = sign
+		return x.w.WriteMsg(m) // down to the tap, seen by all in between
+	}
 	if x.r.IsEdns0() != nil && m.IsEdns0() == nil {
-		m.SetEdns0(dns.DefaultMsgSize, false)
+		m.Extra = append(m.Extra, x.opt())
 	}
-	m.SetTsig(x.tsig.Hdr.Name, x.tsig.Algorithm, maxFudge, time.Now().Unix())
-	m.IsTsig().Error = tsigError
-	if tsigError == dns.RcodeBadTime {
-		t := m.IsTsig()
-		t.OtherLen = 6
-		t.OtherData = fmt.Sprintf("%012x", t.TimeSigned)
-		t.TimeSigned, t.Fudge = x.tsig.TimeSigned, x.tsig.Fudge
-	}
+	return writePacked(x.w, m, sign)
 }
 
-// soaOnly answers an IXFR whose client has to know no more than the current
-// serial: it is up to date (RFC 1995 §2), or asked over UDP and must come back
-// over TCP (RFC 1995 §2: the answer does not fit).
-func (x *exchange) soaOnly(soa *dns.SOA) error {
-	m := new(dns.Msg).SetReply(x.r)
-	m.Authoritative = true
-	m.Compress = true
-	m.Answer = []dns.RR{soa}
-	x.signRefusal(m, 0)
-	return x.w.WriteMsg(m)
+// opt is the OPT record of an answer to a client with EDNS.
+func (x *exchange) opt() *dns.OPT {
+	o := x.r.IsEdns0()
+	opt := &dns.OPT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT}}
+	opt.SetUDPSize(max(o.UDPSize(), dns.MinMsgSize))
+	if o.Do() {
+		opt.SetDo()
+	}
+	return opt
+}
+
+// writePacked packs a message, lets sign append the TSIG record, and writes it.
+func writePacked(w dns.ResponseWriter, m *dns.Msg, sign func([]byte) ([]byte, error)) error {
+	packed, err := m.Pack()
+	if err != nil {
+		return err
+	}
+	if packed, err = sign(packed); err != nil {
+		return err
+	}
+	_, err = w.Write(packed)
+	return err
 }
 
 // summarize tells the plugins in front of a transfer that went past them: one

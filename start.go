@@ -269,6 +269,16 @@ var live struct {
 	instances []*instance
 }
 
+// latestInstance returns the instance that started last, or nil.
+func latestInstance() *instance {
+	live.Lock()
+	defer live.Unlock()
+	if len(live.instances) == 0 {
+		return nil
+	}
+	return live.instances[len(live.instances)-1]
+}
+
 // onStop arranges the end of this instance: after a reload its transfers may go on,
 // and the sinks with them.
 func (in *instance) onStop(guards []*guard) {
@@ -276,6 +286,9 @@ func (in *instance) onStop(guards []*guard) {
 	live.instances = append(live.instances, in)
 	live.Unlock()
 	in.controller.OnShutdown(func() error {
+		if latest := latestInstance(); latest != nil && latest != in {
+			transfers.review(latest.sorted()) // what began here after the new instance had looked
+		}
 		go func() {
 			transfers.drained(context.Background(), guards)
 			in.stop(guards)

@@ -34,12 +34,14 @@ type exchange struct {
 // answer takes a request the whole way: decision, lease, record, answer, record.
 func (g *guard) answer(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
 	x := g.exchange(ctx, w, r)
+	run := transfers.begin(ctx, x)
+	defer transfers.end(run)
 	d := g.policies.Decide(&x.req)
 	if !d.Allow {
 		x.deny(&d)
 		return dns.RcodeSuccess, nil
 	}
-	lease, limit := limits.Admit(ctx, x.admission(&d))
+	lease, limit := limits.Admit(run.ctx, x.admission(&d))
 	if limit != "" {
 		d.refuse(limit)
 		x.deny(&d)
@@ -59,7 +61,7 @@ func (g *guard) answer(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (i
 		x.deny(&d)
 		return dns.RcodeSuccess, nil
 	}
-	x.serve(ctx, &d, plan)
+	x.serve(run.ctx, &d, plan)
 	return dns.RcodeSuccess, nil
 }
 
@@ -72,12 +74,18 @@ func (d *Decision) refuse(why Reason) {
 func (g *guard) exchange(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) *exchange {
 	x := &exchange{evidence: g.examine(ctx, w, r), guard: g, w: w, r: r}
 	x.cfg, x.audit = g.place(x.req.Zone)
-	if t := x.req.Transport; t == TransportUDP || t == TransportTCP || t == TransportTLS {
+	if x.carried() {
 		x.conn, _ = wire.ConnOf(w)
 		x.tap = tapUnder(w)
 	}
 	x.ev = x.event()
 	return x
+}
+
+// carried reports whether the transport is one whose connections are known here.
+func (x *exchange) carried() bool {
+	t := x.req.Transport
+	return t == TransportUDP || t == TransportTCP || t == TransportTLS
 }
 
 // client names the other end for log lines.
@@ -221,6 +229,7 @@ func (x *exchange) serve(ctx context.Context, d *Decision, p plan) {
 	x.decided(d)
 	x.ev.Rcode = rcodeName(dns.RcodeSuccess)
 	x.ev.SerialServed = &p.version.Serial
+	x.ev.SerialFuture = x.req.Type == dns.TypeIXFR && zone.Newer(x.req.Serial, p.version.Serial)
 	if err := x.audit.Decision(ctx, &x.ev); err != nil {
 		d.refuse(ReasonAuditUnavailable)
 		x.ev.SerialServed = nil
@@ -231,17 +240,19 @@ func (x *exchange) serve(ctx context.Context, d *Decision, p plan) {
 	g := inFlight.WithLabelValues(x.listener, x.zone(), x.view)
 	g.Inc()
 	defer g.Dec()
-	run := transfers.begin(ctx, x)
-	defer transfers.end(run)
-
 	end := EndInternalError
 	var stats wire.SendStats
-	defer func() { x.ended(p, end, stats) }() // also when something panics
+	defer func() { // also when something panics
+		if end == EndInternalError {
+			x.abort()
+		}
+		x.ended(p, end, stats)
+	}()
 	switch p.served {
 	case ServedUpToDate, ServedUseTCP:
 		end, stats = x.sendSOA(p)
 	default:
-		end, stats = x.send(run.ctx, p)
+		end, stats = x.send(ctx, p)
 	}
 }
 
@@ -316,13 +327,8 @@ func (x *exchange) envelope() (wire.Envelope, error) {
 	if err != nil {
 		return env, err
 	}
-	if o := x.r.IsEdns0(); o != nil {
-		opt := &dns.OPT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT}}
-		opt.SetUDPSize(max(o.UDPSize(), dns.MinMsgSize))
-		if o.Do() {
-			opt.SetDo()
-		}
-		if env.OPT, err = wire.PackOPT(opt); err != nil {
+	if x.r.IsEdns0() != nil {
+		if env.OPT, err = wire.PackOPT(x.opt()); err != nil {
 			return env, err
 		}
 	}
