@@ -424,6 +424,34 @@ func TestAuditorsShareSinks(t *testing.T) {
 	}
 }
 
+// A sink's change of state is told to every other sink of the process, and not to itself.
+func TestTellOthers(t *testing.T) {
+	names := []string{"a", "b", "c"}
+	sinks := map[string]*faultySink{}
+	watched := map[string]*watchedSink{}
+	for _, name := range names {
+		sinks[name] = newFaultySink(t)
+		w, release, err := sinkPool.acquire(name, func() (*watchedSink, error) {
+			return watchSink(name, sinks[name], time.Second, tellOthers), nil
+		}, (*watchedSink).close)
+		if err != nil {
+			t.Fatal(err)
+		}
+		watched[name] = w
+		defer func() { _ = release() }()
+	}
+	down := *sampleEvents()["sink-down"]
+	stamp(&down)
+	tellOthers(watched["b"], &down)
+	for _, name := range names {
+		lines := sinks[name].take()
+		validateEvents(t, lines...)
+		if told := count(t, lines, ActionSinkDown, nil) == 1; told != (name != "b") {
+			t.Errorf("%s was told: %v", name, told)
+		}
+	}
+}
+
 // What cannot be opened is an error at start, in either mode, and leaves nothing open.
 func TestOpenAuditorFails(t *testing.T) {
 	noLeak(t)

@@ -110,20 +110,24 @@ func (f *folder) add(e *Event) {
 		e.Time = time.Now()
 	}
 	f.mu.Lock()
+	if f.closed { // a straggler of a shutdown: nobody would write its summary
+		f.mu.Unlock()
+		f.emit(e)
+		return
+	}
 	now := f.count(e)
-	f.emitting.Add(1)
-	f.mu.Unlock()
-	defer f.emitting.Done()
 	if now {
+		f.emitting.Add(1)
+	}
+	f.mu.Unlock()
+	if now {
+		defer f.emitting.Done()
 		f.emit(e)
 	}
 }
 
 // count reports whether the denial is to be written now; it has counted it otherwise.
 func (f *folder) count(e *Event) bool {
-	if f.closed {
-		return true // a straggler of a shutdown: nobody would write its summary
-	}
 	client, _ := netip.ParseAddr(e.Client)
 	k := keyOf(e, client)
 	if w := f.windows[k]; w != nil {
@@ -210,10 +214,14 @@ func (f *folder) queue(w *foldWindow) {
 // tick writes the summaries of the windows that are over and waits for the next.
 func (f *folder) tick() {
 	f.mu.Lock()
+	if f.closed {
+		f.mu.Unlock()
+		return
+	}
 	now := time.Now()
 	lines := f.expire(func(w *foldWindow) bool { return !w.end.After(now) })
 	f.timer = nil
-	if first := f.order.Front(); first != nil && !f.closed {
+	if first := f.order.Front(); first != nil {
 		f.timer = time.AfterFunc(time.Until(first.Value.(*foldWindow).end), f.tick)
 	}
 	f.emitting.Add(1)

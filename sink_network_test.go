@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 	_ "unsafe" // for journalSocket
@@ -26,18 +27,19 @@ import (
 
 // receiver is a syslog server that parses what it gets with a library.
 type receiver struct {
+	t        testing.TB
 	mu       sync.Mutex
 	messages []*rfc5424.SyslogMessage
 	errs     []error
 	conns    []net.Conn
 	listener net.Listener
 	wg       sync.WaitGroup
-	parsers  sync.WaitGroup
+	parsers  atomic.Int32
 }
 
 func receive(t *testing.T, l net.Listener) *receiver {
 	t.Helper()
-	r := &receiver{listener: l}
+	r := &receiver{t: t, listener: l}
 	r.wg.Go(func() {
 		for {
 			conn, err := l.Accept()
@@ -47,7 +49,11 @@ func receive(t *testing.T, l net.Listener) *receiver {
 			r.mu.Lock()
 			r.conns = append(r.conns, conn)
 			r.mu.Unlock()
-			r.parsers.Go(func() { octetcounting.NewParser(syslog.WithListener(r.got)).Parse(conn) })
+			r.parsers.Add(1)
+			r.wg.Go(func() {
+				defer r.parsers.Add(-1)
+				octetcounting.NewParser(syslog.WithListener(r.got)).Parse(conn)
+			})
 		}
 	})
 	t.Cleanup(r.stop)
@@ -76,14 +82,10 @@ func (r *receiver) hangUp() {
 	r.conns = nil
 }
 
-// wait waits for the parsers of the connections that were hung up.
-func (r *receiver) wait() { r.parsers.Wait() }
-
 func (r *receiver) stop() {
 	_ = r.listener.Close()
+	eventually(r.t, func() bool { r.hangUp(); return r.parsers.Load() == 0 })
 	r.wg.Wait()
-	r.hangUp()
-	r.parsers.Wait()
 }
 
 func (r *receiver) lines() [][]byte {
@@ -161,7 +163,9 @@ func TestSyslogStreams(t *testing.T) {
 				a.End(ended(e))
 			}
 			a.Denied(denied("198.51.100.1"))
-			r.hangUp()                  // the server is restarted: the sink connects anew
+			eventually(t, func() bool { return len(r.lines()) == 2*n+1 })
+			r.hangUp() // the server is restarted: the sink connects anew
+			eventually(t, func() bool { return r.parsers.Load() == 0 })
 			eventually(t, func() bool { // what a connection took just before it broke may be lost: syslog has no answer
 				e := allowed()
 				err := a.Decision(t.Context(), e)
