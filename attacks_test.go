@@ -346,7 +346,7 @@ func TestRevocation(t *testing.T) {
 		records += len(m.Answer)
 	}
 	revoked := s.when(t, "zone-transfer-end", "policy-revoked")
-	loaded := s.when(t, "policy-load", "")
+	loaded := s.when(t, "policy-reload", "")
 	if d := revoked.Sub(loaded); d > time.Second {
 		t.Errorf("closed %v after the new policy was loaded", d)
 	}

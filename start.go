@@ -58,9 +58,14 @@ func (in *instance) startup() (err error) {
 			g.audit = g.auditOf.audit
 		}
 	}
+	action := ActionPolicyLoaded
+	if latestInstance() != nil {
+		action = ActionReload
+	}
 	in.onStop(guards)
+	policyInfo.Reset()
 	for _, g := range guards {
-		g.announce()
+		g.announce(action)
 	}
 	limits.Resume()
 	transfers.review(guards)
@@ -246,7 +251,7 @@ func (g *guard) report(findings []string) error {
 }
 
 // announce puts the policy in force on record.
-func (g *guard) announce() {
+func (g *guard) announce(action Action) {
 	if g.auditOf != nil {
 		return
 	}
@@ -256,9 +261,9 @@ func (g *guard) announce() {
 			policyInfo.WithLabelValues(listener, apex, c.ViewName, g.digests[apex]).Set(1)
 		}
 		g.each[apex].Lifecycle(&Event{
-			Time: time.Now(), Action: ActionPolicyLoaded, Reason: string(g.mode), Zone: apex, View: g.config.ViewName,
+			Time: time.Now(), Action: action, Reason: string(g.mode), Zone: apex, View: g.config.ViewName,
 			Policy: g.digests[apex], Enforced: g.mode != ModeObserve,
-			Extra: map[string]any{"coredns.xfr.policy": p.Summary()},
+			Extra: map[string]any{extraPolicy: p.Summary()},
 		})
 	}
 }
