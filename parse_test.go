@@ -229,7 +229,7 @@ var hasPosition = regexp.MustCompile(`^Testfile:[0-9]+ - Error during parsing: .
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
 		"", "{\n}", "example.org {\n allow as ns2 net 192.0.2.53 2001:db8::/32 key ns2.example.org.\n}",
-		"a.example {\n deny net *\n}\nxfrguard b.example {\n allow key k tls until 2027-01-31 rate 1/1h burst 2 concurrent 3\n}",
+		"a.example {\n deny net *\n}\nxfrguard b.example {\n allow key k tls until 2027-01-31T18:00:00+01:00 rate 1/1h burst 2 concurrent 3\n}",
 		"10.0.0.0/23 {\n allow cert *.example.org " + hexPin + " " + base64Pin + " type AXFR IXFR\n allow unsigned\n}",
 		"{\n algorithms hmac-sha1\n rate 60/1m burst 10\n concurrent 16 per-client 4 wait 5s\n bandwidth 1KB\n timeout 2h stall 30s\n cache 1GiB\n}",
 		"{\n audit stdout\n audit file \"a b\"\n audit journald\n audit syslog tls h:1\n audit_failure serve\n audit_key k\n}",
@@ -286,6 +286,9 @@ func checkConfig(t *testing.T, c *config, zones map[string]bool) {
 			t.Fatalf("rule %q twice, or without a name", r.Name)
 		}
 		names[r.Name] = true
+		if r.TLSUntil.Location() != time.UTC {
+			t.Fatalf("%v is not in UTC", r.TLSUntil)
+		}
 		if !r.Deny && len(r.Keys) == 0 && len(r.Certs) == 0 && !r.Unsigned || r.Deny && r.Nets == nil {
 			t.Fatalf("asks for nothing: %+v", r)
 		}

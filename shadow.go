@@ -51,13 +51,10 @@ func (r *Rule) coversCerts(later *Rule) bool {
 // takes plain TCP, r must take it, too.
 func (r *Rule) coversTLS(later *Rule) bool {
 	always := func(x *Rule) bool { return len(x.Certs) > 0 || x.TLS && x.TLSUntil.IsZero() }
-	switch {
-	case always(later), !r.TLS && !always(r):
+	if always(later) || !r.TLS && !always(r) {
 		return true
-	case always(r):
-		return false
 	}
-	return later.TLS && !later.TLSUntil.After(r.TLSUntil)
+	return later.TLS && !later.TLSUntil.After(r.TLSUntil) // the zero time, from the start, is before any other
 }
 
 // covers reports whether every certificate that shows other shows c, too. The

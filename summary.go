@@ -5,7 +5,6 @@ package xfrguard
 
 import (
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 	"strings"
@@ -69,14 +68,14 @@ func (r *Rule) line(nets int) string {
 	if r.TLS {
 		b.WriteString(" tls")
 		if !r.TLSUntil.IsZero() {
-			b.WriteString(" until " + r.TLSUntil.UTC().Format(time.RFC3339))
+			b.WriteString(" until " + r.TLSUntil.UTC().Format(time.RFC3339Nano))
 		}
 	}
 	if r.Unsigned {
 		b.WriteString(" unsigned")
 	}
 	if r.Rate != nil {
-		fmt.Fprintf(&b, " rate %d/%s", r.Rate.Count, r.Rate.Period)
+		fmt.Fprintf(&b, " rate %d/%s burst %d", r.Rate.Count, r.Rate.Period, r.Rate.Burst)
 	}
 	if r.Concurrent > 0 {
 		fmt.Fprintf(&b, " concurrent %d", r.Concurrent)
@@ -89,7 +88,7 @@ func (c Cert) String() string {
 	if c.Name != "" {
 		return c.Name
 	}
-	return "sha256:" + base64.StdEncoding.EncodeToString(c.SPKI[:])
+	return "sha256:" + hex.EncodeToString(c.SPKI[:])
 }
 
 // list is " PREFIX PREFIX ..."; the rest is counted.
