@@ -44,7 +44,10 @@ type SendOptions struct {
 	// pacing, or between calls, does not count. Default DefaultStall.
 	//
 	// On TCP a slow reader that takes anything at all renews it. A TLS connection is
-	// ruined by a write that timed out, so there 16 KiB must pass within Stall.
+	// ruined by a write that timed out, so there 16 KiB must pass within Stall. What
+	// counts is what the kernel takes, and Linux takes more only when a third of its
+	// send buffer (up to 4 MB by default) is free: a reader of less than that in Stall,
+	// some 45 kB a second at worst, may pass for stalled.
 	Stall time.Duration
 	// Total is the longest time from NewSender to the last octet. Default DefaultTotal.
 	Total time.Duration

@@ -19,7 +19,7 @@ import (
 	"math/big"
 	"net"
 	"os"
-	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -241,7 +241,7 @@ func TestSenderEnds(t *testing.T) {
 			want:   ErrTimeout, within: [2]time.Duration{200 * time.Millisecond, time.Second},
 		},
 		{
-			name: "paced for longer than the total time", o: SendOptions{Total: 200 * time.Millisecond, BytesPerSecond: 1000},
+			name: "paced for longer than the total time", o: SendOptions{Total: 200 * time.Millisecond, BytesPerSecond: 100},
 			want: ErrTimeout, within: [2]time.Duration{200 * time.Millisecond, time.Second},
 		},
 		{
@@ -253,7 +253,7 @@ func TestSenderEnds(t *testing.T) {
 			want: ErrCanceled, within: [2]time.Duration{100 * time.Millisecond, time.Second},
 		},
 		{
-			name: "canceled while paced", o: SendOptions{BytesPerSecond: 1000},
+			name: "canceled while paced", o: SendOptions{BytesPerSecond: 100},
 			client: func(cancel context.CancelCauseFunc, _ net.Conn) {
 				time.Sleep(100 * time.Millisecond)
 				cancel(revoked)
@@ -315,37 +315,107 @@ func TestSenderEnds(t *testing.T) {
 	}
 }
 
+// slowReader takes 1 KiB at a time, and its time.
+type slowReader struct{ net.Conn }
+
+func (c slowReader) Read(b []byte) (int, error) {
+	time.Sleep(25 * time.Millisecond)
+	return c.Conn.Read(b[:min(len(b), 1<<10)])
+}
+
 // TestSenderSlowReader: a client that reads slowly but steadily is not stalled, even
-// when one batch takes it many times the stall time.
+// when a batch takes it many times the stall time, nor is a TLS connection given up
+// while the client takes a chunk within the stall time. A pipe has no buffers, so that
+// no kernel decides when progress shows.
 func TestSenderSlowReader(t *testing.T) {
-	msgs := packAll(t, benchApex, 0, benchZone(20_000))
-	server, client := pair(t, false)
-	s := NewSender(t.Context(), server, envelope(t, false), SendOptions{Stall: 200 * time.Millisecond, Batch: 1 << 20})
-	defer s.Close()
-	done := make(chan error, 1)
-	go func() { done <- sendAll(s, msgs) }()
-	var got atomic.Int64
-	buf := make([]byte, 16<<10)
-	begin := time.Now()
-	var size int64
-	for _, m := range msgs {
-		size += int64(len(m.Bytes)) + 2
+	msgs := packAll(t, benchApex, 0, benchZone(3000))
+	for _, tt := range []struct {
+		name  string
+		stall time.Duration
+	}{{"tcp", 400 * time.Millisecond}, {"tls", 1600 * time.Millisecond}} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			server, client := net.Pipe()
+			defer server.Close()
+			defer client.Close()
+			_ = client.SetReadDeadline(time.Now().Add(15 * time.Second))
+			client = slowReader{client}
+			if tt.name == "tls" {
+				server = tls.Server(server, testTLS(t))
+				client = tls.Client(client, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // test
+			}
+			s := NewSender(t.Context(), server, envelope(t, false), SendOptions{Stall: tt.stall})
+			defer s.Close()
+			if tt.name == "tcp" {
+				s.out.(*stream).resumable = true
+			}
+			done := make(chan error, 1)
+			begin := time.Now()
+			go func() { done <- sendAll(s, msgs) }()
+			if _, err := readMessages(client, len(msgs)); err != nil {
+				server.Close()
+				t.Fatalf("client: %v; sender: %v", err, <-done)
+			}
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+			if took := time.Since(begin); took < tt.stall {
+				t.Errorf("took only %v: the reader was not slow", took)
+			}
+		})
 	}
-	for got.Load() < size {
-		if time.Since(begin) < 1200*time.Millisecond {
-			time.Sleep(30 * time.Millisecond)
-		}
-		n, err := client.Read(buf)
-		if err != nil {
+}
+
+// TestAbortResets: the client must not take the end of a failed transfer for a
+// regular one.
+func TestAbortResets(t *testing.T) {
+	for _, secure := range []bool{false, true} {
+		server, client := pair(t, secure)
+		if _, err := server.Write([]byte("half a mess")); err != nil {
 			t.Fatal(err)
 		}
-		got.Add(int64(n))
+		if err := Abort(server); err != nil {
+			t.Error(err)
+		}
+		if _, err := io.Copy(io.Discard, client); !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("tls %v: the client sees %v", secure, err)
+		}
 	}
-	if err := <-done; err != nil {
-		t.Fatal(err)
+}
+
+// shortOutput takes some octets and then fails.
+type shortOutput struct{ room int }
+
+func (o *shortOutput) write(b []byte) (int, error) {
+	n := min(o.room, len(b))
+	o.room -= n
+	if n < len(b) {
+		return n, ErrStalled
 	}
-	if took := time.Since(begin); took < time.Second {
-		t.Errorf("took only %v: the reader was not slow", took)
+	return n, nil
+}
+
+func (*shortOutput) release(bool) {}
+
+// TestSenderCountsCompleteMessages: to the octet.
+func TestSenderCountsCompleteMessages(t *testing.T) {
+	msgs := packAll(t, benchApex, 0, benchZone(2000))
+	first := len(msgs[0].Bytes) + 2
+	for _, tt := range []struct{ room, messages, records int }{
+		{0, 0, 0},
+		{first - 1, 0, 0},
+		{first, 1, msgs[0].Records},
+		{first + len(msgs[1].Bytes) + 1, 1, msgs[0].Records},
+		{first + len(msgs[1].Bytes) + 2, 2, msgs[0].Records + msgs[1].Records},
+	} {
+		s := NewMessageSender(t.Context(), nil, envelope(t, false), SendOptions{})
+		s.batch, s.out = DefaultBatch, &shortOutput{room: tt.room}
+		err := sendAll(s, msgs)
+		want := SendStats{Messages: tt.messages, Records: tt.records, Bytes: int64(tt.room)}
+		if !errors.Is(err, ErrStalled) || s.Stats() != want {
+			t.Errorf("%v, %+v, want %+v", err, s.Stats(), want)
+		}
+		s.Close()
 	}
 }
 
