@@ -274,7 +274,7 @@ func (p *parser) notify(args []string) error {
 		}
 	}
 	if len(addrs) == 0 {
-		return errors.New("expected ADDRESS... [key NAME] [tls], such as 192.0.2.53 key ns2.example.org.")
+		return errors.New("expected ADDRESS... [key NAME] [tls], such as 192.0.2.53 key ns2.example.org")
 	}
 	for _, arg := range addrs {
 		ap, err := parseNotifyAddr(arg, spec.tls)

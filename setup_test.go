@@ -62,11 +62,6 @@ func expect(changes ...func(*config)) *config {
 
 func rules(list ...Rule) func(*config) { return func(c *config) { c.rules = list } }
 
-func settled(n *Nets) *Nets {
-	n.settle()
-	return n
-}
-
 var (
 	hexPin    = "sha256:" + strings.Repeat("01ab", 16)
 	base64Pin = base64.StdEncoding.EncodeToString(mustHex(strings.Repeat("01ab", 16)))
