@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -48,6 +49,7 @@ type recorder struct {
 	sinks    []*watchedSink
 	releases []func() error
 	fold     *folder
+	late     sync.WaitGroup // ends that wait for a slower sink's decision
 }
 
 var (
@@ -131,6 +133,7 @@ func tellOthers(from *watchedSink, e *Event) {
 
 // close is called for the last user of the set.
 func (r *recorder) close() error {
+	r.late.Wait() // no longer than a sink's deadline
 	r.fold.close()
 	err := r.record(context.Background(), &Event{Action: ActionStop})
 	return errors.Join(err, r.releaseSinks())
@@ -176,7 +179,29 @@ func (a *auditor) Denied(e *Event) {
 func (a *auditor) End(e *Event) {
 	ev := *e
 	ev.Action, ev.Time = ActionEnd, time.Now()
-	a.post(&ev, 0)
+	stamp(&ev)
+	rec := &record{action: ev.Action, event: ev.encode()}
+	for i, s := range a.sinks {
+		a.postAfter(s, rec, ev.settled, i)
+	}
+}
+
+// postAfter posts the end of a transfer to one sink, once that sink is done with the
+// decision: another one may have been quicker, and the transfer too.
+func (r *recorder) postAfter(s *watchedSink, rec *record, settled []chan struct{}, i int) {
+	if i >= len(settled) {
+		s.post(rec)
+		return
+	}
+	select {
+	case <-settled[i]:
+		s.post(rec)
+	default:
+		r.late.Go(func() {
+			<-settled[i]
+			s.post(rec)
+		})
+	}
 }
 
 // Lifecycle records any other event; its Action says which. It does not block.
@@ -197,8 +222,15 @@ func (r *recorder) record(ctx context.Context, e *Event) error {
 		return r.sinks[0].append(rec)
 	}
 	results := make(chan error, len(r.sinks))
-	for _, s := range r.sinks {
-		go func() { results <- s.append(rec) }()
+	e.settled = make([]chan struct{}, len(r.sinks))
+	for i, s := range r.sinks {
+		settled := make(chan struct{})
+		e.settled[i] = settled
+		go func() {
+			err := s.append(rec)
+			close(settled)
+			results <- err
+		}()
 	}
 	errs := make([]error, 0, len(r.sinks))
 	for range r.sinks {

@@ -185,6 +185,8 @@ type Event struct {
 
 	Error string         // error.message, without secrets
 	Extra map[string]any // lifecycle events only: their own coredns.xfr fields, typed in docs/EVENTS.md
+
+	settled []chan struct{} // of a decision: closed when the sink of that number is done with it
 }
 
 // TLSFacts is what an event says of the TLS session.
