@@ -4,6 +4,7 @@
 package trail
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -68,6 +69,49 @@ func TestCheckpointInterval(t *testing.T) {
 	if len(r.Findings) > 0 || r.Checkpoints != 3 {
 		t.Errorf("%d checkpoints, %v", r.Checkpoints, r.Findings)
 	}
+}
+
+// Too much to write is no hang: who waits too long is told, and the file is not down.
+func TestOverload(t *testing.T) {
+	path := filepath.Join(memoryDir(t), "audit.log")
+	synctest.Test(t, func(t *testing.T) {
+		d := &faultyDisk{}
+		downs := 0
+		f, err := Open(path, Options{disk: d, OnState: func(err error) {
+			if err != nil {
+				downs++
+			}
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.onSync.set(func(do func([]byte) (int, error), b []byte) (int, error) {
+			time.Sleep(30 * time.Millisecond)
+			return do(b)
+		})
+		const callers = 5 * maxGroup
+		errs := make(chan error, callers)
+		for n := range callers {
+			go func() {
+				ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+				defer cancel()
+				errs <- f.Append(ctx, event(n))
+			}()
+		}
+		late := 0
+		for range callers {
+			if <-errs != nil {
+				late++
+			}
+		}
+		if late == 0 || late == callers || downs > 0 {
+			t.Errorf("%d of %d were late; down %d times", late, callers, downs)
+		}
+		d.onSync.clear()
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // Retries slow down while the file stays down, and OnState is called once.

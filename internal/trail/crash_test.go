@@ -1,6 +1,8 @@
 // SPDX-FileCopyrightText: The xfrguard authors
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build linux
+
 package trail
 
 import (

@@ -114,7 +114,13 @@ func (f osFile) write(b []byte) (int, error) {
 
 func (f osFile) sync() error               { return f.Sync() }
 func (f osFile) truncate(size int64) error { return f.Truncate(size) }
-func (f osFile) close() error              { return f.Close() }
+
+// close unlocks first: a program that this process is just starting holds a copy of the descriptor until its exec, and
+// with that the lock.
+func (f osFile) close() error {
+	err := unix.Flock(int(f.Fd()), unix.LOCK_UN)
+	return errors.Join(err, f.Close())
+}
 
 func (f osFile) stat() (status, error) {
 	var st unix.Stat_t

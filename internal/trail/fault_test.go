@@ -1,6 +1,8 @@
 // SPDX-FileCopyrightText: The xfrguard authors
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build linux
+
 package trail
 
 import (
@@ -228,6 +230,73 @@ func TestCancelIsNoFailure(t *testing.T) {
 	verifyGood(t, []Problem{ProblemGap}, path)
 }
 
+// Where nothing can be removed, lines of which the caller was told that they failed stay: the gap event names them.
+func TestLateLines(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.log")
+	d := &faultyDisk{}
+	f := openTest(t, path, Options{disk: d})
+	d.onTruncate.fail(unix.EPERM, -1)
+	d.onSync.fail(unix.EIO, -1)
+	if err := f.Append(soon(t), event(1)); !errors.Is(err, unix.EIO) {
+		t.Fatalf("append: %v", err)
+	}
+	d.onSync.clear()
+	waitFor(t, "up", f.Healthy)
+	mustClose(t, f)
+	late := 0
+	for _, p := range readLog(t, path) {
+		late += p.Late
+	}
+	if late == 0 {
+		t.Errorf("%s", order(readLog(t, path)))
+	}
+	same(t, problems(verifyPaths(t, VerifyOptions{}, path))[0], ProblemGap)
+}
+
+// A caller may use the bytes of its event again at once.
+func TestPostKeepsACopy(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.log")
+	d := &faultyDisk{}
+	f := openTest(t, path, Options{disk: d})
+	in, release := d.onWrite.hang()
+	defer release()
+	text := event(1)
+	if err := f.Post(text); err != nil {
+		t.Fatal(err)
+	}
+	<-in
+	text = event(2)
+	if err := f.Post(text); err != nil {
+		t.Fatal(err)
+	}
+	copy(text, "xxxxx")
+	release()
+	mustClose(t, f)
+	same(t, order(readLog(t, path)), "opened 1 2 closed")
+}
+
+// A new file is of no use before its name is durable too.
+func TestDirectoryIsSynced(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.log")
+	d := &faultyDisk{}
+	d.onSyncDir.fail(unix.EIO, 1)
+	if _, err := Open(path, Options{disk: d}); !errors.Is(err, unix.EIO) {
+		t.Errorf("open: %v", err)
+	}
+	f := openTest(t, path, Options{disk: d})
+	d.onSyncDir.fail(unix.EIO, -1)
+	if err := os.Rename(path, path+".1"); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "down", func() bool { return !f.Healthy() })
+	if err := f.Append(soon(t), event(1)); !errors.Is(err, unix.EIO) {
+		t.Errorf("append to a new file without a durable name: %v", err)
+	}
+	d.onSyncDir.clear()
+	waitFor(t, "up", f.Healthy)
+	mustClose(t, f)
+}
+
 // What was posted and not yet synced is written again when the sync fails.
 func TestPostsSurviveAFailedSync(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.log")
@@ -286,10 +355,6 @@ func TestFullFileSystem(t *testing.T) {
 	t.Parallel()
 	dir := mountTmpfs(t, "128k")
 	path := filepath.Join(dir, "audit.log")
-	ballast := filepath.Join(dir, "ballast")
-	if err := os.WriteFile(ballast, make([]byte, 64<<10), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	f := openTest(t, path, Options{})
 	l := startLoad(f, 8)
 	waitFor(t, "the disk to be full", func() bool { return !f.Healthy() })
@@ -299,7 +364,7 @@ func TestFullFileSystem(t *testing.T) {
 	for _, p := range readLog(t, path) { // no line is torn, even now
 		_ = p
 	}
-	if err := os.Remove(ballast); err != nil {
+	if err := unix.Mount("trail-test", dir, "tmpfs", unix.MS_REMOUNT, "size=64m"); err != nil {
 		t.Fatal(err)
 	}
 	waitFor(t, "up", f.Healthy)

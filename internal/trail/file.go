@@ -133,14 +133,17 @@ func join(path string, opts Options) (*File, *writer) {
 	registry.Lock()
 	defer registry.Unlock()
 	w := registry.writers[path]
-	if w == nil {
+	first := w == nil
+	if first {
 		w = newWriter(path, opts.disk)
 		registry.writers[path] = w
-		go w.run()
 	}
 	f := &File{w: w, opts: opts}
 	if !w.addUser(f) {
 		return nil, w
+	}
+	if first {
+		go w.run() // which needs the options from its first line on
 	}
 	return f, nil
 }

@@ -1,6 +1,8 @@
 // SPDX-FileCopyrightText: The xfrguard authors
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build linux
+
 package trail
 
 import (
@@ -148,6 +150,19 @@ func TestSecondProcessIsRefused(t *testing.T) {
 		t.Errorf("after close: %v: %s", err, out)
 	}
 	verifyGood(t, nil, path, path+".1")
+}
+
+// The lock must not outlive the close because a child process, between fork and exec, still has the descriptor.
+func TestLockEndsWithClose(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.log")
+	f := openTest(t, path, Options{})
+	inherited, err := unix.Dup(int(f.w.f.(osFile).Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(inherited)
+	mustClose(t, f)
+	mustClose(t, openTest(t, path, Options{}))
 }
 
 func TestOneWriterPerFile(t *testing.T) {

@@ -29,7 +29,7 @@ func (v *verifier) follow(s *sealed, actual [sha256.Size]byte, blamed bool) bool
 		delete(c.outside, seq)
 	}
 	c.last, c.place, c.blamed = seq, v.at, blamed
-	c.heads = [2][sha256.Size]byte{s.chain.head, actual}
+	c.heads = [2][sha256.Size]byte{s.chain.head, s.chain.head}
 	c.seen[seq%recent] = seenLine{seq, s.chain.head, v.at}
 	if v.report.First == 0 {
 		v.report.First = seq

@@ -235,7 +235,7 @@ func generations(tb testing.TB, path string) []string {
 // faultyDisk lets the real disk be reached through hooks, which a test can set at any time.
 type faultyDisk struct {
 	osDisk
-	onWrite, onTruncate, onSync, onOpen hook
+	onWrite, onTruncate, onSync, onOpen, onSyncDir hook
 }
 
 // hook is called instead of the real operation, which it may do itself.
@@ -285,6 +285,11 @@ func (d *faultyDisk) open(path string) (file, error) {
 		return nil, err
 	}
 	return faultyFile{f, d}, nil
+}
+
+func (d *faultyDisk) syncDir(dir string) error {
+	_, err := d.onSyncDir.run(func([]byte) (int, error) { return 0, d.osDisk.syncDir(dir) }, nil)
+	return err
 }
 
 type faultyFile struct {

@@ -1,6 +1,8 @@
 // SPDX-FileCopyrightText: The xfrguard authors
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build linux
+
 package trail
 
 import (
@@ -270,12 +272,11 @@ func TestPathReplaced(t *testing.T) {
 		"directory": func(path string) error { return os.Mkdir(path, 0o700) },
 		"device":    func(path string) error { return unix.Mknod(path, unix.S_IFCHR|0o666, int(unix.Mkdev(1, 3))) },
 		"other log": func(path string) error {
-			f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-			if err != nil {
+			hello := filepath.Join(dir, "hello")
+			if err := os.WriteFile(hello, []byte("hello\n"), 0o600); err != nil {
 				return err
 			}
-			_, err = f.WriteString("hello\n")
-			return errors.Join(err, f.Close())
+			return os.Link(hello, path) // with its content at once, and not over another file
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -425,6 +426,33 @@ func TestMovedBack(t *testing.T) {
 		t.Errorf("%s", order(log))
 	}
 	verifyGood(t, []Problem{ProblemGap}, path)
+}
+
+// Posts that were written and not yet synced are synced before their file is left: nobody comes back to it.
+func TestLeftFileIsSynced(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.log")
+	d := &faultyDisk{}
+	f := openTest(t, path, Options{disk: d})
+	if err := f.Post(event(1)); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the post", func() bool { return len(readLog(t, path)) == 2 })
+	var calls []string
+	note := func(name string) func(func([]byte) (int, error), []byte) (int, error) {
+		return func(do func([]byte) (int, error), b []byte) (int, error) {
+			calls = append(calls, name)
+			return do(b)
+		}
+	}
+	d.onOpen.set(note("open"))
+	d.onSync.set(note("sync"))
+	if err := os.Rename(path, path+".1"); err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, f, 2)
+	mustClose(t, f)
+	same(t, calls[:3], []string{"sync", "open", "sync"})
+	same(t, order(readLog(t, path+".1", path)), "opened 1 rotated 2 closed")
 }
 
 // logrotate itself, as it should be configured.

@@ -94,7 +94,7 @@ const maxChains = 64
 type chainState struct {
 	uid     string
 	last    uint64
-	heads   [2][sha256.Size]byte // what the next line's prev may be: the hash that the last line claims, or really has
+	heads   [2][sha256.Size]byte // what the next line's prev may be: two, when two lines have the last sequence
 	place   place                // of the last line
 	blamed  bool                 // the last line has a finding already
 	closed  bool

@@ -62,6 +62,15 @@ func rehash(line string) string {
 	return string(c.appendSealed(nil, []byte(event)))
 }
 
+// swapLast changes the last digit of the hash.
+func swapLast(line string) string {
+	at := len(line) - len("0\"}\n")
+	if line[at] == '0' {
+		return line[:at] + "1\"}\n"
+	}
+	return line[:at] + "0\"}\n"
+}
+
 // What a hand with write access can do to a log of ten lines, and what verify says: the first finding.
 func TestTamper(t *testing.T) {
 	log := sample(t, 10, Options{})
@@ -79,7 +88,7 @@ func TestTamper(t *testing.T) {
 	}{
 		"flip":                  {edit(func(l []string) []string { l[4] = flip(l[4]); return l }), ProblemChanged, 5, 1},
 		"flip and hash again":   {edit(func(l []string) []string { l[4] = rehash(flip(l[4])); return l }), ProblemChanged, 5, 1},
-		"flip in the seal":      {edit(func(l []string) []string { l[4] = l[4][:len(l[4])-4] + "00\"}\n"[1:]; return l }), ProblemChanged, 5, 1},
+		"flip in the seal":      {edit(func(l []string) []string { l[4] = swapLast(l[4]); return l }), ProblemChanged, 5, 1},
 		"not JSON any more":     {edit(func(l []string) []string { l[4] = "hello\n"; return l }), ProblemChanged, 5, 1},
 		"empty line":            {edit(func(l []string) []string { l[4] = "\n"; return l }), ProblemChanged, 5, 1},
 		"delete":                {edit(func(l []string) []string { return slices.Delete(l, 4, 5) }), ProblemRemoved, 5, 1},
@@ -331,6 +340,49 @@ func TestRebuiltTail(t *testing.T) {
 			// Without a key the notes' text alone gives it away, unless no note follows.
 			t.Errorf("line %d is dropped, %d checkpoints fit", drop+1, r.Checkpoints)
 		}
+	}
+}
+
+// forge is a log of lines with checkpoints signed by the key at the places given, which edit may change before.
+func forge(tb testing.TB, signer note.Signer, lines int, at []int, edit func(cp *Checkpoint)) []string {
+	tb.Helper()
+	c := newTestChain(tb)
+	var all []string
+	for i := range lines {
+		text := event(i)
+		if slices.Contains(at, i) {
+			cp := Checkpoint{UID: c.uid, Sequence: c.seq, Head: c.head, Time: time.Now(), Every: 5, Interval: time.Minute}
+			edit(&cp)
+			signed, err := note.Sign(&note.Note{Text: cp.text()}, signer)
+			if err != nil {
+				tb.Fatal(err)
+			}
+			text = composeDefault(KindCheckpoint, map[string]any{FieldKind: KindCheckpoint, FieldCheckpoint: string(signed)})
+		}
+		all = append(all, string(c.appendSealed(nil, text)))
+	}
+	return all
+}
+
+// A good signature is not enough: the checkpoint must fit its place, and come in time.
+func TestCheckpointsThatDoNotFit(t *testing.T) {
+	signer, verifier := keyed(t)
+	opts := VerifyOptions{Verifiers: []note.Verifier{verifier}}
+	for name, tt := range map[string]struct {
+		at   []int
+		edit func(cp *Checkpoint)
+		want []Problem
+	}{
+		"as they should be": {[]int{1, 7, 9}, func(*Checkpoint) {}, nil},
+		"another sequence":  {[]int{1, 7, 9}, func(cp *Checkpoint) { cp.Sequence += cp.Sequence / 9 }, []Problem{ProblemCheckpoint}},
+		"another head":      {[]int{1, 7, 9}, func(cp *Checkpoint) { cp.Head[0] ^= byte(cp.Sequence / 9) }, []Problem{ProblemCheckpoint}},
+		"another chain":     {[]int{9}, func(cp *Checkpoint) { cp.UID = newTestChain(t).uid }, []Problem{ProblemCheckpoint, ProblemUnsigned}},
+		"one too late":      {[]int{1, 8, 9}, func(*Checkpoint) {}, []Problem{ProblemUnsigned}},
+		"none after one":    {[]int{1}, func(*Checkpoint) {}, []Problem{ProblemUnsigned}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			same(t, problems(verifySources(t, opts, textSource("log", forge(t, signer, 10, tt.at, tt.edit)...))), tt.want)
+		})
 	}
 }
 
