@@ -160,6 +160,7 @@ func (a *auditor) Decision(ctx context.Context, e *Event) error {
 	}
 	ev := *e
 	err := a.record(ctx, &ev)
+	e.settled = ev.settled
 	if err == nil || a.failure == AuditServe {
 		return nil
 	}
