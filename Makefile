@@ -19,7 +19,7 @@ BINARY = /cmd/coredns
 
 .DEFAULT_GOAL = help
 MAKEFLAGS += --no-print-directory
-.PHONY: help build full run test peers lint bench fuzz clean
+.PHONY: help build full run test peers lint bench queries fuzz clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ lint: ## gofumpt, go vet, staticcheck
 
 bench: ## Go benchmarks (BENCH=regexp, BENCHTIME=1s)
 	@go test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -timeout 15m . ./internal/...
+
+queries: build ## dnsperf: ordinary queries with and without the guard
+	@scripts/bench-queries
 
 fuzz: ## run every fuzz target for FUZZTIME (30s) each
 	@scripts/fuzz $(FUZZTIME)
