@@ -46,6 +46,24 @@ func BenchmarkWriteAndSync(b *testing.B) {
 	}
 }
 
+// The physical limit of a group: 64 lines in one write and one fsync.
+func BenchmarkWriteAndSync64(b *testing.B) {
+	f, err := os.OpenFile(filepath.Join(b.TempDir(), "raw"), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	lines := []byte(strings.Repeat(strings.Repeat("x", 1200)+"\n", 64))
+	for b.Loop() {
+		if _, err := f.Write(lines); err != nil {
+			b.Fatal(err)
+		}
+		if err := f.Sync(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 func BenchmarkAppend(b *testing.B) {
 	f := openTest(b, filepath.Join(b.TempDir(), "audit.log"), Options{})
 	b.ReportAllocs()

@@ -283,7 +283,7 @@ func (w *writer) write() error {
 // compose seals everything that waits into buf.
 func (w *writer) compose(b *batch) {
 	o := w.options()
-	if cap(w.buf) > maxPostGroup {
+	if cap(w.buf) > keepBuffer {
 		w.buf = nil // one large group need not stay in memory
 	}
 	w.buf = w.buf[:0]

@@ -22,6 +22,7 @@ const (
 	maxPostBytes = 256 << 10 // and bytes
 	maxPostGroup = 64 << 10  // bytes of posts in one group: they cost an append's group no more than some 0.1 ms
 	maxUnsynced  = 256 << 10 // bytes of posts that were written but not synced
+	keepBuffer   = 256 << 10 // bytes of the write buffer that stay in memory: some 200 lines
 )
 
 // Times.
