@@ -4,68 +4,139 @@
 package xfrguard
 
 import (
-	"bytes"
-	"context"
-	"crypto/tls"
-	"encoding/binary"
-	"io"
+	"cmp"
 	"net"
-	"net/http"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/coredns/coredns/pb"
 	"github.com/miekg/dns"
-	"github.com/quic-go/quic-go"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
 )
 
-// open is the same zone in stock CoreDNS, for anybody; extra goes into the block.
-func open(extra string) string {
-	return "example.org:0 {\n\tbind 127.0.0.1\n\ttransfer {\n\t\tto *\n\t}\n\tfile DIR/db\n" + extra + "\n}\n"
+const (
+	keyRule = "allow as ns2 net 127.0.0.1 key a.example.net."
+	openTo  = "transfer {\n\t\tto *\n\t}"
+)
+
+// serverBlockOf is a server block for example.org with the keys of the tests and the body;
+// without rules it has no xfrguard, and is otherwise the same.
+func serverBlockOf(rules, body string) string {
+	guard := ""
+	if rules != "" {
+		guard = "xfrguard {\n\t\t" + rules + "\n\t\taudit file DIR/audit.log\n\t}\n\t"
+	}
+	return "example.org:0 {\n\tbind 127.0.0.1\n\ttsig {\n\t\tsecret a.example.net. " + secretA +
+		"\n\t\tsecret b.example.net. " + secretB + "\n\t}\n\t" + guard + body + "\n}\n"
 }
 
-const keyRule = "allow as ns2 net 127.0.0.1 key a.example.net."
+// onDisk is the zone from its file, for whoever may transfer it.
+const onDisk = "file DIR/db\n\t" + openTo
 
-// TestPathRefused: ways past an access list in stock CoreDNS. Each leaks without the
-// guard, which is asked first, and is refused and on record with it.
+// path is one way past an access list in stock CoreDNS.
+type path struct {
+	name    string
+	network string // "tcp" unless said
+	body    string // of the server block, with and without the guard
+	query   func(t *testing.T) []byte
+	rcode   int    // with the guard
+	reason  string // on record
+	zone    string // on record; "" is example.org.
+}
+
+func (p *path) net() string { return cmp.Or(p.network, "tcp") }
+
+func asks(qtype uint16, options ...func(*dns.Msg)) func(*testing.T) []byte {
+	return func(t *testing.T) []byte { return packed(t, question(qtype, options...)) }
+}
+
+func withClass(class uint16) func(*dns.Msg) {
+	return func(m *dns.Msg) { m.Question[0].Qclass = class }
+}
+
+func withOpcode(opcode int) func(*dns.Msg) { return func(m *dns.Msg) { m.Opcode = opcode } }
+
+// paths are the ways of CoreDNS 1.15.0. UPSTREAM relays to who trusts this server.
+var paths = []path{
+	{name: "an open transfer", body: onDisk, query: asks(dns.TypeAXFR), rcode: dns.RcodeRefused, reason: "tsig-required"},
+	{name: "an open transfer, IXFR", body: onDisk, query: asks(dns.TypeIXFR), rcode: dns.RcodeRefused, reason: "tsig-required"},
+	{name: "opcode NOTIFY", body: onDisk, query: asks(dns.TypeAXFR, withOpcode(dns.OpcodeNotify)), rcode: dns.RcodeFormatError, reason: "malformed"},
+	{name: "opcode NOTIFY, right key", body: onDisk, query: func(t *testing.T) []byte {
+		return signed(t, question(dns.TypeAXFR, withOpcode(dns.OpcodeNotify)), keyA, dns.HmacSHA256, secretA)
+	}, rcode: dns.RcodeFormatError, reason: "malformed"},
+
+	// CVE-2026-26017: what is checked is not what is used.
+	{name: "rewrite type", body: "rewrite type ANY AXFR\n\t" + onDisk, query: asks(dns.TypeANY), rcode: dns.RcodeRefused, reason: "rewritten"},
+	{name: "rewrite type to IXFR", body: "rewrite type NULL IXFR\n\t" + onDisk, query: asks(dns.TypeNULL, withSerial(1)), rcode: dns.RcodeRefused, reason: "rewritten"},
+	{name: "rewrite type, right key", body: "rewrite type ANY AXFR\n\t" + onDisk, query: func(t *testing.T) []byte {
+		return signed(t, question(dns.TypeANY), keyA, dns.HmacSHA256, secretA)
+	}, rcode: dns.RcodeRefused, reason: "rewritten"},
+	{name: "rewrite name", body: "rewrite name exact away.example.org example.org\n\t" + onDisk, query: asks(dns.TypeAXFR, withName("away.example.org.")), rcode: dns.RcodeRefused, reason: "not-a-zone", zone: "-"},
+	{
+		name: "rewrite name and type", body: "rewrite continue {\n\t\tname exact away.example.org example.org\n\t}\n\trewrite type ANY AXFR\n\t" + onDisk,
+		query: asks(dns.TypeANY, withName("away.example.org.")), rcode: dns.RcodeRefused, reason: "rewritten",
+	},
+	{
+		name: "rewrite class", body: "chaos 1\n\trewrite class CH IN\n\t" + onDisk,
+		query: asks(dns.TypeAXFR, withClass(dns.ClassCHAOS)), rcode: dns.RcodeRefused, reason: "not-a-zone",
+	},
+
+	// transfer asks for no class, once chaos or forward has opened the server to all.
+	{name: "class CH", body: "chaos 1\n\t" + onDisk, query: asks(dns.TypeAXFR, withClass(dns.ClassCHAOS)), rcode: dns.RcodeRefused, reason: "not-a-zone"},
+	{name: "class ANY", body: "chaos 1\n\t" + onDisk, query: asks(dns.TypeAXFR, withClass(dns.ClassANY)), rcode: dns.RcodeRefused, reason: "not-a-zone"},
+	{name: "class 4711, IXFR", body: "chaos 1\n\t" + onDisk, query: asks(dns.TypeIXFR, withClass(4711)), rcode: dns.RcodeRefused, reason: "not-a-zone"},
+	{name: "class CH, right key", body: "chaos 1\n\t" + onDisk, query: func(t *testing.T) []byte {
+		return signed(t, question(dns.TypeAXFR, withClass(dns.ClassCHAOS)), keyA, dns.HmacSHA256, secretA)
+	}, rcode: dns.RcodeRefused, reason: "not-a-zone"},
+
+	// Plugins that answer AXFR and IXFR without transfer.
+	{name: "forward", body: "forward . UPSTREAM {\n\t\tforce_tcp\n\t}", query: asks(dns.TypeAXFR), rcode: dns.RcodeRefused, reason: "tsig-required"},
+	{name: "forward, IXFR", body: "forward . UPSTREAM {\n\t\tforce_tcp\n\t}", query: asks(dns.TypeIXFR), rcode: dns.RcodeRefused, reason: "tsig-required"},
+	{name: "forward, AXFR over UDP", network: "udp", body: "forward . UPSTREAM {\n\t\tforce_tcp\n\t}", query: asks(dns.TypeAXFR), rcode: dns.RcodeNotImplemented, reason: "transport-unsupported"},
+	{name: "forward, IXFR over UDP", network: "udp", body: "forward . UPSTREAM {\n\t\tforce_tcp\n\t}", query: asks(dns.TypeIXFR), rcode: dns.RcodeRefused, reason: "tsig-required"},
+	{
+		name: "forward, zone below", body: "forward . UPSTREAM {\n\t\tforce_tcp\n\t}",
+		query: asks(dns.TypeAXFR, withName("inner.example.org.")), rcode: dns.RcodeRefused, reason: "not-a-zone", zone: "-",
+	},
+	{
+		name: "template for ANY", body: "template IN ANY example.org {\n\t\tanswer \"{{ .Name }} 60 IN TXT leak\"\n\t}",
+		query: asks(dns.TypeAXFR), rcode: dns.RcodeRefused, reason: "tsig-required",
+	},
+	{
+		name: "template for ANY, over UDP", network: "udp", body: "template IN ANY example.org {\n\t\tanswer \"{{ .Name }} 60 IN TXT leak\"\n\t}",
+		query: asks(dns.TypeIXFR), rcode: dns.RcodeRefused, reason: "tsig-required",
+	},
+	{name: "erratic", body: "erratic {\n\t\tdrop 0\n\t}", query: asks(dns.TypeAXFR), rcode: dns.RcodeRefused, reason: "tsig-required"},
+	{name: "erratic, below the apex", body: "erratic {\n\t\tdrop 0\n\t}", query: asks(dns.TypeAXFR, withName("x.example.org.")), rcode: dns.RcodeRefused, reason: "not-a-zone", zone: "-"},
+	{name: "erratic, over UDP", network: "udp", body: "erratic {\n\t\tdrop 0\n\t}", query: asks(dns.TypeAXFR), rcode: dns.RcodeNotImplemented, reason: "transport-unsupported"},
+
+	// A name is one whatever its letter case and escapes.
+	{name: "upper case", body: onDisk, query: asks(dns.TypeAXFR, withName("EXAMPLE.ORG.")), rcode: dns.RcodeRefused, reason: "tsig-required"},
+	{name: "escapes", body: onDisk, query: asks(dns.TypeAXFR, withName(`\101xampl\069.o\114g.`)), rcode: dns.RcodeRefused, reason: "tsig-required"},
+}
+
+// TestPathRefused: every path leaks without the guard, which shows that it is one,
+// and is refused and on record with it.
 func TestPathRefused(t *testing.T) {
 	upstream := trustingUpstream(t)
 	files := map[string]string{"db": zoneOrg}
-	for name, c := range map[string]struct {
-		extra  string
-		query  *dns.Msg
-		rcode  int
-		reason string
-	}{
-		"rewrite type":     {"\trewrite type ANY AXFR", question(dns.TypeANY), dns.RcodeRefused, "rewritten"},
-		"rewrite name":     {"\trewrite name exact away.example.org example.org", question(dns.TypeAXFR, withName("away.example.org.")), dns.RcodeRefused, "not-a-zone"},
-		"opcode NOTIFY":    {"", question(dns.TypeAXFR, func(m *dns.Msg) { m.Opcode = dns.OpcodeNotify }), dns.RcodeFormatError, "malformed"},
-		"forward":          {"\tforward . " + upstream + " {\n\t\tforce_tcp\n\t}", question(dns.TypeAXFR, withName("inner.example.org.")), dns.RcodeRefused, "not-a-zone"},
-		"template for ANY": {"\ttemplate IN ANY inner.example.org {\n\t\tanswer \"inner.example.org. 60 IN TXT leak\"\n\t}", question(dns.TypeAXFR, withName("inner.example.org.")), dns.RcodeRefused, "not-a-zone"},
-		"an open transfer": {"", question(dns.TypeAXFR), dns.RcodeRefused, "tsig-required"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			without := open(c.extra)
-			if name == "forward" || name == "template for ANY" {
-				without = "example.org:0 {\n\tbind 127.0.0.1\n" + c.extra + "\n}\n"
-			}
-			stock := serve(t, without, files)
-			if m := ask1(t, "tcp", stock.addr(t, "tcp", 0), "", packed(t, c.query)); len(m.Answer) == 0 {
+	for _, p := range paths {
+		t.Run(p.name, func(t *testing.T) {
+			body := strings.ReplaceAll(p.body, "UPSTREAM", upstream)
+			stock := serve(t, serverBlockOf("", body), files)
+			if m := ask1(t, p.net(), stock.addr(t, p.net(), 0), "", p.query(t)); len(m.Answer) == 0 {
 				t.Fatalf("nothing leaks without the guard, so this shows nothing: %v", m)
 			}
-			s := serve(t, guarded(keyRule, c.extra+"\n\ttransfer {\n\t\tto *\n\t}"), files)
-			wantRefused(t, ask(t, "tcp", s.addr(t, "tcp", 0), "", packed(t, c.query), 1), c.rcode)
-			if e := s.events(t, 1)[0]; e["event.reason"] != c.reason {
-				t.Errorf("on record as %v, want %s", e, c.reason)
+			s := serve(t, serverBlockOf(keyRule, body), files)
+			wantRefused(t, ask(t, p.net(), s.addr(t, p.net(), 0), "", p.query(t), 1), p.rcode)
+			events := s.events(t, 1)
+			e := events[0]
+			if len(events) != 1 || e["event.reason"] != p.reason || e["event.outcome"] != "failure" || e["coredns.zone"] != cmp.Or(p.zone, "example.org.") {
+				t.Errorf("on record as %v, want %s", events, p.reason)
 			}
 		})
 	}
 }
 
-// trustingUpstream answers every AXFR with a record of a zone.
+// trustingUpstream answers every query over TCP with a record of a zone.
 func trustingUpstream(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -83,165 +154,60 @@ func trustingUpstream(t *testing.T) string {
 }
 
 // TestPathIntact: plugins between door and backend that change transfers on their way
-// in stock CoreDNS do not meet one here.
+// in stock CoreDNS do not meet one here: it is whole, and every signature is good.
 func TestPathIntact(t *testing.T) {
-	zone := manyHosts(2000)
-	for name, extra := range map[string]string{
-		"cache":   "cache",
-		"minimal": "minimal",
-		"header":  "header {\n\t\tresponse set aa\n\t}",
-		"all":     "cache\n\tminimal",
+	key, private := zoneKey(t)
+	big := manyHosts(2000) // four messages of stock CoreDNS
+	for _, c := range []struct {
+		name, body, zone string
+		broken           func(m *dns.Msg) bool // what stock CoreDNS makes of the first message
+	}{
+		{"cache", "cache", zoneOrg, func(m *dns.Msg) bool { return m.Answer[0].Header().Ttl != 3600 }},
+		{"minimal", "minimal", big, func(m *dns.Msg) bool { return m.Answer[0].Header().Rrtype != dns.TypeSOA }},
+		{"dnssec", "dnssec {\n\t\tkey file DIR/K\n\t}", zoneOrg, func(m *dns.Msg) bool { return m.Answer[len(m.Answer)-1].Header().Rrtype == dns.TypeRRSIG }},
+		{"header", "header {\n\t\tresponse clear aa\n\t}", zoneOrg, func(m *dns.Msg) bool { return !m.Authoritative }},
+		{"rewrite ttl", "rewrite ttl example.org 5", zoneOrg, func(m *dns.Msg) bool { return m.Answer[0].Header().Ttl == 5 }},
+		{"all", "cache\n\tminimal\n\trewrite ttl example.org 5\n\tdnssec {\n\t\tkey file DIR/K\n\t}", big, func(m *dns.Msg) bool { return m.Answer[0].Header().Rrtype != dns.TypeSOA }},
 	} {
-		t.Run(name, func(t *testing.T) {
-			s := serve(t, guarded(keyRule, extra), map[string]string{"db": zone})
-			got, err := transferIn(t, s.addr(t, "tcp", 0), question(dns.TypeAXFR), keyA, secretA)
-			if err != nil {
-				t.Fatal(err)
+		t.Run(c.name, func(t *testing.T) {
+			files := map[string]string{"db": c.zone, "K.key": key, "K.private": private}
+			do := func(m *dns.Msg) { m.SetEdns0(4096, true) }
+			body := c.body + "\n\t" + onDisk
+			stock := serve(t, serverBlockOf("", body), files)
+			if m := ask1(t, "tcp", stock.addr(t, "tcp", 0), "", packed(t, question(dns.TypeAXFR, do))); len(m.Answer) == 0 || !c.broken(m) {
+				t.Errorf("stock CoreDNS no longer changes this transfer, so this shows nothing: %v", m)
 			}
-			wantZone(t, got, zone)
-		})
-	}
-	t.Run("cache, without the guard", func(t *testing.T) {
-		s := serve(t, open("\tcache"), map[string]string{"db": zoneOrg})
-		if m := ask1(t, "tcp", s.addr(t, "tcp", 0), "", packed(t, question(dns.TypeAXFR))); len(m.Answer) == 0 || m.Answer[0].Header().Ttl == 3600 {
-			t.Errorf("stock CoreDNS no longer changes TTLs, so this shows nothing: %v", m)
-		}
-	})
-}
-
-// TestPathTransports: DoH, gRPC and DoQ carry no transfer, whatever the proof.
-func TestPathTransports(t *testing.T) {
-	ca := newTestCA(t)
-	cert, key := ca.issue(t, "ns1.example.org")
-	files := map[string]string{"db": zoneOrg, "cert.pem": cert, "key.pem": key}
-	client := &tls.Config{InsecureSkipVerify: true} //nolint:gosec // the server's identity is not what is tested
-	for scheme, send := range map[string]func(*testing.T, string, []byte) []byte{
-		"https": func(t *testing.T, addr string, q []byte) []byte {
-			c := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{TLSClientConfig: client, ForceAttemptHTTP2: true}}
-			defer c.CloseIdleConnections()
-			r, err := c.Post("https://"+addr+"/dns-query", "application/dns-message", bytes.NewReader(q))
-			if err != nil {
-				t.Fatal(err)
+			s := serve(t, serverBlockOf(keyRule, body), files)
+			for _, qtype := range []uint16{dns.TypeAXFR, dns.TypeIXFR} {
+				got, err := transferIn(t, s.addr(t, "tcp", 0), question(qtype, do), keyA, secretA)
+				if err != nil {
+					t.Fatal(err)
+				}
+				wantZone(t, got, c.zone)
 			}
-			defer r.Body.Close()
-			b, err := io.ReadAll(r.Body)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return b
-		},
-		"grpc": func(t *testing.T, addr string, q []byte) []byte {
-			conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(credentials.NewTLS(client)))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer conn.Close()
-			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-			defer cancel()
-			p, err := pb.NewDnsServiceClient(conn).Query(ctx, &pb.DnsPacket{Msg: q})
-			if err != nil {
-				t.Fatal(err)
-			}
-			return p.GetMsg()
-		},
-		"quic": askQUIC,
-	} {
-		t.Run(scheme, func(t *testing.T) {
-			network := "tcp"
-			if scheme == "quic" {
-				network = "udp"
-			}
-			on := func(corefile string) string {
-				return strings.Replace(corefile, "example.org:0 {", scheme+"://example.org:0 {\n\ttls DIR/cert.pem DIR/key.pem", 1)
-			}
-			if scheme != "quic" { // which stock CoreDNS refuses too
-				stock := serve(t, on(open("")), files)
-				if m := unpack(t, send(t, stock.addr(t, network, 0), packed(t, question(dns.TypeAXFR)))); len(m.Answer) == 0 {
-					t.Fatalf("nothing leaks without the guard, so this shows nothing: %v", m)
+			for _, raw := range stream(t, s.addr(t, "tcp", 0), signed(t, question(dns.TypeAXFR, do), keyA, dns.HmacSHA256, secretA)) {
+				if m := unpack(t, raw); !m.Authoritative || len(m.Answer) == 0 {
+					t.Errorf("not from a zone's server: %v", m.MsgHdr)
 				}
 			}
-			s := serve(t, on(guarded(unsignedRule, "")), files)
-			q := question(dns.TypeAXFR, withEDNS)
-			q.Id = 0 // RFC 9250 §4.2.1
-			m := unpack(t, send(t, s.addr(t, network, 0), packed(t, q)))
-			if m.Rcode != dns.RcodeNotImplemented || len(m.Answer) > 0 || edeOf(m) != 21 {
-				t.Errorf("got %v", m)
+			reasons := make(map[any]int)
+			for _, e := range s.events(t, 6) {
+				reasons[e["event.reason"]]++
 			}
-			if e := s.events(t, 1)[0]; e["event.reason"] != "transport-unsupported" || e["coredns.xfr.transport"] != scheme {
-				t.Errorf("on record as %v", e)
+			if len(reasons) != 2 || reasons["policy-allow"] != 3 || reasons["complete"] != 3 {
+				t.Errorf("three transfers are on record as %v", reasons)
 			}
 		})
 	}
 }
 
-func askQUIC(t *testing.T, addr string, q []byte) []byte {
+// zoneKey is a DNSKEY for example.org as BIND keeps it in two files.
+func zoneKey(t *testing.T) (key, private string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-	defer cancel()
-	conn, err := quic.DialAddr(ctx, addr, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"doq"}}, nil) //nolint:gosec // as above
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = conn.CloseWithError(0, "") }()
-	stream, err := conn.OpenStreamSync(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := stream.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(q))), q...)); err != nil {
-		t.Fatal(err)
-	}
-	_ = stream.Close()
-	_ = stream.SetReadDeadline(time.Now().Add(5 * time.Second))
-	b, err := io.ReadAll(stream)
-	if err != nil || len(b) < 2 {
-		t.Fatalf("%d octets: %v", len(b), err)
-	}
-	return b[2:]
-}
-
-// TestPathDNSSEC: stock CoreDNS appends RRSIGs after the closing SOA of a transfer to
-// a client with DO; here it ends with the SOA.
-func TestPathDNSSEC(t *testing.T) {
 	k := &dns.DNSKEY{Hdr: dns.RR_Header{Name: "example.org.", Rrtype: dns.TypeDNSKEY, Class: dns.ClassINET, Ttl: 3600}, Flags: 257, Protocol: 3, Algorithm: dns.ECDSAP256SHA256}
-	private, err := k.Generate(256)
+	p, err := k.Generate(256)
 	if err != nil {
 		t.Fatal(err)
 	}
-	files := map[string]string{"db": zoneOrg, "K.key": k.String() + "\n", "K.private": k.PrivateKeyString(private)}
-	do := func(m *dns.Msg) { m.SetEdns0(4096, true) }
-	last := func(corefile string, query []byte) uint16 {
-		s := serve(t, corefile, files)
-		m := ask1(t, "tcp", s.addr(t, "tcp", 0), "", query)
-		if len(m.Answer) == 0 {
-			t.Fatal(m)
-		}
-		return m.Answer[len(m.Answer)-1].Header().Rrtype
-	}
-	extra := "dnssec {\n\t\tkey file DIR/K\n\t}"
-	if got := last(open("\t"+extra), packed(t, question(dns.TypeAXFR, do))); got == dns.TypeSOA {
-		t.Error("stock CoreDNS no longer appends to transfers, so this shows nothing")
-	}
-	if got := last(guarded(unsignedRule, extra), packed(t, question(dns.TypeAXFR, do))); got != dns.TypeSOA {
-		t.Errorf("the transfer ends with %s", dns.TypeToString[got])
-	}
-}
-
-// TestBackends: zones come from whatever plugin has them.
-func TestBackends(t *testing.T) {
-	primary := serve(t, open(""), map[string]string{"db": zoneOrg})
-	for name, backend := range map[string]string{
-		"auto":      "auto {\n\t\tdirectory DIR db.(.*) {1}\n\t}",
-		"secondary": "secondary {\n\t\ttransfer from " + primary.addr(t, "tcp", 0) + "\n\t}",
-	} {
-		t.Run(name, func(t *testing.T) {
-			s := serve(t, strings.Replace(guarded(unsignedRule+"\n\t\trate 1000/1s burst 1000", ""), "file DIR/db", backend, 1), map[string]string{"db.example.org": zoneOrg})
-			var m *dns.Msg
-			for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-				if m = ask1(t, "tcp", s.addr(t, "tcp", 0), "", packed(t, question(dns.TypeAXFR))); m.Rcode == dns.RcodeSuccess {
-					break
-				}
-			}
-			wantZone(t, m.Answer, zoneOrg)
-		})
-	}
+	return k.String() + "\n", k.PrivateKeyString(p)
 }

@@ -6,8 +6,11 @@ package xfrguard
 import (
 	"context"
 
+	"github.com/xfrguard/xfrguard/internal/wire"
+
 	"github.com/coredns/coredns/plugin"
 	clog "github.com/coredns/coredns/plugin/pkg/log"
+	"github.com/coredns/coredns/plugin/pkg/nonwriter"
 
 	"github.com/miekg/dns"
 	ot "github.com/opentracing/opentracing-go"
@@ -46,11 +49,28 @@ func (d *door) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (
 
 //go:noinline
 func (d *door) transfer(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
-	if d.guard.mode == ModeObserve {
+	made := internal(w)
+	switch {
+	case d.guard.mode != ModeObserve && made:
+		return d.guard.refuseRewritten(ctx, w, r)
+	case d.guard.mode != ModeObserve:
+		return d.guard.answer(ctx, w, r)
+	case made:
+		d.guard.observeRewritten(ctx, w, r)
+	default:
 		d.guard.observe(ctx, w, r)
-		return pass(context.WithValue(ctx, metKey{}, true), d.next, w, r)
 	}
-	return d.guard.answer(ctx, w, r)
+	return pass(context.WithValue(ctx, metKey{}, true), d.next, w, r)
+}
+
+// internal reports whether the server asks itself: plugins that follow a CNAME send
+// the query through the chain again, under a writer that keeps the answer. A rewrite
+// may have made a transfer of it, and the client never asked for one.
+func internal(w dns.ResponseWriter) bool {
+	return wire.Unwrap(w, func(w dns.ResponseWriter) bool {
+		_, ok := w.(*nonwriter.Writer)
+		return ok
+	})
 }
 
 // gate stands right before transfer. The door has answered every genuine AXFR

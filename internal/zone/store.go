@@ -76,6 +76,10 @@ func (s *Store) load(apex string, kept *Version) (*Version, error) {
 }
 
 func loadFrom(i int, src Source, apex string, kept *Version) (*Version, error) {
+	if kept != nil && !kept.settled() {
+		kept = nil
+	}
+	asked := time.Now()
 	var serial uint32 // 0 asks for the whole zone
 	if kept != nil {
 		serial = kept.Serial
@@ -87,7 +91,11 @@ func loadFrom(i int, src Source, apex string, kept *Version) (*Version, error) {
 	case err != nil:
 		return nil, fmt.Errorf("%w: %s: %w", ErrUnavailable, apex, err)
 	}
-	return build(i, apex, kept, records)
+	v, err := build(i, apex, kept, records)
+	if v != nil && v != kept {
+		v.asked = asked
+	}
+	return v, err
 }
 
 func (s *Store) slot(apex string) *slot {

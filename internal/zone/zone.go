@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/xfrguard/xfrguard/internal/wire"
 
@@ -48,7 +49,16 @@ type Version struct {
 	Size     int64 // bytes of all messages, without what a transfer adds
 	Largest  int   // bytes of the largest message
 
-	source int // index of the source it came from: sources need not be comparable
+	asked  time.Time // when the source was asked for it
+	source int       // index of the source it came from: sources need not be comparable
+}
+
+// settled reports whether the version can still be told from the next by its serial.
+// A serial that is the time in seconds, as kubernetes has it, is final only once that
+// second is over: until then the zone may change and keep it.
+func (v *Version) settled() bool {
+	age := v.asked.Unix() - int64(v.Serial)
+	return age < -1 || age > 0
 }
 
 // Newer reports whether serial a is newer than b in RFC 1982 §3.2 arithmetic.
