@@ -192,6 +192,7 @@ func (w *writer) release(b *batch, err error) {
 			w.loseLocked(err)
 		case r.state == abandoned:
 			w.gap.note(errors.New("the file was slow"))
+			w.gap.lost++ // so its caller was told
 			w.gap.addLate(r.seq, r.seq)
 		}
 		w.answerLocked(r, err)

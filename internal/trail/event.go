@@ -57,7 +57,8 @@ const (
 	FieldSizeBefore = "coredns.xfr.audit.size_before"
 	// FieldSizeNow is explained at [FieldSizeBefore].
 	FieldSizeNow = "coredns.xfr.audit.size_now"
-	// FieldLost is the number of events that are not in the file.
+	// FieldLost is the number of events whose senders were told that they are not in the file. Those of [FieldLate]
+	// are there after all: lost less late is what is really missing.
 	FieldLost = "coredns.xfr.audit.lost"
 	// FieldLate is the number of lines that are in the file although whoever appended them was told that they failed;
 	// they lie between the sequences FieldLateFirst and FieldLateLast.

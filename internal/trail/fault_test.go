@@ -166,7 +166,7 @@ func TestHang(t *testing.T) {
 			mustClose(t, f)
 			log := readLog(t, path)
 			same(t, order(log), "opened 1 2 gap 4 5 closed")
-			same(t, [2]int{log[3].Lost, log[3].Late}, [2]int{1, 1})
+			same(t, [2]int{log[3].Lost, log[3].Late}, [2]int{2, 1})
 		})
 	}
 }

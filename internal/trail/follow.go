@@ -133,8 +133,8 @@ func (v *verifier) ownEvent(s *sealed, o *own) {
 	case KindGap:
 		detail := fmt.Sprintf("since %s: %s", o.Since, o.Error)
 		switch {
-		case o.Lost > 0:
-			v.add(ProblemGap, v.at, "%s lost %s", count(o.Lost, "event was", "events were"), detail)
+		case o.Lost > o.Late:
+			v.add(ProblemGap, v.at, "%s lost %s", count(o.Lost-o.Late, "event was", "events were"), detail)
 		case o.Late > 0:
 			v.warn(ProblemGap, v.at, "%s refused to its sender but is in the file, between sequences %d and %d, %s",
 				count(o.Late, "line was", "lines were"), o.LateFirst, o.LateLast, detail)
