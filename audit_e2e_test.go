@@ -1,0 +1,280 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package xfrguard
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/xfrguard/xfrguard/internal/trail"
+)
+
+// wireSink is the name under which TestAuditFaultsOnTheWire puts its own sink.
+const wireSink = "unix /faulty"
+
+// serveWith starts a server whose only sink is the one given.
+func serveWith(t *testing.T, s sink, failure AuditFailure) *server {
+	t.Helper()
+	name := sinkSpec{kind: "syslog", network: "unix", address: "/faulty"}.name()
+	_, release, err := sinkPool.acquire(name,
+		func() (*watchedSink, error) { return watchSink(name, s, defaultDeadline, tellOthers), nil }, (*watchedSink).close)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := release(); err != nil {
+			t.Error(err)
+		}
+	})
+	corefile := guarded(unsignedRule+"\n\t\taudit_failure "+string(failure), "")
+	return serve(t, strings.Replace(corefile, "audit file DIR/audit.log", "audit syslog "+wireSink, 1), map[string]string{"db": zoneOrg})
+}
+
+// Whatever befalls the only sink: with refuse a client gets SERVFAIL and nothing
+// else, with serve it gets the zone and the gap is told; ordinary queries go on.
+func TestAuditFaultsOnTheWire(t *testing.T) {
+	faults := map[string]func([]byte) error{
+		"ENOSPC":      func([]byte) error { return &os.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC} },
+		"EIO":         func([]byte) error { return &os.PathError{Op: "sync", Path: "x", Err: syscall.EIO} },
+		"EPIPE":       func([]byte) error { return fmt.Errorf("write: %w", syscall.EPIPE) },
+		"short write": func([]byte) error { return io.ErrShortWrite },
+		"panic":       func([]byte) error { panic("disk on fire") },
+		"hang":        nil,
+	}
+	for _, name := range sortedKeys(faults) {
+		for _, failure := range []AuditFailure{AuditRefuse, AuditServe} {
+			t.Run(name+"/"+string(failure), func(t *testing.T) { faultOnTheWire(t, name, faults[name], failure) })
+		}
+	}
+}
+
+func faultOnTheWire(t *testing.T, name string, fault func([]byte) error, failure AuditFailure) {
+	noLeak(t)
+	sink := newFaultySink(t)
+	s := serveWith(t, sink, failure)
+	var hang chan struct{}
+	if name == "hang" {
+		hang = make(chan struct{})
+	}
+	sink.set(hang, fault)
+	const n = 3
+	for i := range n {
+		start := time.Now()
+		got := ask1(t, "tcp", s.addr(t, "tcp", 0), "", packed(t, question(dns.TypeAXFR)))
+		refused := got.Rcode == dns.RcodeServerFailure && len(got.Answer) == 0
+		served := got.Rcode == dns.RcodeSuccess && len(got.Answer) == 6
+		if failure == AuditRefuse && !refused || failure == AuditServe && !served {
+			t.Errorf("request %d: %v", i, got)
+		}
+		if took := time.Since(start); took > defaultDeadline+time.Second || i > 0 && took > time.Second {
+			t.Errorf("request %d was answered after %s", i, took)
+		}
+		www := new(dns.Msg).SetQuestion("www.example.org.", dns.TypeA)
+		if m := ask1(t, "udp", s.addr(t, "udp", 0), "", packed(t, www)); len(m.Answer) != 1 {
+			t.Errorf("an ordinary query got %v", m)
+		}
+	}
+	if hang != nil {
+		close(hang)
+	}
+	sink.set(nil, nil)
+	awaitGap(t, sink, n)
+	if got := ask1(t, "tcp", s.addr(t, "tcp", 0), "", packed(t, question(dns.TypeAXFR))); len(got.Answer) != 6 {
+		t.Errorf("the sink is back, and a transfer got %v", got)
+	}
+	validateEvents(t, sink.take()...)
+}
+
+// awaitGap waits until the gap events of the sink tell of so many lost allow decisions.
+func awaitGap(t *testing.T, s *faultySink, allowed int64) {
+	t.Helper()
+	var told int64
+	for range 1000 {
+		told = 0
+		count(t, s.take(), ActionGap, func(m map[string]any) { told += number(m[extraLostAllowed]) })
+		if told == allowed {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Errorf("the gap events tell of %d lost allow decisions, want %d", told, allowed)
+}
+
+// Reloads more often than ten times a second, under load: one sequence, every transfer with its end,
+// and no goroutine left. (Thirty seconds of it, from outside: interop.)
+func TestAuditReloadLeavesNothing(t *testing.T) {
+	noLeak(t)
+	path := filepath.Join(t.TempDir(), "audit.log")
+	corefile := strings.Replace(guarded("allow as all net 127.0.0.0/8 unsigned\n\t\trate 1000000/1s burst 1000000", ""), "DIR/audit.log", path, 1)
+	t.Run("storm", func(t *testing.T) { reloadStorm(t, corefile) })
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := splitLines(b)
+	validateEvents(t, lines...)
+	ids := map[any]int{}
+	for i, l := range lines {
+		m := members(t, l)
+		if number(m["event.sequence"]) != int64(i+1) {
+			t.Fatalf("line %d has sequence %v", i+1, m["event.sequence"])
+		}
+		switch m["event.action"] {
+		case string(ActionDecision):
+			ids[m["coredns.xfr.id"]]++
+		case string(ActionEnd):
+			ids[m["coredns.xfr.id"]]--
+		}
+	}
+	for id, n := range ids {
+		if n != 0 {
+			t.Errorf("id %v is not a pair", id)
+		}
+	}
+	r, err := trail.Verify([]trail.Source{trail.FileSource(path)}, trail.VerifyOptions{})
+	if err != nil || !r.OK() || len(r.Findings) > 0 {
+		t.Errorf("%v %v", err, r.Findings)
+	}
+	t.Logf("%d reloads, %d transfers, %d lines", count(t, lines, ActionReload, nil), len(ids), len(lines))
+}
+
+func reloadStorm(t *testing.T, corefile string) {
+	s := serve(t, corefile, map[string]string{"db": zoneOrg})
+	addr := s.addr(t, "tcp", 0)
+	// Port 0 would be another one after each reload.
+	_, port, _ := strings.Cut(addr, ":")
+	corefile = strings.Replace(corefile, "example.org:0", "example.org:"+port, 1)
+	var transfers atomic.Int64
+	quit := make(chan struct{})
+	var clients sync.WaitGroup
+	for range 3 {
+		clients.Go(func() {
+			for {
+				select {
+				case <-quit:
+					return
+				default:
+					if rrs, err := transferIn(t, addr, question(dns.TypeAXFR), "", ""); err == nil && len(rrs) == 6 {
+						transfers.Add(1)
+					}
+				}
+			}
+		})
+	}
+	for start := time.Now(); time.Since(start) < 3*time.Second; time.Sleep(25 * time.Millisecond) {
+		if err := s.reload(corefile); err != nil {
+			t.Error(err)
+			break
+		}
+	}
+	close(quit)
+	clients.Wait()
+	if transfers.Load() == 0 {
+		t.Error("no transfer came through")
+	}
+}
+
+// 1,000,000 refused requests of 5,000 sources, into a real audit file, while allowed
+// transfers are recorded: the counts add up, and lines, bytes, memory and the time
+// that an allowed transfer's record takes stay small.
+func TestAuditMillionDenials(t *testing.T) {
+	noLeak(t)
+	const total, sources, workers = 1_000_000, 5000, 4
+	path := filepath.Join(t.TempDir(), "audit.log")
+	a, err := openAuditor(auditConfig{sinks: []sinkSpec{{kind: "file", path: path}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	alone := decisionTimes(t, a, func(n int) bool { return n < 100 })
+	clients := make([]string, sources)
+	for i := range clients {
+		clients[i] = fmt.Sprintf("10.%d.%d.%d", i>>8, i&255, i%250+1)
+	}
+	before := heap()
+	start := time.Now()
+	var flood sync.WaitGroup
+	var left atomic.Int32
+	left.Store(workers)
+	for w := range workers {
+		flood.Go(func() {
+			defer left.Add(-1)
+			e := denied("")
+			for i := w; i < total; i += workers {
+				e.Client, e.Reason = clients[i%sources], string(Reasons[1+i%7])
+				a.Denied(e)
+			}
+		})
+	}
+	during := decisionTimes(t, a, func(int) bool { return left.Load() > 0 })
+	flood.Wait()
+	took := time.Since(start)
+	held := heap() - before
+	closeAuditor(t, a)
+
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sum, lines, bytes int64
+	for _, l := range splitLines(b) {
+		switch m := members(t, l); {
+		case m["event.action"] == string(ActionDenied):
+			sum += number(m["coredns.xfr.suppressed.count"])
+		case m["event.action"] == string(ActionDecision) && m["event.outcome"] == "failure":
+			sum++
+		default:
+			continue
+		}
+		validateEvents(t, l)
+		lines++
+		bytes += int64(len(l))
+	}
+	if sum != total {
+		t.Errorf("%d denials add up to %d", total, sum)
+	}
+	var most float64
+	for _, c := range defaultFold.class {
+		most += float64(c.burst) + c.perSecond*(took.Seconds()+2) + 2
+	}
+	if float64(lines) > most || bytes > lines*trail.MaxLine {
+		t.Errorf("%d lines of %d bytes in %s, at most %.0f", lines, bytes, took, most)
+	}
+	if held > 32<<20 {
+		t.Errorf("%d bytes of memory", held)
+	}
+	if worst := slices.Max(during); worst > defaultDeadline/2 {
+		t.Errorf("the record of an allowed transfer took %s", worst)
+	}
+	t.Logf("%d denials of %d sources in %s: %d lines, %d bytes, %d kB of memory; an allowed transfer's record: median %s, slowest %s of %d; without flood %s and %s",
+		total, sources, took.Round(time.Millisecond), lines, bytes, held>>10, median(during), slices.Max(during), len(during), median(alone), slices.Max(alone))
+}
+
+func decisionTimes(t *testing.T, a *auditor, more func(n int) bool) []time.Duration {
+	t.Helper()
+	var times []time.Duration
+	for more(len(times)) {
+		start := time.Now()
+		if err := a.Decision(t.Context(), allowed()); err != nil {
+			t.Error(err)
+		}
+		times = append(times, time.Since(start))
+	}
+	return append(times, 0)[:max(len(times), 1)]
+}
+
+func median(d []time.Duration) time.Duration {
+	d = slices.Sorted(slices.Values(d))
+	return d[len(d)/2]
+}
