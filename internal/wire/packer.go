@@ -124,8 +124,33 @@ func (p *Packer) Add(rr dns.RR) error {
 }
 
 func (p *Packer) add(rr dns.RR) error {
+	err := p.place(func(b []byte) ([]byte, error) { return p.appendRR(b, rr) })
+	if errors.Is(err, errOverflow) {
+		h := rr.Header()
+		return fmt.Errorf("%s %s: %w", h.Name, dns.Type(h.Rrtype), ErrRecordTooLarge)
+	}
+	return err
+}
+
+// AddRecord packs one record that is in wire format, as Add does.
+func (p *Packer) AddRecord(r *Record) error {
+	if p.err != nil {
+		return p.err
+	}
+	p.err = p.place(func(b []byte) ([]byte, error) { return p.appendRecord(b, r) })
+	if errors.Is(p.err, errOverflow) {
+		p.err = fmt.Errorf("record of type %s: %w", dns.Type(r.Type()), ErrRecordTooLarge)
+	}
+	return p.err
+}
+
+var errOverflow = errors.New("message is over 65535 octets")
+
+// place lets a record be appended to the message, or to the next one when it does not
+// fit any more.
+func (p *Packer) place(appendTo func([]byte) ([]byte, error)) error {
 	before := len(p.buf)
-	b, err := p.appendRR(p.buf, rr)
+	b, err := appendTo(p.buf)
 	if err != nil {
 		return err
 	}
@@ -136,13 +161,12 @@ func (p *Packer) add(rr dns.RR) error {
 		if err := p.send(); err != nil {
 			return err
 		}
-		if p.buf, err = p.appendRR(p.buf, rr); err != nil {
+		if p.buf, err = appendTo(p.buf); err != nil {
 			return err
 		}
 	}
 	if len(p.buf) > math.MaxUint16 {
-		h := rr.Header()
-		return fmt.Errorf("%s %s: %w", h.Name, dns.Type(h.Rrtype), ErrRecordTooLarge)
+		return errOverflow
 	}
 	p.records++
 	if len(p.buf) > p.limit {
