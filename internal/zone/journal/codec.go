@@ -243,7 +243,9 @@ func zoneKey(zone string) []byte { return append([]byte{'z'}, zone...) }
 
 func slotKey(slot uint64) []byte { return binary.BigEndian.AppendUint64(nil, slot) }
 
-func numberKey(slot, number uint64) []byte { return binary.BigEndian.AppendUint64(slotKey(slot), number) }
+func numberKey(slot, number uint64) []byte {
+	return binary.BigEndian.AppendUint64(slotKey(slot), number)
+}
 
 func chunkKey(slot, number, chunk uint64) []byte {
 	return binary.BigEndian.AppendUint32(numberKey(slot, number), uint32(chunk))
