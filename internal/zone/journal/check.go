@@ -218,7 +218,7 @@ func (c *checker) freelist(id uint64) error {
 	return nil
 }
 
-// tree walks the pages under one, whose keys are after the given one, or equal to it in a child's first place.
+// tree walks the pages under one, whose first key is low unless that is nil, and whose others are after it.
 // It returns the last key.
 func (c *checker) tree(id uint64, depth int, low []byte) ([]byte, error) {
 	p, err := c.page(id)
@@ -259,6 +259,9 @@ func (c *checker) elements(p *run, depth int, low []byte, visit func(*element) (
 		return nil, err
 	}
 	next := headerOctets + elemOctets*p.count
+	if p.count == 0 && low != nil {
+		return nil, corrupt("page %d is empty", p.id)
+	}
 	last := low
 	for i := range p.count {
 		e := &element{p: p, head: table[elemOctets*i : elemOctets*(i+1)], off: next, depth: depth}
@@ -272,8 +275,8 @@ func (c *checker) elements(p *run, depth int, low []byte, visit func(*element) (
 		if e.key, err = p.bytes(next, int(ksize)); err != nil {
 			return nil, err
 		}
-		// The first key of a child may be its parent's key.
-		if cmp := bytes.Compare(e.key, last); last != nil && (cmp < 0 || cmp == 0 && i > 0) {
+		// The first key of a child is its parent's key. bbolt relies on that when it changes either, its own check does not.
+		if cmp := bytes.Compare(e.key, last); last != nil && (cmp < 0 || (cmp == 0) != (i == 0 && low != nil)) {
 			return nil, corrupt("page %d, entry %d is out of order", p.id, i)
 		}
 		n, sub, err := visit(e)

@@ -196,3 +196,45 @@ func TestTruncatedWhileOpen(t *testing.T) {
 		}
 	}
 }
+
+// A child whose first key is not its parent's: in order, but bbolt would lose its way when it changes the page.
+func TestChildKey(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	sample(t, dir)
+	path := filepath.Join(dir, FileName)
+	good, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	order := binary.NativeEndian
+	refused := 0
+	for page := 2; page < len(good)/pageOctets; page++ {
+		b := good[page*pageOctets:]
+		if order.Uint16(b[8:]) != flagBranch {
+			continue
+		}
+		child := int(order.Uint64(b[headerOctets+8:])) * pageOctets
+		key := child + headerOctets + elemOctets*int(order.Uint16(good[child+10:]))
+		bad := append([]byte(nil), good...)
+		bad[key+int(order.Uint32(good[child+headerOctets+8:]))-1]++
+		if err := os.WriteFile(path, bad, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		j, err := Open(dir, Options{})
+		if errors.Is(err, ErrCorrupt) && strings.Contains(err.Error(), "out of order") {
+			refused++
+		}
+		if err == nil { // a stale page
+			for _, zone := range []string{"a.", "b."} {
+				if err := j.Forget(zone); err != nil {
+					t.Errorf("page %d: %v", page, err)
+				}
+			}
+			mustClose(t, j)
+		}
+	}
+	if refused == 0 {
+		t.Error("none was refused")
+	}
+}
