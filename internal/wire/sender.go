@@ -95,11 +95,30 @@ type output interface {
 	release(ok bool)
 }
 
-// Room for a batch that is not quite full and one more message of the usual size.
-var sendBuffers = sync.Pool{New: func() any {
-	b := make([]byte, 0, DefaultBatch+2*pointerLimit)
-	return &b
-}}
+// Room for a batch that is not quite full and one more message of the usual size; and,
+// for the many answers of one message, room for that.
+var (
+	sendBuffers  = bufferPool(DefaultBatch + 2*pointerLimit)
+	smallBuffers = bufferPool(pointerLimit)
+)
+
+func bufferPool(size int) *sync.Pool {
+	return &sync.Pool{New: func() any {
+		b := make([]byte, 0, size)
+		return &b
+	}}
+}
+
+// makeRoom changes a small buffer for a large one before it would grow.
+func (s *Sender) makeRoom(size int) {
+	small := s.buf
+	if cap(*small) > pointerLimit || len(*small)+size <= cap(*small) {
+		return
+	}
+	s.buf = sendBuffers.Get().(*[]byte)
+	*s.buf = append((*s.buf)[:0], *small...)
+	smallBuffers.Put(small)
+}
 
 // NewSender writes a transfer to a TCP or TLS connection, with a write deadline for
 // each batch. Canceling ctx interrupts a blocked write at once. The caller must call
@@ -134,7 +153,7 @@ func newSender(ctx context.Context, envelope Envelope, o *SendOptions) *Sender {
 		envelope: envelope,
 		batch:    o.Batch,
 		total:    time.Now().Add(o.Total),
-		buf:      sendBuffers.Get().(*[]byte),
+		buf:      smallBuffers.Get().(*[]byte),
 	}
 	*s.buf = (*s.buf)[:0]
 	// Not WithDeadline, which would start a timer and end the transfer with no
@@ -153,6 +172,7 @@ func (s *Sender) Send(m Message) error {
 	if s.err != nil {
 		return s.err
 	}
+	s.makeRoom(2 + len(m.Bytes) + s.envelope.Overhead())
 	b := append(*s.buf, 0, 0)
 	start := len(b)
 	b, err := s.envelope.Append(b, m)
@@ -256,7 +276,10 @@ func (s *Sender) Close() {
 	}
 	s.out.release(s.err == nil)
 	s.stop()
-	if cap(*s.buf) <= 4*DefaultBatch {
+	switch size := cap(*s.buf); {
+	case size <= pointerLimit:
+		smallBuffers.Put(s.buf)
+	case size <= 4*DefaultBatch:
 		sendBuffers.Put(s.buf)
 	}
 	s.buf = nil
