@@ -76,6 +76,11 @@ func smallTransfer(addr string, query []byte) error {
 // serveForBenchmark starts a server whose standard output is /dev/null.
 func serveForBenchmark(b *testing.B, dir, audit string) (addr string) {
 	b.Helper()
+	return serveRule(b, dir, audit, "allow as all net 127.0.0.0/8 unsigned")
+}
+
+func serveRule(b *testing.B, dir, audit, rule string) (addr string) {
+	b.Helper()
 	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	if err != nil {
 		b.Fatal(err)
@@ -86,7 +91,7 @@ func serveForBenchmark(b *testing.B, dir, audit string) (addr string) {
 	if err := os.WriteFile(filepath.Join(dir, "db"), []byte(zoneOrg), 0o600); err != nil {
 		b.Fatal(err)
 	}
-	corefile := guarded("allow as all net 127.0.0.0/8 unsigned\n\t\trate 1000000/1s burst 1000000\n\t\tconcurrent 256 per-client 256", "")
+	corefile := guarded(rule+"\n\t\trate 1000000/1s burst 1000000\n\t\tconcurrent 256 per-client 256", "")
 	corefile = strings.Replace(corefile, "audit file DIR/audit.log", "audit "+audit, 1)
 	inst, err := caddy.Start((&server{dir: dir}).input(corefile))
 	if err != nil {

@@ -116,7 +116,8 @@ type Decision struct {
 	Full   bool   // allowed: a whole zone may be sent, also as the fallback of an IXFR
 	Known  bool   // the address gate of some policy of the block is open to the client: the answer may be signed
 
-	rule *Rule
+	rule     *Rule
+	fullRule *Rule // the one that allows a whole zone
 }
 
 // Decide finds the policy of the zone asked for and lets it decide. What is
@@ -189,7 +190,13 @@ func (p *Policy) Decide(r *Request) Decision {
 	d := p.match(r, r.Type)
 	d.Known = true
 	if d.Allow {
-		d.Full = r.Type == dns.TypeAXFR || p.match(r, dns.TypeAXFR).Allow
+		full := d
+		if r.Type != dns.TypeAXFR {
+			full = p.match(r, dns.TypeAXFR)
+		}
+		if full.Allow {
+			d.Full, d.fullRule = true, full.rule
+		}
 	}
 	return d
 }

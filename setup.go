@@ -55,6 +55,7 @@ type guard struct {
 	configs  map[string]*config // by apex
 	all      []*config
 	digests  map[string]string // of the policies, by apex
+	ruleIDs  map[*Rule]string
 
 	config  *dnsserver.Config   // of the block's first key, which holds the chain
 	keys    []*dnsserver.Config // of all its keys
@@ -77,8 +78,12 @@ func newGuard(index int, configs []*config) *guard {
 		index: index, pos: first.pos, all: configs,
 		mode: first.mode, elsewhere: first.elsewhere, findings: first.findings,
 		policies: make(Policies), configs: make(map[string]*config), digests: make(map[string]string),
+		ruleIDs: make(map[*Rule]string),
 	}
 	for _, cfg := range configs {
+		for i := range cfg.rules {
+			g.ruleIDs[&cfg.rules[i]] = cfg.rules[i].identity()
+		}
 		for _, apex := range cfg.zones {
 			p := &Policy{Zone: apex, Rules: cfg.rules, Algorithms: cfg.algorithms}
 			g.policies[apex], g.configs[apex], g.digests[apex] = p, cfg, p.Digest()

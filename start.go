@@ -23,9 +23,10 @@ import (
 
 // running is what a guard has only while its instance runs.
 type running struct {
-	store *zone.Store
-	audit *auditor            // of the block's first directive
-	each  map[string]*auditor // by apex
+	store    *zone.Store
+	journals openJournals
+	audit    *auditor            // of the block's first directive
+	each     map[string]*auditor // by apex
 
 	opened  []*auditor
 	closing sync.Once
@@ -95,7 +96,7 @@ func (g *guard) start() error {
 	}
 	if g.mode == ModeEnforce {
 		sources := g.takeOver()
-		g.store = zone.NewStore(sources, g.all[0].cache)
+		g.openStore(sources)
 		if len(sources) == 0 {
 			log.Warningf("%s: no plugin of this server block can hand out a zone", g.pos)
 		}
@@ -340,19 +341,20 @@ func (in *instance) stopLater() {
 // release closes the sinks of the guards; a second time it does nothing.
 func (in *instance) release(guards []*guard) {
 	for _, g := range guards {
-		g.closeAudit()
+		g.closing.Do(func() {
+			g.closeStore()
+			g.closeAudit()
+		})
 	}
 }
 
 // closeAudit lets go of the sinks.
 func (g *guard) closeAudit() {
-	g.closing.Do(func() {
-		for _, a := range g.opened {
-			if err := a.Close(); err != nil {
-				log.Errorf("Closing the audit log: %v", err)
-			}
+	for _, a := range g.opened {
+		if err := a.Close(); err != nil {
+			log.Errorf("Closing the audit log: %v", err)
 		}
-	})
+	}
 }
 
 // listens reports whether the guard's block is the one that would get the request again.

@@ -83,6 +83,15 @@ func (r *Rule) line(nets int) string {
 	return b.String()
 }
 
+// identity names what the rule asks of a client, in 64 octets: whoever fits it now fitted
+// it whenever the identity was the same. Its limits are left out.
+func (r *Rule) identity() string {
+	asks := *r
+	asks.Rate, asks.Concurrent = nil, 0
+	sum := sha256.Sum256([]byte(asks.line(-1)))
+	return hex.EncodeToString(sum[:])
+}
+
 // String is the certificate as the Corefile has it.
 func (c Cert) String() string {
 	if c.Name != "" {

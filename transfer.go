@@ -5,8 +5,10 @@ package xfrguard
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strconv"
 	"time"
@@ -29,6 +31,7 @@ type exchange struct {
 	conn  net.Conn // nil where the writers could not be followed
 	audit *auditor
 	ev    Event
+	rule  string // identity of the rule that allowed it
 }
 
 // answer takes a request the whole way: decision, lease, record, answer, record.
@@ -48,11 +51,12 @@ func (g *guard) answer(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (i
 		return dns.RcodeSuccess, nil
 	}
 	defer lease.Release()
-	plan, err := x.plan(&d)
+	plan, err := x.plan(run.ctx, &d)
+	defer plan.close()
 	if err != nil {
 		log.Errorf("Zone %s cannot be transferred: %v", x.req.Zone, err)
 		x.ev.Error = err.Error()
-		d.refuse(ReasonZoneUnavailable)
+		d.refuse(unplanned(err))
 	}
 	if d.Allow && !x.accept() {
 		d.refuse(ReasonTSIGReplay)
@@ -192,47 +196,119 @@ func (x *exchange) accept() bool {
 
 // plan is what an allowed client will get.
 type plan struct {
-	served  Served
-	version *zone.Version
+	served   Served
+	version  *zone.Version
+	reader   *zone.Reader   // of the whole zone
+	messages []wire.Message // of an incremental answer
 }
 
-// plan looks at the zone as it is now. An IXFR whose client is behind gets the
-// whole zone, for which it needs the permission too.
-func (x *exchange) plan(d *Decision) (plan, error) {
-	v, err := x.guard.store.Current(x.req.Zone)
+// plan looks at the zone as it is now.
+func (x *exchange) plan(ctx context.Context, d *Decision) (p plan, err error) {
+	p.reader, err = x.guard.store.Current(ctx, x.req.Zone)
 	if err != nil {
-		return plan{}, err
+		return p, err //nolint:wrapcheck // names the zone
 	}
-	p := plan{served: ServedAXFR, version: v}
+	p.served, p.version = ServedAXFR, p.reader.Version
 	if x.req.Type == dns.TypeIXFR {
-		switch {
-		case !zone.Newer(v.Serial, x.req.Serial):
-			p.served = ServedUpToDate
-		case x.req.Transport == TransportUDP:
-			p.served = ServedUseTCP
-		case d.Full:
-			p.served = ServedAXFRFallback
-		default:
-			d.Allow, d.Reason = false, ReasonTypeNotAllowed
+		if err := x.planIncrement(ctx, d, &p); err != nil {
+			return p, err
+		}
+	}
+	largest := p.version.Largest()
+	if p.served == ServedIXFR {
+		largest = 0
+		for _, m := range p.messages {
+			largest = max(largest, len(m.Bytes))
 		}
 	}
 	if env, err := x.envelope(); err != nil {
-		return plan{}, err
-	} else if !env.Fits(v.Largest) {
-		return plan{}, fmt.Errorf("%w: %d octets", wire.ErrMessageTooLarge, v.Largest)
+		return p, err
+	} else if !env.Fits(largest) {
+		return p, fmt.Errorf("%w: %d octets", wire.ErrMessageTooLarge, largest)
 	}
 	return p, nil
+}
+
+// planIncrement answers an IXFR (RFC 1995 §2, §4). A client that is behind and cannot
+// be told what changed gets the whole zone, for which it needs the permission too.
+func (x *exchange) planIncrement(ctx context.Context, d *Decision, p *plan) (err error) {
+	v, stream := p.version, x.req.Transport != TransportUDP
+	switch {
+	case x.req.Serial == v.Serial && stream && d.Full && x.guard.store.Ambiguous(ctx, v):
+		p.served = ServedAXFRFallback
+		return nil
+	case !zone.Newer(v.Serial, x.req.Serial):
+		p.served = ServedUpToDate
+		return nil
+	case !stream:
+		p.served = ServedUseTCP
+		return nil
+	}
+	p.messages, err = x.guard.store.Since(ctx, v, x.req.Serial, x.guard.identities(d))
+	switch {
+	case err != nil:
+		return err //nolint:wrapcheck // says all
+	case p.messages != nil:
+		p.served = ServedIXFR
+	case d.Full:
+		p.served = ServedAXFRFallback
+	default:
+		d.Allow, d.Reason = false, ReasonTypeNotAllowed
+	}
+	return nil
+}
+
+// unplanned names why a zone cannot be sent.
+func unplanned(err error) Reason {
+	if errors.Is(err, errShutdown) {
+		return ReasonShutdown
+	}
+	return ReasonZoneUnavailable
+}
+
+// close lets go of the version.
+func (p *plan) close() {
+	if p.reader != nil {
+		p.reader.Close()
+	}
+}
+
+// next returns the messages of the answer one after the other, io.EOF after the last.
+func (p *plan) next(ctx context.Context) (wire.Message, error) {
+	if p.served != ServedIXFR {
+		return p.reader.Next(ctx) //nolint:wrapcheck // endReason knows it
+	}
+	if len(p.messages) == 0 {
+		return wire.Message{}, io.EOF
+	}
+	m := p.messages[0]
+	p.messages = p.messages[1:]
+	return m, nil
+}
+
+// identities names the rules by which the client may have the zone: a version that was
+// given under one of them is no news to it.
+func (g *guard) identities(d *Decision) []string {
+	var ids []string
+	for _, r := range [...]*Rule{d.rule, d.fullRule} {
+		if r != nil {
+			ids = append(ids, g.ruleIDs[r])
+		}
+	}
+	return ids
 }
 
 // serve records the decision, and only then sends.
 func (x *exchange) serve(ctx context.Context, d *Decision, p plan) {
 	x.decided(d)
+	x.rule = x.guard.ruleIDs[d.rule]
 	x.ev.Rcode = rcodeName(dns.RcodeSuccess)
 	x.ev.SerialServed = &p.version.Serial
+	x.ev.Digest = digestOf(done, p.version)
 	x.ev.SerialFuture = x.req.Type == dns.TypeIXFR && zone.Newer(x.req.Serial, p.version.Serial)
 	if err := x.audit.Decision(ctx, &x.ev); err != nil {
 		d.refuse(ReasonAuditUnavailable)
-		x.ev.SerialServed = nil
+		x.ev.SerialServed, x.ev.Digest = nil, ""
 		x.deny(d)
 		return
 	}
@@ -296,12 +372,7 @@ func (x *exchange) send(ctx context.Context, p plan) (EndReason, wire.SendStats)
 		s = wire.NewMessageSender(ctx, x.w, env, o)
 	}
 	defer s.Close()
-	for _, m := range p.version.Messages {
-		if err = s.Send(m); err != nil {
-			break
-		}
-	}
-	if err == nil {
+	if err = p.send(ctx, s); err == nil {
 		err = s.Flush()
 	}
 	if err != nil {
@@ -309,6 +380,22 @@ func (x *exchange) send(ctx context.Context, p plan) (EndReason, wire.SendStats)
 		x.ev.Error = err.Error()
 	}
 	return endReason(err), s.Stats()
+}
+
+// send hands every message of the answer to the sender.
+func (p *plan) send(ctx context.Context, s *wire.Sender) error {
+	for {
+		m, err := p.next(ctx)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err == nil {
+			err = s.Send(m)
+		}
+		if err != nil {
+			return err
+		}
+	}
 }
 
 // abort closes the connection: part of a message may be on its way, and nothing
@@ -353,6 +440,12 @@ func endReason(err error) EndReason {
 		return EndTimeout
 	case errors.Is(err, wire.ErrClientGone):
 		return EndClientGone
+	case errors.Is(err, zone.ErrInvalid):
+		return EndStreamInvalid
+	case errors.Is(err, zone.ErrUnavailable):
+		return EndZoneUnavailable
+	case errors.Is(err, wire.ErrMessageTooLarge), errors.Is(err, wire.ErrRecordTooLarge):
+		return EndRecordTooLarge
 	}
 	return EndInternalError
 }
@@ -373,8 +466,46 @@ func (x *exchange) ended(p plan, end EndReason, stats wire.SendStats) {
 	e.Messages, e.Records, e.Bytes = int64(stats.Messages), int64(stats.Records), stats.Bytes
 	e.Duration = now.Sub(x.req.Now)
 	e.Complete = end == EndComplete || end == EndUpToDate || end == EndUseTCP
-	x.audit.End(&e)
-	if p.served == ServedAXFR || p.served == ServedIXFR || p.served == ServedAXFRFallback {
+	if content := p.served != ServedUpToDate && p.served != ServedUseTCP; content {
 		x.summarize(stats.Bytes)
+		x.remember(p, &e)
+	} else if end == EndUpToDate {
+		x.remember(p, &e)
 	}
+	x.audit.End(&e)
+}
+
+// patience is how long the end of a transfer waits for the digest of a version that has
+// only just been built.
+const patience = 10 * time.Second
+
+// remember puts the digest of what was sent on record, and notes that the client of this
+// rule has the version.
+func (x *exchange) remember(p plan, e *Event) {
+	ctx := done
+	if !p.version.Settled() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(context.Background(), patience)
+		defer cancel()
+	}
+	e.Digest = digestOf(ctx, p.version)
+	if e.Complete {
+		x.guard.store.Give(ctx, p.version, x.rule)
+	}
+}
+
+// done is a context for questions that must be answered at once.
+var done = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
+
+// digestOf writes the digest of a version, "" when it is not known by then.
+func digestOf(ctx context.Context, v *zone.Version) string {
+	d, ok := v.Digest(ctx)
+	if !ok {
+		return ""
+	}
+	return "sha384:" + hex.EncodeToString(d[:])
 }

@@ -4,176 +4,424 @@
 package zone
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/coredns/coredns/plugin/secondary"
+	"github.com/xfrguard/xfrguard/internal/wire"
+
+	"github.com/miekg/dns"
 )
 
-// Store keeps the versions of one server block. Serials are trusted for freshness
-// only within it: a reload makes a new Store.
+// Options are what a store is made with.
+type Options struct {
+	// Limit is how many octets of memory the versions that are kept may take, their
+	// messages and their index. A larger zone is packed for each who asks.
+	Limit int64
+	// Identity names a zone of this server block and view in the process and in the
+	// journal. It must be the same after a reload, and no other block's.
+	Identity func(apex string) string
+	// Journal, if not nil, gives the journal that keeps a zone's past on disk; nil is memory
+	// only.
+	Journal func(apex string) Journal
+	// OnLineage, if not nil, is called when a serial comes back with other content.
+	OnLineage func(apex string, serial uint32, digest Digest)
+	// OnSerial, if not nil, is called with each new SOA of a watched zone, the first one
+	// included, in no particular order of zones.
+	OnSerial func(apex string, soa *dns.SOA)
+	// OnError, if not nil, is called with what went wrong and hurts no transfer: the
+	// journal's errors, and builds that nobody waits for.
+	OnError func(apex string, err error)
+}
+
+// Store has the current versions of one server block's zones.
 type Store struct {
 	sources []Source
-	limit   int64
+	quick   bool // all sources have their zones in memory: asking them is cheap
+	o       Options
+	number  uint64
+	slots   map[string]*slot // by apex; never changes
 
-	mu   sync.Mutex
-	kept map[string]*slot
-	size int64
+	mu     sync.Mutex
+	size   int64 // of all versions that are kept
+	closed chan struct{}
+	work   sync.WaitGroup // the watch
 }
 
-// slot is the place of one zone. Its lock is held while a version is built, so
-// that clients who come at once share one build.
+// slot is the place of one zone.
 type slot struct {
-	sync.Mutex
+	apex    string
+	lineage *lineage
+
+	mu      sync.Mutex
+	current *Version // the latest, maybe still being built; with quick sources also one that failed
+	opening *opening
+	large   bool     // the zone is too large to be kept
+	seen    *Version // the SOA that a watch saw last, of a zone that nobody asks for; has no messages
+	told    *uint32  // the serial that OnSerial was told last
+
+	settling sync.Mutex // held while a version is settled; taken before mu
+
+	used time.Time // guarded by Store.mu
+	kept *Version  // counted in Store.size; guarded by Store.mu
+}
+
+// opening is a look at the sources that is under way, for all who wait for it. When done
+// is closed, version or err is set.
+type opening struct {
+	done    chan struct{}
 	version *Version
-	used    time.Time // guarded by Store.mu
+	err     error
 }
 
-// NewStore returns a store over the backends, tried in order, that keeps at most
-// limit bytes of packed versions. A larger zone is built for each who asks.
-func NewStore(sources []Source, limit int64) *Store {
-	return &Store{sources: sources, limit: limit, kept: make(map[string]*slot)}
-}
+var stores atomic.Uint64
 
-// Current returns the zone's current version. It fails with ErrUnavailable,
-// ErrInvalid, or an error of internal/wire for a record that cannot be packed.
-func (s *Store) Current(apex string) (*Version, error) {
-	sl := s.slot(apex)
-	sl.Lock()
-	defer sl.Unlock()
-	v, err := s.load(apex, sl.version)
-	if err != nil {
-		s.keepLocked(sl, nil)
-		return nil, err
+// NewStore returns a store for these zones over the backends, tried in order. It must be
+// closed.
+func NewStore(sources []Source, zones []string, o Options) *Store {
+	s := &Store{
+		sources: sources, quick: true, o: o, number: stores.Add(1),
+		slots: make(map[string]*slot), closed: make(chan struct{}),
 	}
-	s.keepLocked(sl, v)
-	return v, nil
-}
-
-// load asks the backends in order. One that had the zone before and does not send
-// it any more is not the end: the next may.
-func (s *Store) load(apex string, kept *Version) (*Version, error) {
-	for i, src := range s.sources {
-		if expired(src, apex) {
-			return nil, fmt.Errorf("%w: %s has expired", ErrUnavailable, apex)
+	for _, src := range sources {
+		if _, known := inMemory(src, "."); !known {
+			s.quick = false
 		}
-		mine := kept
-		if kept != nil && kept.source != i {
-			mine = nil
-		}
-		v, err := loadFrom(i, src, apex, mine)
-		if errors.Is(err, errStale) {
-			v, err = loadFrom(i, src, apex, nil)
-		}
-		if notHere(err) {
-			continue
-		}
-		return v, err
 	}
-	return nil, fmt.Errorf("%w: %s", ErrUnavailable, apex)
+	for _, apex := range zones {
+		var j Journal
+		if o.Journal != nil {
+			j = o.Journal(apex)
+		}
+		s.slots[apex] = &slot{apex: apex, lineage: acquireLineage(o.Identity(apex), apex, j, s.number)}
+	}
+	return s
 }
 
-func loadFrom(i int, src Source, apex string, kept *Version) (*Version, error) {
-	if kept != nil && !kept.settled() {
-		kept = nil
-	}
-	asked := time.Now()
-	var serial uint32 // 0 asks for the whole zone
-	if kept != nil {
-		serial = kept.Serial
-	}
-	records, err := src.Transfer(apex, serial)
-	switch {
-	case notHere(err):
-		return nil, err
-	case err != nil:
-		return nil, fmt.Errorf("%w: %s: %w", ErrUnavailable, apex, err)
-	}
-	v, err := build(i, apex, kept, records)
-	if v != nil && v != kept {
-		v.asked = asked
-	}
-	return v, err
-}
-
-func (s *Store) slot(apex string) *slot {
+// Close ends the store. Versions that are being sent go on; what is remembered of the
+// zones' past is written to the journal.
+func (s *Store) Close() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	sl, ok := s.kept[apex]
-	if !ok {
-		sl = &slot{}
-		s.kept[apex] = sl
+	select {
+	case <-s.closed:
+		s.mu.Unlock()
+		return
+	default:
 	}
+	close(s.closed)
+	s.mu.Unlock()
+	s.work.Wait()
+	for _, sl := range s.slots {
+		if err := sl.lineage.flush(); err != nil {
+			s.report(sl.apex, err)
+		}
+		sl.lineage.release(s.number)
+	}
+}
+
+func (s *Store) report(apex string, err error) {
+	if err != nil && s.o.OnError != nil {
+		s.o.OnError(apex, err)
+	}
+}
+
+// Current returns a reader of the zone's current version, when all of it or 1 MiB is
+// ready; it must be closed. It fails with ErrUnavailable, ErrInvalid, an error of
+// internal/wire for a record that cannot be packed, or when ctx is done.
+func (s *Store) Current(ctx context.Context, apex string) (*Reader, error) {
+	sl := s.slots[apex]
+	if sl == nil {
+		return nil, fmt.Errorf("%w: %s", ErrUnavailable, apex)
+	}
+	s.mu.Lock()
 	sl.used = time.Now()
-	return sl
-}
-
-// keepLocked puts v, or nothing, into the slot whose lock is held, and lets go of
-// the versions that nobody asked for longest when there is too much.
-func (s *Store) keepLocked(sl *slot, v *Version) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if sl.version == v {
-		return
-	}
-	if sl.version != nil {
-		s.size -= sl.version.Size
-		sl.version = nil
-	}
-	if v == nil || v.Size > s.limit {
-		return
-	}
-	for s.size+v.Size > s.limit {
-		if !s.evictLocked(sl) {
-			return
+	s.mu.Unlock()
+	for {
+		v, err := s.latest(ctx, sl)
+		if err != nil {
+			return nil, err
 		}
-	}
-	sl.version = v
-	s.size += v.Size
-}
-
-// evictLocked drops the version used longest ago, but for that of sl.
-func (s *Store) evictLocked(sl *slot) bool {
-	var oldest *slot
-	for _, other := range s.kept {
-		if other == sl || (oldest != nil && !other.used.Before(oldest.used)) || !other.TryLock() {
+		if v == nil {
+			return s.private(ctx, sl)
+		}
+		r := v.attach(false)
+		if r == nil { // it has turned out to be too large, and its beginning is gone
 			continue
 		}
-		if other.version == nil {
-			other.Unlock()
-			continue
+		select {
+		case <-v.begun:
+		case <-ctx.Done():
+			r.Close()
+			return nil, fmt.Errorf("waiting for %s: %w", apex, context.Cause(ctx))
 		}
-		if oldest != nil {
-			oldest.Unlock()
+		if done, err := v.finished(); done && err != nil {
+			r.Close()
+			if errors.Is(err, errUnread) {
+				continue
+			}
+			return nil, err
 		}
-		oldest = other
+		return r, nil
 	}
-	if oldest == nil {
+}
+
+// latest looks at the sources, or joins who does. It returns nil when the zone is too
+// large to be shared.
+func (s *Store) latest(ctx context.Context, sl *slot) (*Version, error) {
+	sl.mu.Lock()
+	if sl.large {
+		sl.mu.Unlock()
+		return nil, nil
+	}
+	op := sl.opening
+	if op == nil {
+		op = &opening{done: make(chan struct{})}
+		kept := s.keptLocked(sl)
+		if s.quick {
+			st, err := openAny(s.sources, sl.apex, kept)
+			s.enterLocked(sl, op, kept, st, err)
+		} else {
+			sl.opening = op
+			go func() {
+				st, err := openAny(s.sources, sl.apex, kept)
+				sl.mu.Lock()
+				defer sl.mu.Unlock()
+				sl.opening = nil
+				s.enterLocked(sl, op, kept, st, err)
+			}()
+		}
+	}
+	sl.mu.Unlock()
+	select {
+	case <-op.done:
+		return op.version, op.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("waiting for %s: %w", sl.apex, context.Cause(ctx))
+	}
+}
+
+// keptLocked is the version that the sources may say is still the current one. One whose
+// build failed is not, but for a zone in memory: the same would fail again.
+func (s *Store) keptLocked(sl *slot) *Version {
+	if sl.current == nil {
+		return nil
+	}
+	if done, err := sl.current.finished(); done && err != nil && (!s.quick || errors.Is(err, errUnread)) {
+		return nil
+	}
+	return sl.current
+}
+
+// enterLocked takes what the sources said, and begins to build what is new.
+func (s *Store) enterLocked(sl *slot, op *opening, kept *Version, st *stream, err error) {
+	defer close(op.done)
+	switch {
+	case err != nil:
+		op.err = err
+		sl.current = nil
+	case st.same:
+		st.stop()
+		op.version = kept
+	default:
+		op.version = newVersion(sl.apex, st)
+		sl.current = op.version
+		go s.build(sl, op.version, st)
+	}
+	if sl.current == nil && kept != nil {
+		go s.drop(sl, kept)
+	}
+}
+
+// build makes a version for all who ask for it.
+func (s *Store) build(sl *slot, v *Version, st *stream) {
+	go v.indexAlong(v.attach(true))
+	v.build(st, s.o.Limit)
+	<-v.indexed
+	settled := s.complete(sl, v) && s.settle(sl, v)
+	close(v.settled)
+	if settled {
+		s.tell(sl, v.SOA)
+	}
+}
+
+// complete reports whether the build has made a version that can be kept.
+func (s *Store) complete(sl *slot, v *Version) bool {
+	_, err := v.finished()
+	passing := v.isPassing()
+	sl.mu.Lock()
+	sl.large = sl.large || passing
+	deterministic := s.quick && err != nil && !passing
+	if sl.current == v && (passing || err != nil && !deterministic) {
+		sl.current = nil
+	}
+	sl.mu.Unlock()
+	if err != nil && !errors.Is(err, errUnread) {
+		s.report(sl.apex, err)
+	}
+	return err == nil && !passing
+}
+
+// settle keeps a version that is complete, unless a later one has taken its place.
+func (s *Store) settle(sl *slot, v *Version) bool {
+	sl.settling.Lock()
+	defer sl.settling.Unlock()
+	sl.mu.Lock()
+	current := sl.current == v
+	sl.mu.Unlock()
+	if !current {
 		return false
 	}
-	s.size -= oldest.version.Size
-	oldest.version = nil
-	oldest.Unlock()
+	s.keep(sl, v)
+	other, err := sl.lineage.settle(v, s.number)
+	s.report(sl.apex, err)
+	if other && s.o.OnLineage != nil {
+		s.o.OnLineage(sl.apex, v.Serial, v.index.digest)
+	}
 	return true
 }
 
-// expired reports whether the source is a secondary that may no longer serve the
-// zone (RFC 1035 §3.3.13, EXPIRE): its Transfer would still send it.
-func expired(src Source, apex string) bool {
-	sec, ok := src.(*secondary.Secondary)
-	if !ok {
-		return false
+// private opens a zone that is too large to be kept, for one client. Nothing is packed
+// before it is read.
+func (s *Store) private(ctx context.Context, sl *slot) (*Reader, error) {
+	type result struct {
+		st  *stream
+		err error
 	}
-	z := sec.Z[apex]
-	if sec.ZoneLookupFunc != nil { // zones of a catalog come and go
-		_, z, _ = sec.ZoneLookupFunc(apex)
+	opened := make(chan result, 1)
+	go func() {
+		st, err := openAny(s.sources, sl.apex, nil)
+		opened <- result{st, err}
+	}()
+	var got result
+	select {
+	case got = <-opened:
+	case <-ctx.Done():
+		go func() {
+			if late := <-opened; late.err == nil {
+				late.st.stop()
+			}
+		}()
+		return nil, fmt.Errorf("waiting for %s: %w", sl.apex, context.Cause(ctx))
 	}
-	if z == nil {
-		return false
+	if got.err != nil {
+		return nil, got.err
 	}
-	z.RLock()
-	defer z.RUnlock()
-	return z.Expired
+	v := newVersion(sl.apex, got.st)
+	v.passing = true
+	r := v.attach(false)
+	r.start = func() {
+		go v.indexAlong(v.attach(true))
+		go func() {
+			v.build(got.st, s.o.Limit)
+			close(v.settled)
+			if _, err := v.finished(); err == nil && v.Size()+v.Records()*entrySize <= s.o.Limit {
+				sl.mu.Lock()
+				sl.large = false // it has become small enough
+				sl.mu.Unlock()
+			}
+		}()
+	}
+	r.stop = func() {
+		got.st.stop()
+		close(v.indexed)
+		close(v.settled)
+	}
+	return r, nil
+}
+
+// keep counts a version that is complete in the place of the one before, and lets go of
+// those that nobody asked for longest when there is too much.
+func (s *Store) keep(sl *slot, v *Version) {
+	s.mu.Lock()
+	s.size += v.memory() - sl.kept.memory()
+	sl.kept = v
+	type victim struct {
+		slot    *slot
+		version *Version
+	}
+	var victims []victim
+	for s.size > s.o.Limit {
+		oldest := s.oldestLocked(sl)
+		if oldest == nil {
+			break
+		}
+		victims = append(victims, victim{oldest, oldest.kept})
+		s.size -= oldest.kept.memory()
+		oldest.kept = nil
+	}
+	s.mu.Unlock()
+	for _, x := range victims {
+		x.slot.mu.Lock()
+		if x.slot.current == x.version {
+			x.slot.current = nil
+		}
+		x.slot.mu.Unlock()
+		x.slot.lineage.evict(x.version)
+	}
+}
+
+// oldestLocked returns the slot with a version that was asked for longest ago, but for sl.
+func (s *Store) oldestLocked(sl *slot) (oldest *slot) {
+	for _, other := range s.slots {
+		if other != sl && other.kept != nil && (oldest == nil || other.used.Before(oldest.used)) {
+			oldest = other
+		}
+	}
+	return oldest
+}
+
+// drop lets go of a version whose zone is no longer there.
+func (s *Store) drop(sl *slot, v *Version) {
+	s.mu.Lock()
+	if sl.kept == v {
+		s.size -= v.memory()
+		sl.kept = nil
+	}
+	s.mu.Unlock()
+	sl.lineage.evict(v)
+}
+
+// memory is what a version takes, in octets: its messages and its index.
+func (v *Version) memory() int64 {
+	if v == nil {
+		return 0
+	}
+	size := v.Size()
+	if v.index != nil {
+		size += int64(len(v.index.entries)) * entrySize
+	}
+	return size
+}
+
+// Since returns the messages of an incremental answer that leads from the client's
+// serial to v (RFC 1995 §4), or nil when the client has to get the whole zone: the serial
+// is not known, the way is longer than the zone, or the version with that serial was
+// given to none of the rules. It waits for v to be settled when there may be a way.
+func (s *Store) Since(ctx context.Context, v *Version, serial uint32, rules []string) ([]wire.Message, error) {
+	sl := s.slots[v.Apex]
+	if sl == nil || v.isPassing() || !sl.lineage.mayLead(serial, rules) || !arrived(ctx, v.settled) {
+		return nil, nil
+	}
+	return sl.lineage.since(v, serial, rules)
+}
+
+// Ambiguous reports whether v has the serial of a version with other content that was
+// served before: a client that has this serial may have either, and needs the whole zone.
+func (s *Store) Ambiguous(ctx context.Context, v *Version) bool {
+	sl := s.slots[v.Apex]
+	return sl != nil && !v.isPassing() && arrived(ctx, v.settled) && sl.lineage.isBroken(v)
+}
+
+// Give remembers that a client of the rule has got this version, or has said that it has
+// it when it was the current one. Only then a later request may be answered with what
+// changed since. It waits until the version is settled, or ctx is done. A rule's identity
+// has at most 64 octets.
+func (s *Store) Give(ctx context.Context, v *Version, rule string) {
+	sl := s.slots[v.Apex]
+	if sl != nil && !v.isPassing() && arrived(ctx, v.settled) && v.index != nil && v.index.digested {
+		sl.lineage.give(v.index.digest, rule)
+	}
 }

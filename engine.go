@@ -1,0 +1,119 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package xfrguard
+
+import (
+	"encoding/hex"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/xfrguard/xfrguard/internal/zone"
+	"github.com/xfrguard/xfrguard/internal/zone/journal"
+)
+
+// openStore makes the store of the block's zones over these backends.
+func (g *guard) openStore(sources []zone.Source) {
+	g.openJournals()
+	o := zone.Options{
+		Limit:     g.all[0].cache,
+		Identity:  g.identityOf,
+		Journal:   g.journalOf,
+		OnLineage: g.otherContent,
+		OnError: func(apex string, err error) {
+			log.Errorf("Zone %s: %v", apex, err)
+		},
+	}
+	var apexes []string
+	for _, cfg := range g.all {
+		apexes = append(apexes, cfg.zones...)
+	}
+	g.store = zone.NewStore(sources, apexes, o)
+	g.store.Watch(zone.Period)
+}
+
+// closeStore ends the store, and lets go of its journals.
+func (g *guard) closeStore() {
+	if g.store != nil {
+		g.store.Close()
+	}
+	for _, release := range g.journals.releases {
+		if err := release(); err != nil {
+			log.Errorf("Closing the journal: %v", err)
+		}
+	}
+}
+
+// journals are open once in the process: instances overlap during a reload.
+var journals pool[*journal.Journal]
+
+// openJournals are those that a guard uses, by apex.
+type openJournals struct {
+	byApex   map[string]*journal.Journal
+	releases []func() error
+}
+
+// journalWait is how long the journal's lock may be held by a process that is ending.
+const journalWait = 2 * time.Second
+
+// openJournals opens the journals of all directives. Without one, for whatever reason,
+// everything works; only after a restart each secondary gets its zones whole once.
+func (g *guard) openJournals() {
+	g.journals.byApex = make(map[string]*journal.Journal)
+	for _, cfg := range g.all {
+		if cfg.journal == "" {
+			continue
+		}
+		dir, err := filepath.Abs(cfg.journal)
+		if err != nil {
+			dir = cfg.journal
+		}
+		j, release, err := journals.acquire(dir, func() (*journal.Journal, error) {
+			return journal.Open(dir, journal.Options{Limit: cfg.cache, Timeout: journalWait})
+		}, (*journal.Journal).Close)
+		if err != nil {
+			log.Errorf("%s: going on without the journal: %v", cfg.pos, err)
+			continue
+		}
+		g.journals.releases = append(g.journals.releases, release)
+		for _, apex := range cfg.zones {
+			g.journals.byApex[apex] = j
+		}
+	}
+}
+
+// journalOf returns the journal of a zone, or nil.
+func (g *guard) journalOf(apex string) zone.Journal {
+	if j := g.journals.byApex[apex]; j != nil {
+		return j
+	}
+	return nil
+}
+
+// identityOf names a zone of this block so that the next instance finds its past: by
+// what clients see of the block, never by the zone alone (split horizon).
+func (g *guard) identityOf(apex string) string {
+	var parts []string
+	for _, c := range g.keys {
+		parts = append(parts, c.Transport+":"+c.Port)
+	}
+	slices.Sort(parts)
+	parts = append(slices.Compact(parts), strings.Join(g.config.ListenHosts, ","), g.config.ViewName, apex)
+	return strings.Join(parts, " ")
+}
+
+// otherContent puts on record that a serial came back with other content.
+func (g *guard) otherContent(apex string, serial uint32, digest zone.Digest) {
+	log.Warningf("Zone %s has other content under serial %d than before: every secondary gets the whole zone", apex, serial)
+	a := g.each[apex]
+	if a == nil {
+		return
+	}
+	a.Lifecycle(&Event{
+		Time: time.Now(), Action: ActionLineage, Zone: apex, View: g.config.ViewName,
+		SerialServed: &serial, Digest: "sha384:" + hex.EncodeToString(digest[:]),
+		Policy: g.digests[apex], Enforced: true,
+	})
+}

@@ -1,0 +1,86 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package zone
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/xfrguard/xfrguard/internal/wire"
+
+	"github.com/miekg/dns"
+)
+
+// build turns the stream into the version's messages. The last one, which closes the
+// zone, is let go only when the stream has ended as it should. It never waits for a
+// reader of a version that stays below limit octets of memory, and a version beyond
+// that it keeps for nobody: without a reader it gives up.
+func (v *Version) build(st *stream, limit int64) {
+	v.finish(v.pack(st, limit))
+}
+
+func (v *Version) pack(st *stream, limit int64) error {
+	c := checker{apex: v.Apex, serial: v.Serial}
+	p := wire.NewPacker(v.Apex, 0, func(m wire.Message) error {
+		m.Bytes = slices.Clone(m.Bytes)
+		return v.append(m, limit)
+	})
+	defer p.Discard()
+	err := st.run(func(rr dns.RR) error {
+		if err := c.check(rr); err != nil {
+			return err
+		}
+		return p.Add(rr)
+	})
+	switch {
+	case err != nil:
+		return err
+	case !c.closed:
+		return fmt.Errorf("%w: %s ends without its SOA after %d records", ErrInvalid, v.Apex, c.records)
+	}
+	return p.Close() //nolint:wrapcheck // names the record
+}
+
+// checker checks a stream of records while it becomes a version (RFC 5936 §2.2).
+type checker struct {
+	apex    string
+	serial  uint32
+	records int64
+	closed  bool
+	last    string // owner that was found inside the zone
+}
+
+func (c *checker) check(rr dns.RR) error {
+	h := rr.Header()
+	soa, isSOA := rr.(*dns.SOA)
+	switch {
+	case c.closed:
+		return fmt.Errorf("%w: %s goes on after its closing SOA", ErrInvalid, c.apex)
+	case c.records == 0 && !isSOA:
+		return fmt.Errorf("%w: %s begins with %s, not its SOA", ErrInvalid, c.apex, dns.Type(h.Rrtype))
+	case h.Class != dns.ClassINET:
+		return fmt.Errorf("%w: %s has a record of class %s", ErrInvalid, c.apex, dns.Class(h.Class))
+	case isSOA != (h.Rrtype == dns.TypeSOA):
+		return fmt.Errorf("%w: %s has a SOA that is none", ErrInvalid, c.apex)
+	case isSOA && !equalName(h.Name, c.apex), !c.inside(h.Name):
+		return fmt.Errorf("%w: %s has a record at %s", ErrInvalid, c.apex, h.Name)
+	case isSOA && soa.Serial != c.serial:
+		return fmt.Errorf("%w: %s begins with serial %d and ends with %d", ErrInvalid, c.apex, c.serial, soa.Serial)
+	}
+	c.closed = isSOA && c.records > 0
+	c.records++
+	return nil
+}
+
+// inside reports whether the name is in the zone; the names of a zone come in rows.
+func (c *checker) inside(name string) bool {
+	if name == c.last && name != "" {
+		return true
+	}
+	if !dns.IsSubDomain(c.apex, name) {
+		return false
+	}
+	c.last = name
+	return true
+}

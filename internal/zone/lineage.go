@@ -1,0 +1,334 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package zone
+
+import (
+	"errors"
+	"slices"
+	"sync"
+
+	"github.com/xfrguard/xfrguard/internal/wire"
+)
+
+// DeltaRatio is how large an incremental answer may be, as a part of the whole zone:
+// beyond that the client gets the zone (RFC 1995 §4 leaves it to the server).
+const DeltaRatio = 1.0
+
+// Bounds of what is kept of a zone's past.
+const (
+	minPast   = 256 << 10 // octets of deltas that even a small zone may have
+	maxDeltas = 10_000
+	maxGiven  = 1024 // rules that are remembered for one version
+	maxPacked = 8    // incremental answers kept ready
+)
+
+// lineage is the past of one zone of one server block and view: how each version came
+// out of the one before, and to which rules each was given. It lives as long as any
+// store uses it, so a reload does not end it; the journal makes it outlive the process.
+//
+// A version counts here by its digest, never by its serial alone: a serial that comes
+// back with other content begins a new lineage.
+type lineage struct {
+	id, apex string
+	journal  Journal
+
+	mu     sync.Mutex
+	users  map[uint64]struct{} // the stores, by number; only the newest may settle versions
+	loaded bool
+	known  bool // serial and digest are those of the newest version
+	serial uint32
+	digest Digest
+	newest *Version // nil when it is not in memory
+	deltas []Delta  // oldest first, up to the newest version
+	given  map[Digest]map[string]struct{}
+	packed map[uint32][]wire.Message // incremental answers by the client's serial; empty: none
+	broken bool                      // the newest version has the serial of one with other content
+
+	disk disk
+}
+
+// lineages are those of this process, by identity.
+var lineages = struct {
+	sync.Mutex
+	byID map[string]*lineage
+}{byID: make(map[string]*lineage)}
+
+// acquireLineage returns the lineage of an identity for a store, which must release it.
+func acquireLineage(id, apex string, j Journal, store uint64) *lineage {
+	lineages.Lock()
+	defer lineages.Unlock()
+	l := lineages.byID[id]
+	if l == nil {
+		l = &lineage{
+			id: id, apex: apex, users: make(map[uint64]struct{}),
+			given: make(map[Digest]map[string]struct{}), packed: make(map[uint32][]wire.Message),
+		}
+		lineages.byID[id] = l
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.users[store] = struct{}{}
+	if j != l.journal {
+		l.journal, l.loaded = j, l.known // what is known here is newer than what is on disk
+		l.disk = disk{}
+	}
+	return l
+}
+
+func (l *lineage) release(store uint64) {
+	lineages.Lock()
+	defer lineages.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.users, store)
+	if len(l.users) == 0 {
+		delete(lineages.byID, l.id)
+	}
+}
+
+// ownedLocked reports whether the store is the newest of those that use the lineage.
+func (l *lineage) ownedLocked(store uint64) bool {
+	if _, ok := l.users[store]; !ok {
+		return false
+	}
+	for other := range l.users {
+		if other > store {
+			return false
+		}
+	}
+	return true
+}
+
+// settle enters a version that was built and indexed. It reports whether the version
+// has a known serial and other content than that had. An error is about the journal or
+// the comparison: the lineage goes on, with less in it.
+func (l *lineage) settle(v *Version, store uint64) (otherContent bool, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.ownedLocked(store) {
+		return false, nil
+	}
+	loadErr := l.loadLocked()
+	now, usable := v.contents()
+	digested := v.index != nil && v.index.digested
+	switch {
+	case digested && l.known && v.index.digest == l.digest:
+		if l.newest = v; usable {
+			err = l.saveBaseLocked(now)
+		}
+		return false, errors.Join(loadErr, err)
+	case usable && l.known && Newer(v.Serial, l.serial):
+		otherContent = l.isOtherLocked(v)
+		err = l.advanceLocked(v, now)
+	default:
+		otherContent = digested && l.isOtherLocked(v)
+		err = l.restartLocked(v, now, usable)
+	}
+	clear(l.packed)
+	l.broken = otherContent
+	return otherContent, errors.Join(loadErr, err)
+}
+
+// isOtherLocked reports whether the version's serial is known with another digest.
+func (l *lineage) isOtherLocked(v *Version) bool {
+	if !l.known {
+		return false
+	}
+	if v.Serial == l.serial {
+		return true
+	}
+	for i := range l.deltas {
+		if d := &l.deltas[i]; d.From == v.Serial {
+			return d.FromDigest != v.index.digest
+		}
+	}
+	return false
+}
+
+// restartLocked begins a new lineage with the version.
+func (l *lineage) restartLocked(v *Version, now contents, usable bool) error {
+	l.deltas = nil
+	clear(l.given)
+	l.newest, l.known, l.serial = v, v.index != nil && v.index.digested, v.Serial
+	if l.known {
+		l.digest = v.index.digest
+	}
+	l.disk = disk{full: l.disk.full}
+	if !usable {
+		return l.forgetLocked()
+	}
+	return l.saveBaseLocked(now)
+}
+
+// advanceLocked compares the version with the newest so far and goes on from there.
+func (l *lineage) advanceLocked(v *Version, now contents) error {
+	old, err := l.newestLocked()
+	if err != nil {
+		if errors.Is(err, errForgotten) {
+			err = nil
+		}
+		return errors.Join(err, l.restartLocked(v, now, true))
+	}
+	d, err := compare(old, now)
+	if err != nil {
+		return errors.Join(err, l.restartLocked(v, now, true))
+	}
+	l.deltas = append(l.deltas, *d)
+	l.newest, l.serial, l.digest = v, v.Serial, now.digest
+	drop := l.surplusLocked(v.Size())
+	for i := range drop {
+		delete(l.given, l.deltas[i].FromDigest)
+	}
+	l.deltas = slices.Delete(l.deltas, 0, drop)
+	return l.saveDeltaLocked(d, now)
+}
+
+// newestLocked gives the contents of the newest version, from memory or from the journal.
+func (l *lineage) newestLocked() (contents, error) {
+	if l.newest == nil {
+		return l.recallLocked()
+	}
+	c, ok := l.newest.contents()
+	if !ok {
+		return contents{}, errUnusable
+	}
+	return c, nil
+}
+
+var errForgotten = errors.New("the version before is no longer known")
+
+// surplusLocked is how many of the oldest deltas are too many: longer chains than the
+// zone would not be sent.
+func (l *lineage) surplusLocked(zone int64) int {
+	drop := max(len(l.deltas)-maxDeltas, 0)
+	size, limit := sizeOf(l.deltas[drop:]), max(2*zone, minPast)
+	for drop < len(l.deltas) && size > limit {
+		size -= int64(l.deltas[drop].Size())
+		drop++
+	}
+	return drop
+}
+
+// sizeOf is the size of deltas in octets.
+func sizeOf(deltas []Delta) (size int64) {
+	for i := range deltas {
+		size += int64(deltas[i].Size())
+	}
+	return size
+}
+
+// evict lets go of a version that is to leave memory.
+func (l *lineage) evict(v *Version) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.newest == v {
+		l.newest = nil
+	}
+}
+
+// give remembers that a rule's client has got the version with this digest, or was told
+// that it has it: from here on it may read what this version had and later ones have not.
+func (l *lineage) give(d Digest, rule string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.knowsLocked(d) && l.giveLocked(d, rule) && l.journal != nil {
+		l.disk.unsaved = append(l.disk.unsaved, grant{d, rule})
+	}
+}
+
+func (l *lineage) knowsLocked(d Digest) bool {
+	return l.known && d == l.digest || slices.ContainsFunc(l.deltas, func(x Delta) bool { return x.FromDigest == d })
+}
+
+// giveLocked reports whether that is new.
+func (l *lineage) giveLocked(d Digest, rule string) bool {
+	rules := l.given[d]
+	if _, ok := rules[rule]; ok || len(rules) >= maxGiven {
+		return false
+	}
+	if rules == nil {
+		rules = make(map[string]struct{})
+		l.given[d] = rules
+	}
+	rules[rule] = struct{}{}
+	return true
+}
+
+// wasGivenLocked reports whether any of the rules was given the version.
+func (l *lineage) wasGivenLocked(d Digest, rules []string) bool {
+	return slices.ContainsFunc(rules, func(rule string) bool {
+		_, ok := l.given[d][rule]
+		return ok
+	})
+}
+
+// fromLocked finds the delta that begins with the serial; -1 when there is none, or the
+// version with that serial was given to none of the rules.
+func (l *lineage) fromLocked(serial uint32, rules []string) int {
+	for i := len(l.deltas) - 1; i >= 0; i-- {
+		if d := &l.deltas[i]; d.From == serial {
+			if l.wasGivenLocked(d.FromDigest, rules) {
+				return i
+			}
+			return -1
+		}
+	}
+	return -1
+}
+
+// mayLead reports whether there may be a way from the serial to a version that is not
+// settled yet.
+func (l *lineage) mayLead(serial uint32, rules []string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.loaded && l.journal != nil {
+		return true
+	}
+	return l.known && serial == l.serial || l.fromLocked(serial, rules) >= 0
+}
+
+// since gives the messages that lead from the serial to the version, nil when that has
+// to be the whole zone.
+func (l *lineage) since(v *Version, serial uint32, rules []string) ([]wire.Message, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if v.index == nil || !v.index.digested || !l.known || v.index.digest != l.digest {
+		return nil, nil
+	}
+	first := l.fromLocked(serial, rules)
+	if first < 0 {
+		return nil, nil
+	}
+	if messages, ok := l.packed[serial]; ok {
+		return messages, nil
+	}
+	d, err := condense(l.deltas[first:])
+	if err != nil {
+		return nil, err
+	}
+	messages, err := pack(l.apex, d)
+	if err != nil {
+		return nil, err
+	}
+	size := 0
+	for _, m := range messages {
+		size += len(m.Bytes)
+	}
+	if float64(size) > DeltaRatio*float64(v.Size()) {
+		messages = nil
+	}
+	if len(l.packed) >= maxPacked {
+		clear(l.packed)
+	}
+	l.packed[serial] = messages
+	return messages, nil
+}
+
+// isBroken reports whether the version has the serial of one with other content: who has
+// that serial may have either.
+func (l *lineage) isBroken(v *Version) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.broken && v.Serial == l.serial
+}

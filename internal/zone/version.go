@@ -1,0 +1,308 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package zone
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/xfrguard/xfrguard/internal/wire"
+	"github.com/xfrguard/xfrguard/internal/zone/journal"
+
+	"github.com/miekg/dns"
+)
+
+// Digest is a zone's content digest; see [Version.Digest].
+type Digest = journal.Digest
+
+// Version is one serial of a zone, packed ready to send. It never changes, but it may
+// be read while it is still being built: see [Reader].
+type Version struct {
+	Apex   string
+	Serial uint32
+	SOA    *dns.SOA
+
+	source int
+	origin origin
+	asked  time.Time // when the source was asked for it
+
+	begun   chan struct{} // closed when enough is there to begin, or all
+	indexed chan struct{} // closed when the index is there, or will never be
+	settled chan struct{} // closed when it was compared with the version before
+
+	mu        sync.Mutex
+	messages  []wire.Message // from number gone on
+	gone      int            // messages of a passing version that every reader has had
+	size      int64          // octets of messages
+	total     int64          // octets of all messages
+	largest   int
+	records   int64
+	done      bool // nothing more will come
+	err       error
+	passing   bool // too large to be kept: only its first readers get it
+	listeners map[*Reader]struct{}
+	changed   chan struct{} // closed at the next change; nil when nobody waits
+
+	index *index // set before indexed is closed; nil when there is none
+}
+
+// begin is how much of a version must be there before a client may begin to read it:
+// what cannot be sent, in a zone that is not larger, shows before the first octet.
+const begin = 1 << 20
+
+// window is how far the build of a version that is not kept may be ahead of its
+// slowest reader.
+const window = 1 << 20
+
+func newVersion(apex string, st *stream) *Version {
+	return &Version{
+		Apex: apex, Serial: st.soa.Serial, SOA: st.soa,
+		source: st.source, origin: st.origin, asked: st.asked,
+		begun: make(chan struct{}), indexed: make(chan struct{}), settled: make(chan struct{}),
+		listeners: make(map[*Reader]struct{}),
+	}
+}
+
+// final reports whether the version can still be told from the next by its serial.
+// A serial that is the time in seconds, as kubernetes has it, is final only once that
+// second is over: until then the zone may change and keep it.
+func (v *Version) final() bool {
+	age := v.asked.Unix() - int64(v.Serial)
+	return age < -1 || age > 0
+}
+
+// finished reports whether all of the version is there, and whether that went well.
+func (v *Version) finished() (done bool, err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.done, v.err
+}
+
+// Settled reports whether the version is complete, with its digest, and compared with
+// the one before.
+func (v *Version) Settled() bool {
+	select {
+	case <-v.settled:
+		return true
+	default:
+		return false
+	}
+}
+
+// Largest is the size in octets of the largest message so far.
+func (v *Version) Largest() int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.largest
+}
+
+// Size is the number of octets of all messages so far, as they are packed.
+func (v *Version) Size() int64 {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.total
+}
+
+// Records is the number of records so far, both SOAs included.
+func (v *Version) Records() int64 {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.records
+}
+
+// Digest waits for the digest of the zone's content, which is computed while and after
+// the version is built: SHA-384 over the records in canonical form and order, the SIMPLE
+// scheme of RFC 8976 §3.4.1. ok is false when ctx is done before, or when there is none:
+// the build failed, or a zone too large to be kept is not in canonical order.
+func (v *Version) Digest(ctx context.Context) (d Digest, ok bool) {
+	if !arrived(ctx, v.indexed) || v.index == nil {
+		return Digest{}, false
+	}
+	return v.index.digest, v.index.digested
+}
+
+// arrived waits until what is closed, and reports whether it is: also when ctx is done too.
+func arrived(ctx context.Context, what <-chan struct{}) bool {
+	select {
+	case <-what:
+		return true
+	default:
+	}
+	select {
+	case <-what:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// changeLocked tells who waits that something has changed.
+func (v *Version) changeLocked() {
+	if v.changed != nil {
+		close(v.changed)
+		v.changed = nil
+	}
+}
+
+// waitLocked returns what is closed at the next change.
+func (v *Version) waitLocked() <-chan struct{} {
+	if v.changed == nil {
+		v.changed = make(chan struct{})
+	}
+	return v.changed
+}
+
+// append puts a message at the end. It waits while a passing version is far enough
+// ahead of its readers, and fails with errUnread when there are none left.
+func (v *Version) append(m wire.Message, limit int64) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.messages = append(v.messages, m)
+	v.size += int64(len(m.Bytes))
+	v.total += int64(len(m.Bytes))
+	v.records += int64(m.Records)
+	v.largest = max(v.largest, len(m.Bytes))
+	if v.total >= begin {
+		v.beginLocked()
+	}
+	if v.total+v.records*entrySize > limit {
+		v.passing = true
+	}
+	v.changeLocked()
+	for v.passing {
+		v.trimLocked()
+		if v.unreadLocked() {
+			return errUnread
+		}
+		if v.size <= window {
+			break
+		}
+		changed := v.waitLocked()
+		v.mu.Unlock()
+		<-changed
+		v.mu.Lock()
+	}
+	return nil
+}
+
+func (v *Version) beginLocked() {
+	select {
+	case <-v.begun:
+	default:
+		close(v.begun)
+	}
+}
+
+// unreadLocked reports whether no client reads the version.
+func (v *Version) unreadLocked() bool {
+	for r := range v.listeners {
+		if !r.quiet {
+			return false
+		}
+	}
+	return true
+}
+
+// trimLocked drops the messages of a passing version that every reader has had.
+func (v *Version) trimLocked() {
+	if !v.passing {
+		return
+	}
+	had := v.gone + len(v.messages)
+	for r := range v.listeners {
+		had = min(had, r.next)
+	}
+	for _, m := range v.messages[:had-v.gone] {
+		v.size -= int64(len(m.Bytes))
+	}
+	v.messages = append([]wire.Message(nil), v.messages[had-v.gone:]...)
+	v.gone = had
+}
+
+// finish ends the build.
+func (v *Version) finish(err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.done, v.err = true, err
+	v.beginLocked()
+	v.changeLocked()
+}
+
+// Reader hands out the messages of one version, in order, as they become ready. It is
+// not safe for concurrent use.
+type Reader struct {
+	Version *Version
+
+	next  int
+	quiet bool   // reads along, but nothing is built for it
+	start func() // begins the build; nil when it has begun
+	stop  func() // ends what has not begun
+}
+
+// attach adds a reader at the beginning; nil when a part is gone already.
+func (v *Version) attach(quiet bool) *Reader {
+	r := &Reader{Version: v, quiet: quiet}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.gone > 0 {
+		return nil
+	}
+	v.listeners[r] = struct{}{}
+	return r
+}
+
+// Next returns the next message, which is shared and must not be changed. It waits for
+// it when the version is still being built, and returns io.EOF at the end of a whole
+// zone only, the error of the build, or the context's cause.
+func (r *Reader) Next(ctx context.Context) (wire.Message, error) {
+	if r.start != nil {
+		r.start()
+		r.start = nil
+	}
+	v := r.Version
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for {
+		switch at := r.next - v.gone; {
+		case v.done && v.err != nil:
+			return wire.Message{}, v.err
+		case at < len(v.messages):
+			r.next++
+			m := v.messages[at]
+			if v.passing {
+				v.changeLocked()
+			}
+			return m, nil
+		case v.done:
+			return wire.Message{}, io.EOF
+		}
+		changed := v.waitLocked()
+		v.mu.Unlock()
+		select {
+		case <-ctx.Done():
+			v.mu.Lock()
+			return wire.Message{}, fmt.Errorf("waiting for the zone: %w", context.Cause(ctx))
+		case <-changed:
+			v.mu.Lock()
+		}
+	}
+}
+
+// Close lets go of the version. It may be called twice.
+func (r *Reader) Close() {
+	if r.start != nil {
+		r.stop()
+		r.start = nil
+	}
+	v := r.Version
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if _, ok := v.listeners[r]; ok {
+		delete(v.listeners, r)
+		v.changeLocked()
+	}
+}
