@@ -86,6 +86,7 @@ func openAuditor(cfg auditConfig) (*auditor, error) {
 }
 
 func openRecorder(cfg auditConfig, names []string) (*recorder, error) {
+	surviveBrokenLog()
 	rec := &recorder{}
 	for _, spec := range cfg.sinks {
 		s, release, err := sinkPool.acquire(spec.name(), func() (*watchedSink, error) {

@@ -15,17 +15,19 @@ import (
 type fileSink struct {
 	*trail.File
 
+	printer printer // of checkpoints
+
 	mu      sync.Mutex
 	err     error
 	changed func(error)
 }
 
 func newFileSink(path, keyPath string) (*fileSink, error) {
-	s := &fileSink{}
+	s := &fileSink{printer: printer{say: func(line string) { log.Info(line) }}}
 	opts := trail.Options{
 		Compose:      composeTrail,
 		OnState:      s.state,
-		OnCheckpoint: func(note string) { log.Infof("audit checkpoint of %s: %q", path, note) },
+		OnCheckpoint: func(note string) { s.printer.print(fmt.Sprintf("audit checkpoint of %s: %q", path, note)) },
 	}
 	if keyPath != "" {
 		key, err := trail.ReadKey(keyPath)
@@ -40,6 +42,13 @@ func newFileSink(path, keyPath string) (*fileSink, error) {
 	}
 	s.File = f
 	return s, nil
+}
+
+// Close implements sink. The last checkpoint is printed when it returns, unless the log hangs.
+func (s *fileSink) Close() error {
+	err := s.File.Close()
+	s.printer.wait()
+	return err
 }
 
 func (s *fileSink) state(err error) {

@@ -8,13 +8,20 @@ package xfrguard
 import (
 	"fmt"
 	"os"
+	"os/signal"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
 
-// duplicate opens the same stream under another descriptor. The Go runtime ends
-// the process when a write to descriptor 1 or 2 meets a broken pipe (os/signal);
-// for us that is an error like others: the audit is down, DNS is not.
+// surviveBrokenLog keeps the process alive when whoever reads its standard output has
+// died. The Go runtime ends it at the next write to descriptor 1 or 2 (os/signal), and
+// that the audit is down is such a write; with somebody notified it is an error like
+// others. Nobody needs to listen, and programs that CoreDNS starts are not affected.
+var surviveBrokenLog = sync.OnceFunc(func() { signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE) })
+
+// duplicate opens the same stream under another descriptor, so that closing ours ends
+// a write that hangs and leaves theirs to others.
 func duplicate(f *os.File) (*os.File, error) {
 	raw, err := f.SyscallConn() // Fd would change the mode of the descriptor that CoreDNS's log uses
 	if err != nil {

@@ -116,8 +116,20 @@ func (p *pipe) fill(t testing.TB) {
 	}
 }
 
-// drain reads until nothing came for the time given.
+// drain reads until nothing came for the time given, and returns the events.
 func (p *pipe) drain(t testing.TB, quiet time.Duration) []auditLine {
+	t.Helper()
+	var events strings.Builder
+	for _, line := range p.drainText(t, quiet) {
+		if strings.HasPrefix(line, "{") {
+			events.WriteString(line)
+		}
+	}
+	return parseAudit(t, []byte(events.String()))
+}
+
+// drainText returns all that drain reads, as lines with their ends.
+func (p *pipe) drainText(t testing.TB, quiet time.Duration) []string {
 	t.Helper()
 	var text strings.Builder
 	buf := make([]byte, 1<<16)
@@ -132,13 +144,7 @@ func (p *pipe) drain(t testing.TB, quiet time.Duration) []auditLine {
 			t.Fatal(err)
 		}
 	}
-	var events strings.Builder
-	for line := range strings.Lines(text.String()) {
-		if strings.HasPrefix(line, "{") {
-			events.WriteString(line)
-		}
-	}
-	return parseAudit(t, []byte(events.String()))
+	return slices.Collect(strings.Lines(text.String()))
 }
 
 // Nobody reads standard output: no byte goes to the client until somebody does, and
