@@ -14,18 +14,21 @@ import (
 
 // foldClass keeps apart what must not share windows, budgets or memory: a source
 // address over UDP can be forged, so that a flood of forged packets must not hide
-// an attempt over TCP, and neither may hide what came with a proven identity.
+// an attempt over TCP, and neither may hide what came with a proven identity. A
+// signature over UDP proves less: whoever saw the packet can send it again, from any
+// address. One that was used before proves nothing at all.
 type foldClass int
 
 const (
 	foldUDP foldClass = iota
+	foldSignedUDP
 	foldStream
 	foldProven
 	foldClasses
 )
 
 // foldClassNames are the classes in events: coredns.xfr.suppressed.class.
-var foldClassNames = [foldClasses]string{foldUDP: "udp", foldStream: "stream", foldProven: "proven"}
+var foldClassNames = [foldClasses]string{foldUDP: "udp", foldSignedUDP: "udp-signed", foldStream: "stream", foldProven: "proven"}
 
 // foldLimits bounds what denials may write and remember.
 type foldLimits struct {
@@ -42,15 +45,16 @@ type foldBudget struct {
 	windows   int
 }
 
-// defaultFold lets forged packets write 5 lines a second in the long run, others 20,
-// and proven ones 50: at 1.2 kB a line about 90 kB/s for all at once.
+// defaultFold lets forged packets write 10 lines a second in the long run, others 20,
+// and proven ones 50: at 1.2 kB a line about 100 kB/s for all at once.
 var defaultFold = foldLimits{
 	window:    30 * time.Second,
 	perPrefix: 16,
 	class: [foldClasses]foldBudget{
-		foldUDP:    {perSecond: 5, burst: 50, windows: 1024},
-		foldStream: {perSecond: 20, burst: 200, windows: 4096},
-		foldProven: {perSecond: 50, burst: 500, windows: 1024},
+		foldUDP:       {perSecond: 5, burst: 50, windows: 1024},
+		foldSignedUDP: {perSecond: 5, burst: 50, windows: 1024},
+		foldStream:    {perSecond: 20, burst: 200, windows: 4096},
+		foldProven:    {perSecond: 50, burst: 500, windows: 1024},
 	},
 }
 
@@ -154,12 +158,16 @@ func keyOf(e *Event, client netip.Addr) foldKey {
 		class: foldStream, prefix: sourcePrefix(client),
 		block: e.Block, view: e.View, zone: e.Zone, reason: e.Reason, enforced: e.Enforced,
 	}
+	udp := e.Transport == TransportUDP
+	signed := e.TSIG.Status == TSIGValid && e.Reason != string(ReasonTSIGReplay)
 	switch {
-	case e.TSIG.Status == TSIGValid:
+	case signed && udp:
+		k.class, k.identity = foldSignedUDP, e.TSIG.Key
+	case signed:
 		k.class, k.identity = foldProven, e.TSIG.Key
 	case e.TLS.Verified:
 		k.class, k.identity = foldProven, e.TLS.SPKI
-	case e.Transport == TransportUDP:
+	case udp:
 		k.class = foldUDP
 	}
 	return k
@@ -184,7 +192,7 @@ func (f *folder) openWindow(k foldKey, e *Event) *foldWindow {
 	}
 	f.open[k.class]++
 	f.sources[source]++
-	return f.start(&foldWindow{key: k, sample: sampleOf(e)})
+	return f.start(&foldWindow{key: k, sample: sampleOf(e, k.identity)})
 }
 
 // shared returns the class's own window.

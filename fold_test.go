@@ -133,7 +133,10 @@ func TestFoldKinds(t *testing.T) {
 		"another block":               {other(func(e *Event) { e.Block = "dns://:5353" }), false},
 		"observed only":               {other(func(e *Event) { e.Enforced = false }), false},
 		"a proven key":                {other(func(e *Event) { e.TSIG = TSIGProof{Status: TSIGValid, Key: "k."} }), false},
-		"a verified certificate":      {other(func(e *Event) { e.TLS = TLSFacts{Verified: true, SPKI: "aa"} }), false},
+		"a proven key over UDP": {other(func(e *Event) {
+			e.TSIG, e.Transport = TSIGProof{Status: TSIGValid, Key: "k."}, TransportUDP
+		}), false},
+		"a verified certificate": {other(func(e *Event) { e.TLS = TLSFacts{Verified: true, SPKI: "aa"} }), false},
 	} {
 		l := &foldLog{}
 		f := newFolder(foldLimits{}, l.emit)
@@ -198,6 +201,68 @@ func TestFoldUDPFloodHidesNoTCP(t *testing.T) {
 		}
 		f.close()
 	})
+}
+
+// Whoever saw one signed message can send it again: over UDP from any address, over TCP
+// until its signature was used. Neither takes anything from a proven identity.
+func TestFoldReplayHidesNoProven(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &foldLog{}
+		f := newFolder(foldLimits{}, l.emit)
+		proven := func(client string, reason Reason, transport Transport) *Event {
+			e := refusal(client, reason, transport)
+			e.TSIG = TSIGProof{Status: TSIGValid, Key: "k."}
+			return e
+		}
+		for i := range 50_000 {
+			from := fmt.Sprintf("%d.%d.%d.1", 1+i>>16, i>>8&255, i&255)
+			f.add(proven(from, ReasonTransportUnsupported, TransportUDP))
+			f.add(proven(from, ReasonTSIGReplay, TransportUDP))
+			f.add(proven("198.51.100.1", ReasonTSIGReplay, TransportTCP))
+		}
+		if _, lines := l.sum(); lines > 1000 {
+			t.Errorf("replays made %d lines", lines)
+		}
+		l.take()
+		f.add(proven("192.0.2.1", ReasonTSIGKeyNotAllowed, TransportTCP))
+		if got := l.take(); len(got) != 1 || got[0].Client != "192.0.2.1" {
+			t.Errorf("the attempt with a proven key made %v", got)
+		}
+		f.add(refusal("198.51.100.1", ReasonClientNotAllowed, TransportTCP))
+		if got := l.take(); len(got) != 1 {
+			t.Errorf("the first attempt over TCP made %v", got)
+		}
+		f.close()
+	})
+}
+
+// What was signed once and came over UDP keeps its key in the summary, and shares it
+// with no other key; a replay proves no key.
+func TestFoldSignedUDP(t *testing.T) {
+	l := &foldLog{}
+	f := newFolder(foldLimits{}, l.emit)
+	for i := range 300 {
+		e := refusal("192.0.2.1", ReasonTransportUnsupported, TransportUDP)
+		e.TSIG = TSIGProof{Status: TSIGValid, Key: fmt.Sprintf("k%d.", i%2)}
+		f.add(e)
+		e = refusal("192.0.2.1", ReasonTSIGReplay, TransportTCP)
+		e.TSIG = TSIGProof{Status: TSIGValid, Key: fmt.Sprintf("k%d.", i%2)}
+		f.add(e)
+	}
+	f.close()
+	classes := map[string]int{}
+	for _, e := range l.take() {
+		if e.Suppressed == nil {
+			continue
+		}
+		classes[e.Suppressed.Class]++
+		if key := e.TSIG.Key; (key != "") != (e.Suppressed.Class == "udp-signed") {
+			t.Errorf("%+v of class %s names key %q", e.Suppressed, e.Suppressed.Class, key)
+		}
+	}
+	if classes["udp-signed"] != 2 || classes["stream"] != 1 || len(classes) != 2 {
+		t.Errorf("summaries: %v", classes)
+	}
 }
 
 // One client that tries all zones for all reasons takes only its share of the budget.

@@ -36,9 +36,9 @@ type foldWindow struct {
 }
 
 // sampleOf keeps what a summary says of its kind. Nothing of it is a client's invention.
-func sampleOf(e *Event) Event {
+func sampleOf(e *Event, identity string) Event {
 	s := Event{Block: e.Block, View: e.View, Zone: e.Zone, Reason: e.Reason, Enforced: e.Enforced}
-	if e.TSIG.Status == TSIGValid {
+	if identity != "" && e.TSIG.Status == TSIGValid {
 		s.TSIG = e.TSIG
 	}
 	return s
