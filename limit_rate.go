@@ -27,6 +27,16 @@ type bucketID struct {
 	rule   string // "" under Limits.Rate
 }
 
+// Rated reports whether Admit would let the request through as far as rates go, and
+// counts it as Admit does.
+func (l *limiter) Rated(a admission) bool {
+	a.Client = limitedClient(a.Client)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, ok := l.scopeLocked(a.Scope).takeTokenLocked(&a, l.now())
+	return ok
+}
+
 // takeTokenLocked takes a token from the request's bucket, under the rate of
 // today, and reports whether there was one.
 func (s *limitScope) takeTokenLocked(a *admission, now time.Time) (*rate.Limiter, bool) {

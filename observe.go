@@ -9,11 +9,14 @@ import (
 	"github.com/miekg/dns"
 )
 
-// observe records what enforce would have done, and does none of it: limits, which
-// make a request wait, are not tried.
+// observe records what enforce would have done, and does none of it. Of the limits it
+// knows the rate, so that nobody fills the audit log; the others make a request wait.
 func (g *guard) observe(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) {
 	x := g.observed(ctx, w, r)
 	d := g.policies.Decide(&x.req)
+	if d.Allow && (x.forged() || !limits.Rated(x.admission(&d))) {
+		d.refuse(ReasonRateLimited)
+	}
 	if d.Allow && !x.accept() {
 		d.refuse(ReasonTSIGReplay)
 	}

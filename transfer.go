@@ -40,6 +40,9 @@ func (g *guard) answer(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (i
 	run := transfers.begin(ctx, x)
 	defer transfers.end(run)
 	d := g.policies.Decide(&x.req)
+	if d.Allow && x.forged() {
+		d.refuse(ReasonRateLimited)
+	}
 	if !d.Allow {
 		x.deny(&d)
 		return dns.RcodeSuccess, nil

@@ -1,0 +1,92 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package xfrguard
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/miekg/dns"
+	"golang.org/x/time/rate"
+)
+
+// An `unsigned` rule for a whole network, and packets over UDP that claim to come from
+// all over it: neither in enforce nor in observe do they fill the audit log, and a
+// client with a connection, or with a key, does not notice.
+func TestForgedUDPFillsNoDisk(t *testing.T) {
+	const sources = 600
+	for _, mode := range []string{"enforce", "observe"} {
+		t.Run(mode, func(t *testing.T) {
+			burst := freshUnproven(t)
+			s := serve(t, guarded("allow as all net 127.0.0.0/8 unsigned\n\t\tmode "+mode, ""), map[string]string{"db": zoneOrg})
+			udp, tcp := s.addr(t, "udp", 0), s.addr(t, "tcp", 0)
+			query := packed(t, question(dns.TypeIXFR))
+			for n := range sources {
+				ask1(t, "udp", udp, fmt.Sprintf("127.1.%d.%d", n/200, n%200+1), query)
+			}
+			ask1(t, "udp", udp, "127.2.0.1", signed(t, question(dns.TypeIXFR), keyA, dns.HmacSHA256, secretA))
+			ask1(t, "tcp", tcp, "127.2.0.2", packed(t, question(dns.TypeAXFR)))
+			allowed, others := map[any]int{}, 0
+			for _, e := range s.eventsOf(t, "127.2.0.2") {
+				if e["event.action"] == string(ActionDecision) && e["event.reason"] == string(ReasonAllowed) {
+					allowed[e["client.ip"]]++
+				} else if e["event.action"] == string(ActionDecision) {
+					others++
+				}
+			}
+			if allowed["127.2.0.1"] != 1 || allowed["127.2.0.2"] != 1 {
+				t.Errorf("the client with a key has %d decisions, the one over TCP %d, want 1 and 1", allowed["127.2.0.1"], allowed["127.2.0.2"])
+			}
+			if n := len(allowed) - 2; n < burst || n > burst+burst/2 {
+				t.Errorf("%d of %d forged requests were allowed, want about %d", n, sources, burst)
+			}
+			if others > defaultFold.class[foldUDP].burst {
+				t.Errorf("%d denials have a line of their own", others)
+			}
+		})
+	}
+}
+
+// freshUnproven fills the budget for the test, and returns its burst.
+func freshUnproven(t *testing.T) int {
+	t.Helper()
+	before := unproven
+	unproven = rate.NewLimiter(before.Limit(), before.Burst())
+	t.Cleanup(func() { unproven = before })
+	return before.Burst()
+}
+
+// eventsOf waits for the first event of a client, and returns all there are.
+func (s *server) eventsOf(t *testing.T, client string) []map[string]any {
+	t.Helper()
+	var all []map[string]any
+	eventually(t, func() bool {
+		all = s.events(t, 1)
+		for _, e := range all {
+			if e["client.ip"] == client {
+				return true
+			}
+		}
+		return false
+	})
+	return all
+}
+
+// Observe says of a client over its rate what enforce would have done.
+func TestObserveKnowsTheRate(t *testing.T) {
+	s := serve(t, guarded("allow as all net 127.0.0.0/8 unsigned\n\t\trate 3/1h burst 3\n\t\tmode observe", ""), map[string]string{"db": zoneOrg})
+	for range 5 {
+		ask1(t, "tcp", s.addr(t, "tcp", 0), "", packed(t, question(dns.TypeAXFR)))
+	}
+	reasons := map[any]int{}
+	for _, e := range s.events(t, 4) {
+		if e["coredns.xfr.enforced"] != false {
+			t.Errorf("enforced: %v", e)
+		}
+		reasons[e["event.reason"]]++
+	}
+	if reasons["policy-allow"] != 3 || reasons["rate-limited"] != 1 { // the other one is folded
+		t.Errorf("five requests, three of them in the rate: %v", reasons)
+	}
+}
