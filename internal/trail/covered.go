@@ -53,6 +53,18 @@ func (v *verifier) checkpoint(s *sealed, o *own) {
 	c.bare, c.late = 0, false
 }
 
+// excuse says that the lines before this one stand without a checkpoint because the process died or the file failed: the
+// next checkpoint is not late, it covers them as they were found.
+func (v *verifier) excuse(o *own, when string) {
+	c := v.cur
+	if v.keys == nil || c.bare < 2 {
+		return
+	}
+	v.unknown("the %s before %s had no checkpoint %s: whoever could write to the file then could have changed them",
+		count(c.bare-1, "line", "lines"), v.at, when)
+	c.bareAt, c.bareIn = o.Time, v.at
+}
+
 var errNote = errors.New("it has no signed note")
 
 // openNote returns the checkpoint in a note. Without keys it is taken as it is.

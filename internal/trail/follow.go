@@ -130,7 +130,10 @@ func count(n uint64, one, many string) string {
 func (v *verifier) ownEvent(s *sealed, o *own) {
 	v.cur.closed = o.Kind == KindClosed || o.Kind == KindCheckpoint && v.cur.closed
 	switch o.Kind {
+	case KindResumed:
+		v.excuse(o, "when the log was taken up again")
 	case KindGap:
+		v.excuse(o, "while the file was down")
 		detail := fmt.Sprintf("since %s: %s", o.Since, o.Error)
 		switch {
 		case o.Lost > o.Late:
