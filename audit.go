@@ -124,7 +124,7 @@ func openRecorder(cfg auditConfig, names []string) (*recorder, error) {
 
 // tellOthers posts a sink's change of state to all other sinks of the process.
 func tellOthers(from *watchedSink, e *Event) {
-	r := &record{action: e.Action, event: e.encode()}
+	r := &record{action: e.Action, event: e.line()}
 	sinkPool.forEach(func(w *watchedSink) {
 		if w != from {
 			w.post(r)
@@ -182,7 +182,7 @@ func (a *auditor) End(e *Event) {
 	ev := *e
 	ev.Action, ev.Time = ActionEnd, time.Now()
 	stamp(&ev)
-	rec := &record{action: ev.Action, event: ev.encode()}
+	rec := &record{action: ev.Action, event: ev.line()}
 	for i, s := range a.sinks {
 		a.postAfter(s, rec, ev.settled, i)
 	}
@@ -219,7 +219,7 @@ func (a *auditor) Close() error { return a.release() }
 // record appends the event to all sinks at once and returns with the first success.
 func (r *recorder) record(ctx context.Context, e *Event) error {
 	stamp(e)
-	rec := &record{action: e.Action, event: e.encode(), allowed: e.Action == ActionDecision && e.Allowed}
+	rec := &record{action: e.Action, event: e.line(), allowed: e.Action == ActionDecision && e.Allowed}
 	if len(r.sinks) == 1 {
 		return r.sinks[0].append(rec)
 	}
@@ -251,7 +251,7 @@ func (r *recorder) record(ctx context.Context, e *Event) error {
 
 func (r *recorder) post(e *Event, denials int64) {
 	stamp(e)
-	rec := &record{action: e.Action, event: e.encode(), denials: denials}
+	rec := &record{action: e.Action, event: e.line(), denials: denials}
 	for _, s := range r.sinks {
 		s.post(rec)
 	}

@@ -124,6 +124,9 @@ func denied(client string) *Event {
 func ended(of *Event) *Event {
 	e := *sampleEvents()["end-complete"]
 	e.Time, e.EventID, e.ID = time.Time{}, "", of.ID
+	if e.ID == "" { // no decision was recorded before
+		e.ID = newID()
+	}
 	return &e
 }
 
@@ -326,7 +329,8 @@ func TestPairsAndCountsUnderFaults(t *testing.T) {
 		}
 		return nil
 	})
-	a := recordTo(t, AuditRefuse, time.Second, map[string]sink{"steady": steady, "flaky": flaky})
+	const patience = 30 * time.Second // nothing hangs here, but the machine may be busy
+	a := recordTo(t, AuditRefuse, patience, map[string]sink{"steady": steady, "flaky": flaky})
 	const workers, each = 16, 100
 	var wg sync.WaitGroup
 	for w := range workers {

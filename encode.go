@@ -33,6 +33,18 @@ const (
 	capSummary = 2560
 )
 
+// witness is shown every event on its way to a sink. Tests hold all of them against the schema.
+var witness func(event []byte)
+
+// line returns the event for the sinks.
+func (e *Event) line() []byte {
+	event := e.encode()
+	if witness != nil {
+		witness(event)
+	}
+	return event
+}
+
 // encode returns the event as one JSON object without a newline, keys in a fixed
 // order. It never exceeds trail.MaxEvent, which leaves room for sequence and chain
 // in a line of 4096 bytes: should too many fields be long at once, all caps are

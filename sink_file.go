@@ -89,5 +89,5 @@ func composeTrail(kind trail.Kind, fields map[string]any) []byte {
 	e.Error, _ = fields[trail.FieldError].(string)
 	e.Reason, _ = fields[trail.FieldCause].(string)
 	stamp(e)
-	return e.encode()
+	return e.line()
 }

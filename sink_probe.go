@@ -64,7 +64,7 @@ func (w *watchedSink) writeGap() error {
 	stamp(e)
 	ctx, cancel := context.WithTimeout(context.Background(), w.deadline)
 	defer cancel()
-	err := w.try(ctx, e.encode())
+	err := w.try(ctx, e.line())
 
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -99,7 +99,7 @@ func TestStdoutSinkBlocked(t *testing.T) {
 		if err := a.Decision(t.Context(), allowed()); !errors.Is(err, errSinkDown) {
 			t.Fatal(err)
 		}
-		a.End(allowed())
+		a.End(ended(allowed()))
 		a.Denied(denied("198.51.100.1"))
 	}
 	if d := time.Since(begin); d > time.Second {
