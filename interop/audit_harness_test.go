@@ -92,7 +92,9 @@ func startAudited(t testing.TB, s auditSetup) *audited {
 	if s.shell != "" {
 		argv = []string{"sh", "-c", "exec " + strings.Join(argv, " ") + " " + s.shell}
 	}
-	a := &audited{auditSetup: s, Process: peer.Run(t, "coredns", s.dir, argv...)}
+	a := &audited{auditSetup: s}
+	wantAllOfSchema(t, func() *peer.Process { return a.Process }, s.log+"*")
+	a.Process = peer.Run(t, "coredns", s.dir, argv...)
 	a.ready(t)
 	return a
 }
@@ -158,7 +160,9 @@ type auditLine struct {
 	Kind       string `json:"coredns.xfr.audit.kind"`
 	Lost       int64  `json:"coredns.xfr.audit.lost"`
 	Late       int64  `json:"coredns.xfr.audit.late"`
+	Transport  string `json:"network.transport"`
 	Suppressed int64  `json:"coredns.xfr.suppressed.count"`
+	Class      string `json:"coredns.xfr.suppressed.class"`
 }
 
 func (l *auditLine) denied() bool {

@@ -151,10 +151,18 @@ func rotateByLogrotate(t *testing.T) {
 func rotateByDelete(t *testing.T) {
 	r := startRotated(t, 52)
 	r.more(t, 20)
+	deleted, err := os.Open(r.log)
+	must(t, err)
+	defer deleted.Close()
 	must(t, os.Remove(r.log))
 	gone := time.Now()
 	r.more(t, 20)
 	lines, all := r.finish(t)
+	text, err := io.ReadAll(deleted) // for the schema: nobody else can read it any more
+	must(t, err)
+	if len(parseAudit(t, text)) == 0 {
+		t.Error("there was nothing in the file that was deleted")
+	}
 	if len(lines) == 0 || lines[0].Action != "audit-rotated" || !strings.Contains(lines[0].Line, `"deleted"`) {
 		t.Errorf("the new file begins with %v", lines)
 	}

@@ -51,6 +51,7 @@ func TestReadmeQuickStart(t *testing.T) {
 	}
 	_ = os.Remove(filepath.Join(dir, "xfrguard-audit.log"))
 	shell := newShell(t, dir)
+	wantAllOfSchema(t, nil, filepath.Join(dir, "xfrguard-audit.log"))
 	shell.background(t, want[0].line)
 	for _, w := range want[1:5] {
 		out := shell.run(t, w.line)

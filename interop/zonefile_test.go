@@ -57,7 +57,9 @@ func TestNSEC3ZoneStaysOut(t *testing.T) {
 	peer.WriteFile(t, s.path, text)
 	dir := t.TempDir()
 	peer.WriteFile(t, filepath.Join(dir, "Corefile"), corefile(peer.Port(t), nil, []*source{s}))
-	p := peer.Run(t, "coredns", dir, coreDNS, "-conf", filepath.Join(dir, "Corefile"))
+	var p *peer.Process
+	wantAllOfSchema(t, func() *peer.Process { return p })
+	p = peer.Run(t, "coredns", dir, coreDNS, "-conf", filepath.Join(dir, "Corefile"))
 	for range 400 {
 		if p.Ended() {
 			break

@@ -37,7 +37,9 @@ func TestLateAfterCrash(t *testing.T) {
 	if !r.OK() {
 		t.Errorf("an honest log: %v", r.Findings)
 	}
-	if !slices.ContainsFunc(r.Unknown, func(u string) bool { return strings.Contains(u, "the 3 lines before") && strings.Contains(u, "killed:6") }) {
+	if !slices.ContainsFunc(r.Unknown, func(u string) bool {
+		return strings.Contains(u, "the 3 lines before") && strings.Contains(u, "killed:6")
+	}) {
 		t.Errorf("it does not say that three lines stood without a checkpoint until the restart: %q", r.Unknown)
 	}
 }
