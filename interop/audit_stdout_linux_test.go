@@ -4,6 +4,7 @@
 package interop
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Whoever reads standard output has died: a transfer is refused, or goes on where
@@ -31,6 +34,14 @@ func TestAuditBrokenStdout(t *testing.T) {
 				t.Errorf("before: %s %v", first, err)
 			}
 			must(t, p.r.Close())
+			eventually(t, "the pipe to be broken", func() error { // a child of another test may have it until its exec
+				fd, err := unix.Open(p.path, unix.O_WRONLY|unix.O_NONBLOCK, 0)
+				if err == nil {
+					_ = unix.Close(fd)
+					return errors.New("somebody has it open for reading")
+				}
+				return nil
+			})
 			var all []catch
 			for n := range 20 {
 				got, err := fetch(a.addr(), fmt.Sprintf("127.44.1.%d", n+1), auditPatience)
