@@ -82,7 +82,7 @@ func (e *Event) putHead(o *object, spec *eventSpec) {
 	failed := e.failed(spec)
 	level := "info"
 	switch {
-	case spec.failure && spec.action != ActionDenied:
+	case spec.failure && spec.action != ActionDenied && spec.action != ActionNotifyFailed:
 		level = "error"
 	case failed:
 		level = "warn"
@@ -134,7 +134,7 @@ func (e *Event) message(spec *eventSpec) string {
 		return "zone transfer allowed"
 	case e.Action == ActionDecision:
 		return "zone transfer denied: " + e.Reason
-	case e.Action == ActionEnd || e.Action == ActionDenied:
+	case e.Action == ActionEnd || e.Action == ActionDenied || e.Action == ActionNotifyFailed:
 		return spec.message + ": " + e.Reason
 	}
 	return spec.message

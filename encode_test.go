@@ -16,6 +16,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/xfrguard/xfrguard/internal/notify"
 	"github.com/xfrguard/xfrguard/internal/trail"
 )
 
@@ -98,6 +99,17 @@ func sampleEvents() map[string]*Event {
 		}),
 		"lineage-change": life(ActionLineage, func(e *Event) {
 			e.Block, e.Zone, e.SerialServed, e.Digest = base.Block, base.Zone, &served, "sha384:38b060a751ac96384cd9327eb1b1e36a"
+		}),
+		"notify-accepted": life(ActionNotified, func(e *Event) {
+			e.Reason, e.Block, e.Zone, e.Transport = string(notify.Accepted), base.Block, base.Zone, TransportUDP
+			e.TSIG = base.TSIG
+			e.Extra = map[string]any{extraNotified: base.Client, extraNotifiedPort: 53, extraNotifySerial: int64(served), extraNotifyTries: 1}
+		}),
+		"notify-failed": life(ActionNotifyFailed, func(e *Event) {
+			e.Reason, e.Block, e.Zone, e.Transport = string(notify.Timeout), base.Block, base.Zone, TransportTLS
+			e.TSIG = TSIGProof{Key: base.TSIG.Key, Algorithm: base.TSIG.Algorithm}
+			e.Error = "no answer in time"
+			e.Extra = map[string]any{extraNotified: "2001:db8::53", extraNotifiedPort: 853, extraNotifySerial: int64(served), extraNotifyTries: 5}
 		}),
 		"start": life(ActionStart, func(e *Event) {
 			e.Extra = map[string]any{extraSinks: []string{"file:/var/log/coredns/xfr.log", "stdout"}, extraFailure: string(AuditRefuse)}

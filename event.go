@@ -22,6 +22,8 @@ const (
 	ActionEnd          Action = "zone-transfer-end"      // an allowed transfer is over
 	ActionDenied       Action = "zone-transfer-denied"   // several denials of one kind, folded into one line
 	ActionLineage      Action = "zone-lineage-change"    // a known serial came back with other content
+	ActionNotified     Action = "zone-notify-accepted"   // a secondary has taken the NOTIFY of a serial
+	ActionNotifyFailed Action = "zone-notify-failed"     // it has not, and is not asked again
 	ActionStart        Action = "audit-start"
 	ActionStop         Action = "audit-stop"
 	ActionPolicyLoaded Action = "policy-load"
@@ -56,6 +58,8 @@ var eventSpecs = []eventSpec{
 	{ActionEnd, "XFR110", "network", []string{"end", "protocol"}, false, "zone transfer ended"},
 	{ActionDenied, "XFR120", "network", []string{"denied", "protocol"}, true, "zone transfers denied"},
 	{ActionLineage, "XFR130", "network", []string{"info"}, true, "zone content changed without its serial"},
+	{ActionNotified, "XFR140", "network", []string{"info", "protocol"}, false, "secondary notified"},
+	{ActionNotifyFailed, "XFR141", "network", []string{"info", "protocol"}, true, "secondary not notified"},
 	{ActionStart, "XFR200", "process", []string{"start"}, false, "audit started"},
 	{ActionStop, "XFR201", "process", []string{"end"}, false, "audit stopped"},
 	{ActionPolicyLoaded, "XFR210", "configuration", []string{"info"}, false, "policy loaded"},
@@ -226,12 +230,18 @@ const (
 	extraLostAllowed = "coredns.xfr.audit.lost_allowed" // int64: how many of the lost events were allow decisions
 	extraLostDenials = "coredns.xfr.audit.lost_denials" // int64: denials that lost folded lines stood for
 	extraPolicy      = "coredns.xfr.policy"             // string: the rules in plain text
+
+	extraNotified     = "destination.ip"            // string
+	extraNotifiedPort = "destination.port"          // int
+	extraNotifySerial = "coredns.xfr.notify.serial" // int64
+	extraNotifyTries  = "coredns.xfr.notify.tries"  // int
 )
 
 // extraFields is every Extra field. The encoder takes no others, so that every
 // event fits event.schema.json.
 var extraFields = []string{
 	extraSinks, extraFailure, extraSink, extraLostAllowed, extraLostDenials, extraPolicy,
+	extraNotified, extraNotifiedPort, extraNotifySerial, extraNotifyTries,
 	trail.FieldKind, trail.FieldCause, trail.FieldRewritten, trail.FieldAction, trail.FieldBytes, trail.FieldBytesHash,
 	trail.FieldSizeBefore, trail.FieldSizeNow, trail.FieldLost, trail.FieldLate, trail.FieldLateFirst, trail.FieldLateLast,
 	trail.FieldSince, trail.FieldError, trail.FieldCheckpoint,

@@ -14,6 +14,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"github.com/xfrguard/xfrguard/internal/notify"
 	"github.com/xfrguard/xfrguard/internal/trail"
 )
 
@@ -145,6 +146,14 @@ func TestSchemaEnums(t *testing.T) {
 		string(ActionDecision): texts(Reasons),
 		string(ActionEnd):      texts(EndReasons),
 		string(ActionDenied):   append(slices.Clone(denied), reasonSeveral),
+	}
+	for _, o := range notify.Outcomes() {
+		switch {
+		case o == notify.Accepted:
+			byAction[string(ActionNotified)] = []string{string(o)}
+		case o.Failed():
+			byAction[string(ActionNotifyFailed)] = append(byAction[string(ActionNotifyFailed)], string(o))
+		}
 	}
 	for _, rule := range s.AllOf {
 		action, _ := rule.If.Properties["event.action"].Const.(string)

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/xfrguard/xfrguard/internal/notify"
 )
 
 // docTable returns the rows of the first table under a heading of docs/EVENTS.md,
@@ -84,6 +86,12 @@ func TestEventsDocument(t *testing.T) {
 	same("reasons", column(docTable(t, "Reasons of a decision"), 0), texts(Reasons))
 	same("ends", column(docTable(t, "How a transfer ended"), 0), texts(EndReasons))
 	same("served", column(docTable(t, "What was served"), 0), texts(Serveds))
+	same("notify", column(docTable(t, "NOTIFY"), 0), texts(notify.Outcomes()))
+	for _, r := range docTable(t, "NOTIFY") {
+		if again := r[1] == "yes"; again != notify.Outcome(r[0]).Again() {
+			t.Errorf("the document says of %s that it is asked again: %v", r[0], again)
+		}
+	}
 	same("tsig", column(docTable(t, "TSIG status"), 0), texts(TSIGStatuses))
 
 	var budgets, want []string

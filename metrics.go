@@ -46,6 +46,11 @@ var (
 		Help: "Gauge of transfers under way.",
 	}, []string{"server", "zone", "view"})
 
+	notifiesTotal = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "notifies_total",
+		Help: "Counter of NOTIFYs, retries not counted, by what became of them.",
+	}, []string{"server", "zone", "view", "outcome"})
+
 	auditEvents = promauto.NewCounterVec(prometheus.CounterOpts{
 		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "audit_events_total",
 		Help: "Counter of audit events written, by sink and action.",

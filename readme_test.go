@@ -74,7 +74,7 @@ func TestReadmeMetrics(t *testing.T) {
 	}
 	var registered []string
 	for _, c := range []prometheus.Collector{
-		requestsTotal, transfersTotal, transferBytes, transferRecords, transferDuration, inFlight,
+		requestsTotal, transfersTotal, transferBytes, transferRecords, transferDuration, inFlight, notifiesTotal,
 		auditEvents, auditFailures, auditRefused, auditSinkUp, policyInfo,
 	} {
 		ch := make(chan *prometheus.Desc, 1)

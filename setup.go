@@ -128,7 +128,7 @@ func (g *guard) check() error {
 			}
 		}
 	}
-	return nil
+	return g.checkNotify()
 }
 
 // sharedSecrets reports a key name with two secrets on one listener: CoreDNS keeps

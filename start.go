@@ -23,8 +23,10 @@ import (
 
 // running is what a guard has only while its instance runs.
 type running struct {
+	sources  []zone.Source
 	store    *zone.Store
 	journals openJournals
+	notifier *notifier // nil when nobody is to be notified
 	audit    *auditor            // of the block's first directive
 	each     map[string]*auditor // by apex
 
@@ -60,13 +62,15 @@ func (in *instance) startup() (err error) {
 		}
 	}
 	action := ActionPolicyLoaded
-	if latestInstance() != nil {
+	previous := latestInstance()
+	if previous != nil {
 		action = ActionReload
 	}
 	in.onStop(guards)
 	policyInfo.Reset()
 	for _, g := range guards {
 		g.announce(action)
+		g.startNotify(previous)
 	}
 	limits.Resume()
 	transfers.review(guards)
@@ -95,9 +99,9 @@ func (g *guard) start() error {
 		return err
 	}
 	if g.mode == ModeEnforce {
-		sources := g.takeOver()
-		g.openStore(sources)
-		if len(sources) == 0 {
+		g.sources = g.takeOver()
+		g.openStore(g.sources)
+		if len(g.sources) == 0 {
 			log.Warningf("%s: no plugin of this server block can hand out a zone", g.pos)
 		}
 	}
@@ -258,8 +262,7 @@ func (g *guard) announce(action Action) {
 	}
 	for apex, p := range g.policies {
 		for _, c := range g.keys {
-			listener := c.Transport + "://" + strings.Join(c.ListenHosts, ",") + ":" + c.Port
-			policyInfo.WithLabelValues(listener, apex, c.ViewName, g.digests[apex]).Set(1)
+			policyInfo.WithLabelValues(listenerOf(c), apex, c.ViewName, g.digests[apex]).Set(1)
 		}
 		g.each[apex].Lifecycle(&Event{
 			Time: time.Now(), Action: action, Reason: string(g.mode), Zone: apex, View: g.config.ViewName,
@@ -294,6 +297,9 @@ func (in *instance) onStop(guards []*guard) {
 	in.controller.OnShutdown(func() error {
 		if latest := latestInstance(); latest != nil && latest != in {
 			transfers.review(latest.sorted()) // what began here after the new instance had looked
+		}
+		for _, g := range guards {
+			g.stopNotify() // the new instance goes on with it
 		}
 		go func() {
 			transfers.drained(context.Background(), guards)
@@ -342,6 +348,7 @@ func (in *instance) stopLater() {
 func (in *instance) release(guards []*guard) {
 	for _, g := range guards {
 		g.closing.Do(func() {
+			g.stopNotify()
 			g.closeStore()
 			g.closeAudit()
 		})

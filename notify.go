@@ -1,0 +1,262 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package xfrguard
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/xfrguard/xfrguard/internal/notify"
+
+	"github.com/coredns/coredns/core/dnsserver"
+	"github.com/miekg/dns"
+)
+
+// The first notices of an instance wait until its listeners are open, and a little
+// longer by chance: who is notified asks back.
+const (
+	notifySettle = time.Second
+	notifySpread = time.Second
+)
+
+// notifier tells the secondaries of one server block of new serials.
+type notifier struct {
+	guard   *guard
+	sender  *notify.Sender
+	targets map[string][]*notify.Target // by apex
+	began   time.Time
+	stop    func() // of who reads the serials
+
+	mu   sync.Mutex
+	seen map[string]uint32 // the last serial, by apex
+	told map[noticeKey]uint32
+}
+
+// noticeKey names a target in words that hold across a reload.
+type noticeKey struct {
+	apex   string
+	addr   netip.AddrPort
+	source netip.Addr
+	key    string
+	tls    bool
+}
+
+func keyOfNotice(apex string, t *notify.Target) noticeKey {
+	k := noticeKey{apex: apex, addr: t.Addr, source: t.Source, tls: t.TLS}
+	if t.Key != nil {
+		k.key = t.Key.Name
+	}
+	return k
+}
+
+// startNotify begins to notify, when there is somebody to. What the previous instance
+// has brought to its targets is not sent again; the rest is.
+func (g *guard) startNotify(previous *instance) {
+	if g.auditOf != nil || g.mode != ModeEnforce {
+		return
+	}
+	n := &notifier{
+		guard: g, targets: g.notifyTargets(), began: time.Now(),
+		seen: make(map[string]uint32), told: make(map[noticeKey]uint32),
+	}
+	if len(n.targets) == 0 {
+		return
+	}
+	if previous != nil {
+		n.inherit(previous)
+	}
+	n.sender = notify.NewSender(notify.Options{Done: n.done})
+	n.stop = watchSerials(g.sources, slices.Sorted(maps.Keys(n.targets)), n.OnSerial)
+	g.notifier = n
+}
+
+// stopNotify ends what startNotify began; a second time it does nothing.
+func (g *guard) stopNotify() {
+	if n := g.notifier; n != nil {
+		n.stop()
+		n.sender.Close()
+	}
+}
+
+// inherit takes over what the same block told its targets before a reload.
+func (n *notifier) inherit(previous *instance) {
+	for _, old := range previous.sorted() {
+		if old.notifier == nil || old.server() != n.guard.server() || old.config.ViewName != n.guard.config.ViewName {
+			continue
+		}
+		old.notifier.mu.Lock()
+		for apex, targets := range n.targets {
+			for _, t := range targets {
+				k := keyOfNotice(apex, t)
+				if serial, ok := old.notifier.told[k]; ok {
+					n.told[k] = serial
+				}
+			}
+		}
+		old.notifier.mu.Unlock()
+	}
+}
+
+// OnSerial takes the SOA of a zone as it is now and notifies when its serial is a new
+// one. It does not block.
+func (n *notifier) OnSerial(apex string, soa *dns.SOA) {
+	n.mu.Lock()
+	serial, known := n.seen[apex]
+	n.seen[apex] = soa.Serial
+	var tell []*notify.Target
+	if !known || serial != soa.Serial {
+		for _, t := range n.targets[apex] {
+			if has, ok := n.told[keyOfNotice(apex, t)]; known || !ok || has != soa.Serial {
+				tell = append(tell, t)
+			}
+		}
+	}
+	n.mu.Unlock()
+	for _, t := range tell {
+		delay := time.Until(n.began.Add(notifySettle))
+		if !known {
+			delay += rand.N(notifySpread)
+		}
+		n.sender.Send(t, apex, soa, delay)
+	}
+}
+
+// done puts the end of a notice into the metrics and on record.
+func (n *notifier) done(r notify.Result) {
+	g := n.guard
+	notifiesTotal.WithLabelValues(g.server(), r.Zone, g.config.ViewName, string(r.Outcome)).Inc()
+	e := &Event{
+		Action: ActionNotifyFailed, Reason: string(r.Outcome), Block: g.server(), Zone: r.Zone, View: g.config.ViewName,
+		Transport: Transport(r.Transport),
+		Extra: map[string]any{
+			extraNotified: r.Target.Addr.Addr().String(), extraNotifiedPort: int(r.Target.Addr.Port()),
+			extraNotifySerial: int64(r.Serial), extraNotifyTries: r.Tries,
+		},
+	}
+	if key := r.Target.Key; key != nil {
+		e.TSIG = TSIGProof{Key: key.Name, Algorithm: r.Algorithm}
+		if r.Proven {
+			e.TSIG.Status = TSIGValid
+		}
+	}
+	if r.Err != nil {
+		e.Error = r.Err.Error()
+	}
+	switch {
+	case r.Outcome == notify.Accepted:
+		e.Action = ActionNotified
+		n.mu.Lock()
+		n.told[keyOfNotice(r.Zone, r.Target)] = r.Serial
+		n.mu.Unlock()
+	case !r.Outcome.Failed():
+		return // another notice tells what comes of it
+	default:
+		log.Warningf("NOTIFY of %s, serial %d, to %s: %s: %s", r.Zone, r.Serial, r.Target.Addr, r.Outcome, e.Error)
+	}
+	g.each[r.Zone].Lifecycle(e)
+}
+
+// server names the block's first listener, as its metrics and events do.
+func (g *guard) server() string {
+	if len(g.keys) == 0 {
+		return ""
+	}
+	return listenerOf(g.keys[0])
+}
+
+func listenerOf(c *dnsserver.Config) string {
+	return c.Transport + "://" + strings.Join(c.ListenHosts, ",") + ":" + c.Port
+}
+
+// notifyTargets lists whom to notify, by apex: the addresses of `notify`, and those of
+// `transfer to` that the rules give one key.
+func (g *guard) notifyTargets() map[string][]*notify.Target {
+	targets := make(map[string][]*notify.Target)
+	for _, cfg := range g.all {
+		for _, apex := range cfg.zones {
+			to := g.transferTo(apex)
+			var list []*notify.Target
+			for _, spec := range cfg.notify {
+				for _, addr := range spec.addrs {
+					list = append(list, &notify.Target{Addr: addr, Source: to.sourceFor(addr.Addr()), Key: g.notifyKey(cfg, spec.key), TLS: spec.tls})
+				}
+			}
+			for _, addr := range to.addrs {
+				same := func(t *notify.Target) bool { return t.Addr.Addr() == addr.Addr() }
+				if key := cfg.onlyKeyOf(addr.Addr()); key != "" && !slices.ContainsFunc(list, same) {
+					list = append(list, &notify.Target{Addr: addr, Source: to.sourceFor(addr.Addr()), Key: g.notifyKey(cfg, key)})
+				}
+			}
+			if len(list) > 0 {
+				targets[apex] = list
+			}
+		}
+	}
+	return shareTargets(targets)
+}
+
+// shareTargets has the zones that notify the same server share its Target, so that the
+// limits of one server hold for all of them.
+func shareTargets(byApex map[string][]*notify.Target) map[string][]*notify.Target {
+	shared := make(map[noticeKey]*notify.Target)
+	for _, apex := range slices.Sorted(maps.Keys(byApex)) {
+		for i, t := range byApex[apex] {
+			k := keyOfNotice("", t)
+			if t.Key != nil {
+				k.apex = strings.Join(t.Key.Algorithms, " ") // two directives may want other ones
+			}
+			if shared[k] == nil {
+				shared[k] = t
+			}
+			byApex[apex][i] = shared[k]
+		}
+	}
+	return byApex
+}
+
+// notifyKey returns the key to sign with, nil for none. check has seen that it exists.
+func (g *guard) notifyKey(cfg *config, name string) *notify.Key {
+	if name == "" {
+		return nil
+	}
+	return &notify.Key{Name: name, Secret: g.secrets[name].raw, Algorithms: cfg.algorithms}
+}
+
+// checkNotify reports keys of `notify` that the block does not have.
+func (g *guard) checkNotify() error {
+	for _, cfg := range g.all {
+		for _, spec := range cfg.notify {
+			if _, ok := g.secrets[spec.key]; spec.key != "" && !ok {
+				return fmt.Errorf("%s: notify wants TSIG key %s, which is not in the tsig plugin of this server block", spec.pos, spec.key)
+			}
+		}
+	}
+	return nil
+}
+
+// onlyKeyOf returns the one key under which the rules let an address have the zone, ""
+// when there is none or a choice, or when a rule for every address says so: that does
+// not tell whose key it is.
+func (c *config) onlyKeyOf(addr netip.Addr) string {
+	only := ""
+	for i := range c.rules {
+		r := &c.rules[i]
+		switch {
+		case r.Nets == nil || r.Nets.any || !r.Nets.Contains(addr):
+		case r.Deny:
+			return only
+		case len(r.Keys) != 1 || (only != "" && only != r.Keys[0]):
+			return ""
+		default:
+			only = r.Keys[0]
+		}
+	}
+	return only
+}

@@ -1,0 +1,75 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package xfrguard
+
+import (
+	"net/netip"
+	"reflect"
+
+	"github.com/coredns/coredns/plugin"
+	"github.com/coredns/coredns/plugin/transfer"
+)
+
+// transferTo is what the transfer plugin is told about one zone.
+type transferTo struct {
+	addrs  []netip.AddrPort // of `to`, but for *
+	source netip.Addr       // of `source`; the zero Addr when it has none
+}
+
+// sourceFor returns the source address to reach addr from, when it is of that family.
+func (to transferTo) sourceFor(addr netip.Addr) netip.Addr {
+	if to.source.Is4() == addr.Is4() {
+		return to.source
+	}
+	return netip.Addr{}
+}
+
+// transferTo looks into the transfer plugin of the block, which tells nobody whom it
+// notifies. What is not found there is not notified twice: transfer does it alone.
+func (g *guard) transferTo(apex string) (to transferTo) {
+	t, ok := g.config.Handler("transfer").(*transfer.Transfer)
+	if !ok {
+		return to
+	}
+	all := reflect.ValueOf(t).Elem().FieldByName("xfrs")
+	if all.Kind() != reflect.Slice {
+		return to
+	}
+	best := ""
+	for i := range all.Len() {
+		one := reflect.Indirect(all.Index(i))
+		if one.Kind() != reflect.Struct {
+			return to
+		}
+		// As transfer has it: the longest match wins, then the later in the alphabet.
+		z := plugin.Zones(stringsIn(one.FieldByName("Zones"))).Matches(apex)
+		if z == "" || len(z) < len(best) || (len(z) == len(best) && z <= best) {
+			continue
+		}
+		best = z
+		to = transferTo{}
+		for _, s := range stringsIn(one.FieldByName("to")) {
+			if ap, err := netip.ParseAddrPort(s); err == nil {
+				to.addrs = append(to.addrs, netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()))
+			}
+		}
+		if f := one.FieldByName("source"); f.Kind() == reflect.Slice && f.Type().Elem().Kind() == reflect.Uint8 {
+			a, _ := netip.AddrFromSlice(f.Bytes())
+			to.source = a.Unmap()
+		}
+	}
+	return to
+}
+
+// stringsIn reads a []string, of an unexported field too.
+func stringsIn(v reflect.Value) []string {
+	if v.Kind() != reflect.Slice || v.Type().Elem().Kind() != reflect.String {
+		return nil
+	}
+	list := make([]string, v.Len())
+	for i := range list {
+		list[i] = v.Index(i).String()
+	}
+	return list
+}
