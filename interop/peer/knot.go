@@ -36,10 +36,12 @@ control:
 	for _, k := range c.keys() {
 		fmt.Fprintf(&b, "  - id: primary-%s\n    address: 127.0.0.1@%d\n    key: %s\n", k.Short(), c.Primary, k.Short())
 	}
-	b.WriteString("acl:\n  - id: loopback\n    address: 127.0.0.1\n    action: [notify, transfer]\nzone:\n")
+	b.WriteString("acl:\n  - id: loopback\n    address: 127.0.0.1\n    action: [notify, transfer]\n")
+	acls, acl := notifyKnot(c)
+	b.WriteString(acls + "zone:\n")
 	for _, z := range c.Zones {
-		fmt.Fprintf(&b, "  - domain: %s\n    storage: %q\n    file: %q\n    master: primary-%s\n    acl: loopback\n",
-			z.short(), c.Dir, z.file(), z.Key.Short())
+		fmt.Fprintf(&b, "  - domain: %s\n    storage: %q\n    file: %q\n    master: primary-%s\n    acl: %s\n",
+			z.short(), c.Dir, z.file(), z.Key.Short(), acl(z))
 	}
 	WriteFile(t, c.path("knot.conf"), b.String())
 	return []string{"knotd", "-c", c.path("knot.conf")}

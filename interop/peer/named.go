@@ -14,15 +14,21 @@ var named = Software{Name: "named", Version: []string{"named", "-v"}, configure:
 
 func configureNamed(t testing.TB, c config) []string {
 	var b strings.Builder
+	tls, allowNotify := notifyNamed(c)
+	b.WriteString(tls)
 	// max-records-per-type: since 9.18.28 named takes no set of more than 100 records
 	// (CVE-2024-1737), and refuses the whole zone that has one.
+	tlsListener := ""
+	if c.TLSPort != 0 {
+		tlsListener = fmt.Sprintf("\tlisten-on port %d tls own { 127.0.0.1; };\n", c.TLSPort)
+	}
 	fmt.Fprintf(&b, `options {
 	directory "%[1]s";
 	pid-file "%[1]s/named.pid";
 	session-keyfile "%[1]s/session.key";
 	lock-file none;
 	listen-on port %[2]d { 127.0.0.1; };
-	listen-on-v6 { none; };
+%[3]s	listen-on-v6 { none; };
 	recursion no;
 	dnssec-validation no;
 	empty-zones-enable no;
@@ -35,13 +41,13 @@ func configureNamed(t testing.TB, c config) []string {
 	tcp-clients 50;
 };
 controls { };
-`, c.Dir, c.Port)
+`, c.Dir, c.Port, tlsListener)
 	for _, k := range c.keys() {
 		fmt.Fprintf(&b, "key %q { algorithm %s; secret %q; };\n", k.Short(), k.Alg(), k.Secret)
 	}
 	for _, z := range c.Zones {
-		fmt.Fprintf(&b, "zone %q { type secondary; file %q; masterfile-format text; primaries port %d { 127.0.0.1 key %q; }; };\n",
-			z.short(), z.file(), c.Primary, z.Key.Short())
+		fmt.Fprintf(&b, "zone %q { type secondary; file %q; masterfile-format text; %sprimaries port %d { 127.0.0.1 key %q; }; };\n",
+			z.short(), z.file(), allowNotify(z), c.Primary, z.Key.Short())
 	}
 	WriteFile(t, c.path("named.conf"), b.String())
 	return []string{"named", "-g", "-n", "2", "-c", c.path("named.conf")}

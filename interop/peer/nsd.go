@@ -27,6 +27,10 @@ func flushNSD(t testing.TB, c config) {
 
 func configureNSD(t testing.TB, c config) []string {
 	var b strings.Builder
+	tls := ""
+	if c.TLSPort != 0 {
+		tls = fmt.Sprintf("\tip-address: 127.0.0.1@%[2]d\n\ttls-port: %[2]d\n\ttls-service-key: \"%[1]s/server.key\"\n\ttls-service-pem: \"%[1]s/server.pem\"\n", c.Dir, c.TLSPort)
+	}
 	fmt.Fprintf(&b, `server:
 	ip-address: 127.0.0.1@%[2]d
 	server-count: 1
@@ -39,16 +43,16 @@ func configureNSD(t testing.TB, c config) []string {
 	xfrdfile: "%[1]s/xfrd.state"
 	xfrdir: "%[1]s"
 	verbosity: 2
-remote-control:
+%[3]sremote-control:
 	control-enable: yes
 	control-interface: "%[1]s/nsd.sock"
-`, c.Dir, c.Port)
+`, c.Dir, c.Port, tls)
 	for _, k := range c.keys() {
 		fmt.Fprintf(&b, "key:\n\tname: %q\n\talgorithm: %s\n\tsecret: %q\n", k.Short(), k.Alg(), k.Secret)
 	}
 	for _, z := range c.Zones {
-		fmt.Fprintf(&b, "zone:\n\tname: %q\n\tzonefile: %q\n\trequest-xfr: 127.0.0.1@%d %s\n\tallow-notify: 127.0.0.1 NOKEY\n\tprovide-xfr: 127.0.0.1 NOKEY\n",
-			z.short(), z.file(), c.Primary, z.Key.Short())
+		fmt.Fprintf(&b, "zone:\n\tname: %q\n\tzonefile: %q\n\trequest-xfr: 127.0.0.1@%d %s\n\tallow-notify: %s\n\tprovide-xfr: 127.0.0.1 NOKEY\n",
+			z.short(), z.file(), c.Primary, z.Key.Short(), notifyNSD(c, z))
 	}
 	WriteFile(t, c.path("nsd.conf"), b.String())
 	return []string{"nsd", "-d", "-c", c.path("nsd.conf")}

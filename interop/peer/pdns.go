@@ -55,7 +55,7 @@ local-address=127.0.0.1
 local-port=%[2]d
 secondary=yes
 allow-axfr-ips=127.0.0.1
-allow-notify-from=127.0.0.1
+allow-notify-from=127.0.0.0/8
 socket-dir=%[1]s
 daemon=no
 guardian=no
@@ -64,7 +64,7 @@ query-cache-ttl=0
 negquery-cache-ttl=0
 zone-cache-refresh-interval=0
 loglevel=6
-`, c.Dir, c.Port))
+%[3]s`, c.Dir, c.Port, notifyPDNS(c)))
 	pdnsutil(t, c, "create-bind-db", c.path("keys.sqlite3"))
 	for _, k := range c.keys() {
 		pdnsutil(t, c, "import-tsig-key", k.Short(), k.Alg(), k.Secret)

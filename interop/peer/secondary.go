@@ -56,6 +56,9 @@ type config struct {
 	Port    int // its own
 	Primary int // of 127.0.0.1
 	Zones   []Zone
+
+	SignedNotify bool // see StartNotified
+	TLSPort      int  // its own, 0 for none
 }
 
 // path returns the path of a file of the secondary.
