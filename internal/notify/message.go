@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/xfrguard/xfrguard/internal/wire"
 
@@ -26,7 +27,7 @@ type request struct {
 
 	key       *Key // nil: unsigned
 	algorithm string
-	mac       string // of the request, hexadecimal
+	mac       []byte // of the request
 }
 
 // newRequest packs a NOTIFY: AA, the zone's SOA in question, and in the answer section
@@ -65,7 +66,9 @@ func (r *request) pack(m *dns.Msg) error {
 		if err := sent.Unpack(packed); err != nil {
 			return err
 		}
-		r.mac = sent.IsTsig().MAC
+		if r.mac, err = hex.DecodeString(sent.IsTsig().MAC); err != nil {
+			return err
+		}
 	}
 	r.packed, r.udp = packed, len(packed) <= maxUDP
 	return nil
@@ -100,9 +103,8 @@ func (r *request) read(b []byte) (answer, error) {
 	case !r.asks(m):
 		return answer{}, fmt.Errorf("%w: another question", errForeign)
 	}
-	t, single := signature(m)
-	a := answer{outcome: outcomeOf(m.Rcode, t), tc: m.Truncated, rcode: m.Rcode}
-	a.proven = r.key == nil || single && r.verify(b, t)
+	a := answer{outcome: outcomeOf(m.Rcode, m.IsTsig()), tc: m.Truncated, rcode: m.Rcode}
+	a.proven = r.key == nil || wire.VerifyResponse(b, r.key.Name, r.algorithm, r.key.Secret, r.mac, time.Now()) == wire.VerifyOK
 	if !a.proven && a.outcome == Accepted {
 		a.outcome = Unproven
 	}
@@ -116,32 +118,4 @@ func (r *request) asks(m *dns.Msg) bool {
 	}
 	q := m.Question[0]
 	return len(m.Question) == 1 && q.Qtype == dns.TypeSOA && q.Qclass == dns.ClassINET && strings.EqualFold(q.Name, r.zone)
-}
-
-// signature returns the TSIG of a message, and whether it is the only one and the last
-// record: miekg/dns verifies the first, and IsTsig has the last.
-func signature(m *dns.Msg) (*dns.TSIG, bool) {
-	n := 0
-	for _, section := range [...][]dns.RR{m.Answer, m.Ns, m.Extra} {
-		for _, rr := range section {
-			if rr.Header().Rrtype == dns.TypeTSIG {
-				n++
-			}
-		}
-	}
-	t := m.IsTsig()
-	return t, t != nil && n == 1
-}
-
-// verify reports whether the message is signed with the key of the request, over the
-// request's MAC (RFC 8945 §5.3). dns.TsigVerify looks at everything but whose key and
-// which algorithm it is.
-func (r *request) verify(b []byte, t *dns.TSIG) bool {
-	if dns.CanonicalName(t.Hdr.Name) != dns.CanonicalName(r.key.Name) || dns.CanonicalName(t.Algorithm) != dns.CanonicalName(r.algorithm) {
-		return false
-	}
-	if mac, err := hex.DecodeString(t.MAC); err != nil || len(mac) == 0 {
-		return false
-	}
-	return dns.TsigVerify(append([]byte(nil), b...), r.key.base64(), r.mac, false) == nil
 }

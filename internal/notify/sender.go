@@ -91,6 +91,9 @@ type Sender struct {
 	inFlight int
 	slowed   bool // a timer will dispatch
 	closed   bool
+	over     []Result // for tell
+
+	telling sync.Mutex // held while Done is called; taken before mu
 }
 
 // lane is what is known of one target.
@@ -126,8 +129,9 @@ func NewSender(o Options) *Sender {
 // of that zone that waits for its turn or next try is superseded; one of the same serial
 // is on its way already. zone is the apex. Send does not block; after Close it does nothing.
 func (s *Sender) Send(t *Target, zone string, soa *dns.SOA, delay time.Duration) {
+	defer s.tell()
 	s.mu.Lock()
-	var old *Result
+	defer s.mu.Unlock()
 	l := s.laneLocked(t)
 	n := l.notices[zone]
 	switch {
@@ -142,7 +146,7 @@ func (s *Sender) Send(t *Target, zone string, soa *dns.SOA, delay time.Duration)
 			n.next = soa
 		}
 	case soa.Serial != n.soa.Serial:
-		old = n.result(reply{answer: answer{outcome: Superseded}}, "")
+		s.overLocked(n, reply{answer: answer{outcome: Superseded}}, "")
 		n.soa = soa
 		if n.tries > 0 && n.timer.Stop() {
 			s.dueLocked(n)
@@ -150,10 +154,6 @@ func (s *Sender) Send(t *Target, zone string, soa *dns.SOA, delay time.Duration)
 		n.tries = 0
 	}
 	s.dispatchLocked()
-	s.mu.Unlock()
-	if old != nil {
-		s.o.Done(*old)
-	}
 }
 
 func (s *Sender) laneLocked(t *Target) *lane {
@@ -248,9 +248,8 @@ func (s *Sender) startLocked(i int) {
 	soa, first := n.soa, l.algorithm
 	s.runs.Go(func() {
 		r, used := s.try(l.target, n.zone, soa, first)
-		for _, result := range s.ended(n, r, used) {
-			s.o.Done(*result)
-		}
+		s.ended(n, r, used)
+		s.tell()
 	})
 }
 
@@ -292,8 +291,8 @@ func (r reply) otherAlgorithm() bool {
 	return false
 }
 
-// ended takes the end of a try and returns the notices that are over with it.
-func (s *Sender) ended(n *notice, r reply, used int) []*Result {
+// ended takes the end of a try.
+func (s *Sender) ended(n *notice, r reply, used int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.dispatchLocked()
@@ -309,16 +308,15 @@ func (s *Sender) ended(n *notice, r reply, used int) []*Result {
 	if r.outcome == Accepted {
 		l.algorithm = used
 	}
-	var over []*Result
 	if n.next != nil {
 		if r.outcome != Accepted {
 			r = reply{answer: answer{outcome: Superseded}}
 		}
-		over = append(over, n.result(r, algorithm))
+		s.overLocked(n, r, algorithm)
 		n.soa, n.next, n.tries = n.next, nil, 0
 		if !s.closed {
 			s.dueLocked(n)
-			return over
+			return
 		}
 		r = reply{}
 	}
@@ -327,26 +325,40 @@ func (s *Sender) ended(n *notice, r reply, used int) []*Result {
 		r.outcome = Stopped
 	case !s.closed && n.tries < s.o.Tries && r.outcome.Again():
 		s.laterLocked(n, s.o.Pause(n.tries))
-		return over
+		return
 	}
 	delete(l.notices, n.zone)
-	return append(over, n.result(r, algorithm))
+	s.overLocked(n, r, algorithm)
 }
 
-func (n *notice) result(r reply, algorithm string) *Result {
+// overLocked notes the end of a notice, for tell.
+func (s *Sender) overLocked(n *notice, r reply, algorithm string) {
 	if r.err == nil && r.outcome.Failed() {
 		r.err = errors.New("the answer is " + dns.RcodeToString[r.rcode])
 	}
-	return &Result{
+	s.over = append(s.over, Result{
 		Target: n.lane.target, Zone: n.zone, Serial: n.soa.Serial, Outcome: r.outcome, Tries: n.tries,
 		Transport: r.transport, Algorithm: algorithm, Proven: r.proven && n.lane.target.Key != nil, Err: r.err,
+	})
+}
+
+// tell hands the ends to Done, in their order: of one zone and target, the last serial's
+// end comes last.
+func (s *Sender) tell() {
+	s.telling.Lock()
+	defer s.telling.Unlock()
+	s.mu.Lock()
+	over := s.over
+	s.over = nil
+	s.mu.Unlock()
+	for _, r := range over {
+		s.o.Done(r)
 	}
 }
 
 // Close stops all notices and returns when nothing of the Sender runs any more.
 func (s *Sender) Close() {
 	s.mu.Lock()
-	var over []*Result
 	if !s.closed {
 		s.closed = true
 		s.cancel()
@@ -359,13 +371,11 @@ func (s *Sender) Close() {
 					n.timer.Stop()
 				}
 				delete(l.notices, zone)
-				over = append(over, n.result(reply{answer: answer{outcome: Stopped}}, ""))
+				s.overLocked(n, reply{answer: answer{outcome: Stopped}}, "")
 			}
 		}
 	}
 	s.mu.Unlock()
-	for _, r := range over {
-		s.o.Done(*r)
-	}
 	s.runs.Wait()
+	s.tell()
 }

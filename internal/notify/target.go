@@ -3,10 +3,7 @@
 
 package notify
 
-import (
-	"encoding/base64"
-	"net/netip"
-)
+import "net/netip"
 
 // Target is a secondary to notify. It must not change once a Sender has it.
 type Target struct {
@@ -30,5 +27,3 @@ type Key struct {
 	// first from then on.
 	Algorithms []string
 }
-
-func (k *Key) base64() string { return base64.StdEncoding.EncodeToString(k.Secret) }

@@ -1,0 +1,539 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package notify
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/miekg/dns"
+	"pgregory.net/rapid"
+)
+
+// lab is a Sender whose exchanges are scripted; it belongs into a synctest bubble.
+type lab struct {
+	*Sender
+	began time.Time
+
+	mu      sync.Mutex
+	sent    []string // "2s example.org. 7", in order
+	results []Result
+}
+
+func newLab(o Options, exchange func(context.Context, *Target, *request) reply) *lab {
+	l := &lab{began: time.Now()}
+	o.Done = func(r Result) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.results = append(l.results, r)
+	}
+	o.exchange = func(ctx context.Context, t *Target, r *request, _ time.Duration) reply {
+		l.mu.Lock()
+		l.sent = append(l.sent, fmt.Sprint(time.Since(l.began), " ", r.zone, " ", serialIn(r)))
+		l.mu.Unlock()
+		return exchange(ctx, t, r)
+	}
+	l.Sender = NewSender(o)
+	return l
+}
+
+// outcomes are the ends so far, as "outcome serial tries".
+func (l *lab) outcomes() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var all []string
+	for _, r := range l.results {
+		all = append(all, fmt.Sprint(r.Outcome, " ", r.Serial, " ", r.Tries))
+	}
+	return all
+}
+
+func (l *lab) expect(t *testing.T, sent, outcomes []string) {
+	t.Helper()
+	synctest.Wait()
+	l.mu.Lock()
+	got := slices.Clone(l.sent)
+	l.mu.Unlock()
+	if !slices.Equal(got, sent) {
+		t.Errorf("sent\n%q, want\n%q", got, sent)
+	}
+	if got := l.outcomes(); !slices.Equal(got, outcomes) {
+		t.Errorf("ended\n%q, want\n%q", got, outcomes)
+	}
+}
+
+func serialIn(r *request) uint32 {
+	m := new(dns.Msg)
+	if err := m.Unpack(r.packed); err != nil || len(m.Answer) == 0 {
+		return 0
+	}
+	return m.Answer[0].(*dns.SOA).Serial
+}
+
+func says(o Outcome) reply { return reply{answer: answer{outcome: o, proven: true}, transport: UDP} }
+
+func always(o Outcome) func(context.Context, *Target, *request) reply {
+	return func(context.Context, *Target, *request) reply { return says(o) }
+}
+
+func secondsApart(tries int) time.Duration { return time.Duration(tries) * 10 * time.Second }
+
+func target(n int) *Target {
+	return &Target{Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, byte(n >> 8), byte(n)}), 53)}
+}
+
+// RFC 1996 §3.6: again, with growing pauses, until an answer comes or there were enough
+// tries; and not after an answer, but for SERVFAIL.
+func TestSenderRetries(t *testing.T) {
+	five := []string{"0s example.org. 7", "10s example.org. 7", "30s example.org. 7", "1m0s example.org. 7", "1m40s example.org. 7"}
+	for _, o := range Outcomes() {
+		if o == Superseded || o == Stopped || o == Unsendable {
+			continue
+		}
+		again := slices.Contains([]Outcome{Timeout, Unreachable, TLSFailed, ServerFailure, Unproven}, o)
+		synctest.Test(t, func(t *testing.T) {
+			l := newLab(Options{Pause: secondsApart}, always(o))
+			defer l.Close()
+			l.Send(target(1), "example.org.", testSOA(7), 0)
+			time.Sleep(time.Hour)
+			if again {
+				l.expect(t, five, []string{string(o) + " 7 5"})
+			} else {
+				l.expect(t, five[:1], []string{string(o) + " 7 1"})
+			}
+			if (l.results[0].Err == nil) != (o == Accepted) {
+				t.Errorf("%s: error %v", o, l.results[0].Err)
+			}
+		})
+	}
+}
+
+func TestSenderRecovers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var up atomic.Bool
+		l := newLab(Options{Pause: secondsApart}, func(context.Context, *Target, *request) reply {
+			if up.Load() {
+				return says(Accepted)
+			}
+			return says(Timeout)
+		})
+		defer l.Close()
+		l.Send(target(1), "example.org.", testSOA(7), 3*time.Second)
+		time.Sleep(14 * time.Second)
+		up.Store(true)
+		time.Sleep(time.Hour)
+		l.expect(t, []string{"3s example.org. 7", "13s example.org. 7", "33s example.org. 7"}, []string{"accepted 7 3"})
+	})
+}
+
+// The pauses by default: four of them, growing, about two minutes in all, and not the
+// same for everybody.
+func TestPause(t *testing.T) {
+	seen := map[time.Duration]bool{}
+	for range 200 {
+		var sum time.Duration
+		for tries, about := range map[int]time.Duration{1: 4 * time.Second, 2: 12 * time.Second, 3: 36 * time.Second, 4: time.Minute, 9: time.Minute} {
+			d := pause(tries)
+			if d < about*3/4 || d > about*5/4 {
+				t.Errorf("after try %d: %v", tries, d)
+			}
+			if tries < 5 {
+				sum += d
+			}
+		}
+		seen[sum] = true
+	}
+	if len(seen) < 100 {
+		t.Errorf("%d different pauses in 200", len(seen))
+	}
+}
+
+// A newer serial takes the place of one that waits, begins at once and with all tries;
+// the same serial is not sent twice.
+func TestSenderSupersedes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(Options{Pause: secondsApart, Tries: 2}, always(Timeout))
+		defer l.Close()
+		to := target(1)
+		l.Send(to, "example.org.", testSOA(7), 0)
+		time.Sleep(5 * time.Second)
+		l.Send(to, "example.org.", testSOA(7), 0)
+		l.Send(to, "example.org.", testSOA(8), 0)
+		l.Send(to, "example.org.", testSOA(6), 0) // the operator went back
+		time.Sleep(time.Minute)
+		l.expect(t, []string{"0s example.org. 7", "5s example.org. 8", "5s example.org. 6", "15s example.org. 6"},
+			[]string{"superseded 7 1", "superseded 8 1", "timeout 6 2"})
+	})
+}
+
+// While a try is under way a newer serial waits for its end.
+func TestSenderSupersedesRunning(t *testing.T) {
+	for _, o := range []Outcome{Accepted, Timeout} {
+		synctest.Test(t, func(t *testing.T) {
+			l := newLab(Options{Pause: secondsApart, Tries: 1}, func(context.Context, *Target, *request) reply {
+				time.Sleep(3 * time.Second)
+				return says(o)
+			})
+			defer l.Close()
+			to := target(1)
+			l.Send(to, "example.org.", testSOA(7), 0)
+			for serial := uint32(8); serial < 11; serial++ {
+				time.Sleep(500 * time.Millisecond)
+				l.Send(to, "example.org.", testSOA(serial), 0)
+			}
+			time.Sleep(time.Minute)
+			first := "accepted 7 1"
+			if o != Accepted {
+				first = "superseded 7 1"
+			}
+			l.expect(t, []string{"0s example.org. 7", "3s example.org. 10"}, []string{first, string(o) + " 10 1"})
+		})
+	}
+	synctest.Test(t, func(t *testing.T) { // and back to the one under way
+		l := newLab(Options{}, func(context.Context, *Target, *request) reply {
+			time.Sleep(time.Second)
+			return says(Accepted)
+		})
+		defer l.Close()
+		to := target(1)
+		for _, serial := range []uint32{7, 8, 7} {
+			l.Send(to, "example.org.", testSOA(serial), 0)
+			synctest.Wait()
+		}
+		time.Sleep(time.Minute)
+		l.expect(t, []string{"0s example.org. 7"}, []string{"accepted 7 1"})
+	})
+}
+
+// Close ends what waits and what runs, tells it, and leaves nothing behind.
+func TestSenderClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(Options{Pause: secondsApart, PerTarget: 1}, func(ctx context.Context, _ *Target, r *request) reply {
+			if r.zone == "a.example." {
+				return says(Timeout) // waits for its next try
+			}
+			<-ctx.Done()
+			return says(Timeout)
+		})
+		two := target(2)
+		l.Send(target(1), "a.example.", testSOA(1), 0)
+		l.Send(two, "b.example.", testSOA(2), 0) // runs
+		l.Send(two, "c.example.", testSOA(3), 0) // in line
+		l.Send(target(3), "d.example.", testSOA(4), time.Minute)
+		synctest.Wait()
+		l.Send(two, "b.example.", testSOA(5), 0) // behind the one that runs
+		synctest.Wait()
+		l.Close()
+		got := l.outcomes()
+		slices.Sort(got)
+		want := []string{"stopped 1 1", "stopped 3 0", "stopped 4 0", "stopped 5 0", "superseded 2 1"}
+		if !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		l.Send(target(1), "a.example.", testSOA(9), 0)
+		l.Close()
+		time.Sleep(time.Hour)
+		if len(l.outcomes()) != len(want) || len(l.sent) != 2 {
+			t.Errorf("after Close: %q, sent %q", l.outcomes(), l.sent)
+		}
+	})
+}
+
+// A target that keeps silent holds nobody else up, and has one try at a time; nothing
+// exceeds the limits.
+func TestSenderDeadTarget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		running, most, mostAll := map[*Target]int{}, map[*Target]int{}, 0
+		dead := target(1)
+		began := time.Now()
+		var lastAlive time.Duration
+		l := newLab(Options{Tries: 2, Pause: secondsApart, PerSecond: 1000, InFlight: 8, PerTarget: 4}, func(_ context.Context, to *Target, _ *request) reply {
+			mu.Lock()
+			running[to]++
+			most[to] = max(most[to], running[to])
+			all := 0
+			for _, n := range running {
+				all += n
+			}
+			mostAll = max(mostAll, all)
+			mu.Unlock()
+			defer func() {
+				mu.Lock()
+				running[to]--
+				mu.Unlock()
+			}()
+			if to == dead {
+				time.Sleep(6 * time.Second)
+				return says(Timeout)
+			}
+			time.Sleep(time.Millisecond)
+			mu.Lock()
+			lastAlive = time.Since(began)
+			mu.Unlock()
+			return says(Accepted)
+		})
+		defer l.Close()
+		targets := []*Target{dead}
+		for n := range 4 {
+			targets = append(targets, target(n+2))
+		}
+		const zones = 300
+		for i := range zones {
+			for _, to := range targets {
+				l.Send(to, fmt.Sprintf("z%d.example.", i), testSOA(1), 0)
+			}
+		}
+		time.Sleep(5 * time.Second)
+		mu.Lock()
+		deadAtOnce := most[dead]
+		most[dead] = 0
+		if lastAlive > 2*time.Second {
+			t.Errorf("the others were told after %v", lastAlive)
+		}
+		mu.Unlock()
+		time.Sleep(2 * zones * 6 * time.Second)
+		synctest.Wait()
+		mu.Lock()
+		defer mu.Unlock()
+		if deadAtOnce > 4 || most[dead] != 1 || mostAll > 8 || most[targets[1]] > 4 {
+			t.Errorf("at once to the dead target %d, then %d, to another %d, in all %d", deadAtOnce, most[dead], most[targets[1]], mostAll)
+		}
+		count := map[Outcome]int{}
+		for _, r := range l.results {
+			count[r.Outcome]++
+		}
+		if count[Accepted] != 4*zones || count[Timeout] != zones {
+			t.Errorf("got %v", count)
+		}
+	})
+}
+
+func TestSenderPace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(Options{PerSecond: 50}, always(Accepted))
+		defer l.Close()
+		var targets []*Target
+		for n := range 7 {
+			targets = append(targets, target(n))
+		}
+		for i := range 1000 {
+			l.Send(targets[i%7], fmt.Sprintf("z%d.example.", i), testSOA(1), 0)
+		}
+		for _, at := range []int{1, 5, 10} {
+			time.Sleep(time.Until(l.began.Add(time.Duration(at) * time.Second)))
+			synctest.Wait()
+			if n := len(l.outcomes()); n < 50*at || n > 50*(at+1) {
+				t.Errorf("%d within %d s", n, at)
+			}
+		}
+		time.Sleep(10 * time.Second)
+		if n := len(l.outcomes()); n != 1000 {
+			t.Errorf("%d in all", n)
+		}
+	})
+}
+
+// A key is tried with each algorithm, and from then on with the one that was taken.
+func TestSenderAlgorithms(t *testing.T) {
+	for name, no := range map[string]reply{
+		"BADKEY":                          {answer: answer{outcome: BadKey}},
+		"BADSIG":                          {answer: answer{outcome: BadSignature}},
+		"NOTAUTH":                         {answer: answer{outcome: NotAuth}},
+		"REFUSED, signed, as NSD says it": says(Refused),
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var tried []string
+			takes := "hmac-sha512"
+			l := newLab(Options{}, func(_ context.Context, _ *Target, r *request) reply {
+				tried = append(tried, r.algorithm)
+				if r.algorithm == takes {
+					return says(Accepted)
+				}
+				return no
+			})
+			defer l.Close()
+			to := target(1)
+			to.Key = testKey("hmac-sha256", "hmac-sha384", "hmac-sha512")
+			for i, want := range [][]string{{"hmac-sha256", "hmac-sha384", "hmac-sha512"}, {"hmac-sha512"}, {"hmac-sha512", "hmac-sha256"}, {"hmac-sha256"}} {
+				if i == 2 {
+					takes = "hmac-sha256" // the key was changed there
+				}
+				tried = nil
+				l.Send(to, "example.org.", testSOA(uint32(i)), 0)
+				synctest.Wait()
+				if !slices.Equal(tried, want) {
+					t.Errorf("%s: notice %d was signed with %q, want %q", name, i, tried, want)
+				}
+				if r := l.results[i]; r.Outcome != Accepted || r.Algorithm != takes || !r.Proven {
+					t.Errorf("%s: %+v", name, r)
+				}
+			}
+			takes = "none"
+			l.Send(to, "example.org.", testSOA(99), 0)
+			synctest.Wait()
+			if r := l.results[4]; r.Outcome != no.outcome || r.Algorithm != "hmac-sha256" || r.Tries != 1 {
+				t.Errorf("%s: with none: %+v", name, r)
+			}
+		})
+	}
+	// An answer that is no refusal of the key, or proves it: no other algorithm.
+	for _, r := range []reply{says(NotAuth), says(BadTime), says(NotImplemented), {answer: answer{outcome: NotImplemented}}} {
+		synctest.Test(t, func(t *testing.T) {
+			l := newLab(Options{}, func(context.Context, *Target, *request) reply { return r })
+			defer l.Close()
+			to := target(1)
+			to.Key = testKey("hmac-sha256", "hmac-sha512")
+			l.Send(to, "example.org.", testSOA(1), 0)
+			synctest.Wait()
+			if len(l.sent) != 1 || l.results[0].Outcome != r.outcome {
+				t.Errorf("%v: sent %q, %+v", r, l.sent, l.results)
+			}
+		})
+	}
+}
+
+// What cannot be sent ends at once and says why.
+func TestSenderUnsendable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(Options{}, always(Accepted))
+		defer l.Close()
+		to := target(1)
+		to.Key = &Key{Name: "k.", Secret: []byte("s")}
+		l.Send(to, "example.org.", testSOA(1), 0)
+		l.Send(target(2), "not..a.name.", testSOA(2), 0)
+		synctest.Wait()
+		for _, r := range l.results {
+			if r.Outcome != Unsendable || r.Err == nil {
+				t.Errorf("%+v", r)
+			}
+		}
+		if len(l.results) != 2 || len(l.sent) != 0 {
+			t.Errorf("%d ends, sent %q", len(l.results), l.sent)
+		}
+	})
+}
+
+// Whatever is sent and answered in whatever order: every serial that took its place in
+// the line ends once, the last one of each zone and target ends last and is what the
+// target was told last, and nothing is left.
+func TestSenderProperty(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		synctest.Test(t, func(*testing.T) {
+			type place struct {
+				to   *Target
+				zone string
+			}
+			script := rapid.SliceOfN(rapid.SampledFrom([]Outcome{Accepted, Timeout, ServerFailure, Refused}), 1, 50).Draw(rt, "answers")
+			delays := rapid.SliceOfN(rapid.IntRange(0, 9000), 1, 20).Draw(rt, "answer delays")
+			var mu sync.Mutex
+			n := 0
+			told := map[place]uint32{}
+			l := newLab(Options{Pause: secondsApart, Tries: 3, InFlight: 3, PerTarget: 2, PerSecond: 10}, func(ctx context.Context, to *Target, r *request) reply {
+				mu.Lock()
+				o, d := script[n%len(script)], delays[n%len(delays)]
+				n++
+				told[place{to, r.zone}] = serialIn(r)
+				mu.Unlock()
+				select {
+				case <-time.After(time.Duration(d) * time.Millisecond):
+				case <-ctx.Done():
+				}
+				return says(o)
+			})
+			targets := []*Target{target(1), target(2), target(3)}
+			last := map[place]uint32{}
+			sends := rapid.IntRange(1, 60).Draw(rt, "sends")
+			for i := range sends {
+				p := place{rapid.SampledFrom(targets).Draw(rt, "target"), rapid.SampledFrom([]string{"a.", "b."}).Draw(rt, "zone")}
+				last[p] = uint32(i + 1)
+				l.Send(p.to, p.zone, testSOA(last[p]), time.Duration(rapid.IntRange(0, 2000).Draw(rt, "delay"))*time.Millisecond)
+				time.Sleep(time.Duration(rapid.IntRange(0, 4000).Draw(rt, "then wait")) * time.Millisecond)
+			}
+			if rapid.Bool().Draw(rt, "until all is over") {
+				time.Sleep(24 * time.Hour)
+				synctest.Wait()
+				for p, serial := range last {
+					if told[p] != serial {
+						rt.Errorf("%v was told of %d last, want %d", p, told[p], serial)
+					}
+				}
+			}
+			l.Close()
+			ends := map[place][]uint32{}
+			total := 0
+			for _, r := range l.results {
+				p := place{r.Target, r.Zone}
+				if slices.Contains(ends[p], r.Serial) {
+					rt.Errorf("%v: serial %d ended twice", p, r.Serial)
+				}
+				ends[p] = append(ends[p], r.Serial)
+				total++
+			}
+			for p, serial := range last {
+				if all := ends[p]; len(all) == 0 || all[len(all)-1] != serial {
+					rt.Errorf("%v: ends %v, want %d last", p, all, serial)
+				}
+			}
+			for _, lane := range l.lanes {
+				if len(lane.notices) != 0 || lane.inFlight != 0 {
+					rt.Errorf("left: %d notices, %d tries", len(lane.notices), lane.inFlight)
+				}
+			}
+			if l.inFlight != 0 {
+				rt.Errorf("%d in flight", l.inFlight)
+			}
+		})
+	})
+}
+
+// With real sockets: a thousand zones to five targets, one of them dead.
+func TestSenderSockets(t *testing.T) {
+	var mu sync.Mutex
+	count := map[Outcome]int{}
+	s := NewSender(Options{PerSecond: 100000, Wait: 2 * time.Second, Done: func(r Result) {
+		mu.Lock()
+		defer mu.Unlock()
+		count[r.Outcome]++
+	}})
+	var targets []*Target
+	for range 4 {
+		p := startPeer(t, nil, closed{}, func(_ Transport, b []byte, _ net.Addr) [][]byte {
+			return [][]byte{packSigned(t, respond(t, b), b)}
+		})
+		targets = append(targets, &Target{Addr: p.addr, Key: testKey()})
+	}
+	hole := startPeer(t, nil, closed{}, func(Transport, []byte, net.Addr) [][]byte { return nil })
+	targets = append(targets, &Target{Addr: hole.addr, Key: testKey()})
+	const zones = 1000
+	began := time.Now()
+	for i := range zones {
+		for _, to := range targets {
+			s.Send(to, fmt.Sprintf("z%d.example.", i), testSOA(1), 0)
+		}
+	}
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		mu.Lock()
+		done := count[Accepted] == 4*zones
+		mu.Unlock()
+		if done {
+			break
+		}
+	}
+	t.Logf("%d NOTIFYs taken within %v", 4*zones, time.Since(began).Round(time.Millisecond))
+	s.Close()
+	mu.Lock()
+	defer mu.Unlock()
+	if count[Accepted] != 4*zones || count[Stopped] != zones {
+		t.Errorf("got %v", count)
+	}
+}
