@@ -137,7 +137,7 @@ func certificate(t *testing.T) tls.Certificate {
 
 // What comes back, and what the exchange makes of it.
 func TestExchange(t *testing.T) {
-	const wait = 150 * time.Millisecond
+	const wait = 800 * time.Millisecond
 	type answers = func(t *testing.T, via Transport, b []byte, from net.Addr) [][]byte
 	one := func(make func(*testing.T, []byte) []byte) answers {
 		return func(t *testing.T, _ Transport, b []byte, _ net.Addr) [][]byte { return [][]byte{make(t, b)} }

@@ -514,7 +514,7 @@ func TestSenderSockets(t *testing.T) {
 	}
 	hole := startPeer(t, nil, closed{}, func(Transport, []byte, net.Addr) [][]byte { return nil })
 	targets = append(targets, &Target{Addr: hole.addr, Key: testKey()})
-	const zones = 1000
+	const zones = 300
 	began := time.Now()
 	for i := range zones {
 		for _, to := range targets {

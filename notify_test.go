@@ -1,0 +1,316 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package xfrguard
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coredns/coredns/core/dnsserver"
+	"github.com/miekg/dns"
+	dto "github.com/prometheus/client_model/go"
+	"go.uber.org/goleak"
+)
+
+// listener is a secondary that is only told of serials. It answers as a server with the
+// keys of these tests does, and takes no NOTIFY that is unsigned.
+type listener struct {
+	*dns.Server
+	mu   sync.Mutex
+	came []string // "example.org. 7 a.example.net. hmac-sha256."
+}
+
+func newListener(t *testing.T) *listener {
+	t.Helper()
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &listener{}
+	l.Server = &dns.Server{
+		PacketConn: conn, TsigSecret: map[string]string{"a.example.net.": secretA, "b.example.net.": secretB},
+		MsgAcceptFunc: func(dns.Header) dns.MsgAcceptAction { return dns.MsgAccept }, // also with an answer section
+		Handler:       dns.HandlerFunc(l.serve),
+	}
+	started := make(chan struct{})
+	l.NotifyStartedFunc = func() { close(started) }
+	go func() { _ = l.ActivateAndServe() }()
+	<-started
+	t.Cleanup(func() { _ = l.Shutdown() })
+	return l
+}
+
+func (l *listener) serve(w dns.ResponseWriter, r *dns.Msg) {
+	m := new(dns.Msg).SetReply(r)
+	key := "unsigned"
+	if s := r.IsTsig(); s != nil && w.TsigStatus() == nil {
+		key = s.Hdr.Name + " " + s.Algorithm
+		m.SetTsig(s.Hdr.Name, s.Algorithm, 300, time.Now().Unix())
+	} else {
+		m.Rcode = dns.RcodeRefused
+	}
+	serial := "no serial"
+	if len(r.Answer) == 1 {
+		serial = fmt.Sprint(r.Answer[0].(*dns.SOA).Serial)
+	}
+	l.mu.Lock()
+	l.came = append(l.came, r.Question[0].Name+" "+serial+" "+key)
+	l.mu.Unlock()
+	_ = w.WriteMsg(m)
+}
+
+func (l *listener) port() string {
+	_, port, _ := net.SplitHostPort(l.PacketConn.LocalAddr().String())
+	return port
+}
+
+// wait waits for the NOTIFYs and fails on others; a moment later there must be no more.
+func (l *listener) wait(t *testing.T, want ...string) {
+	t.Helper()
+	slices.Sort(want)
+	var got []string
+	for deadline := time.Now().Add(8 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		l.mu.Lock()
+		got = slices.Sorted(slices.Values(l.came))
+		l.mu.Unlock()
+		if len(got) >= len(want) {
+			break
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got the NOTIFYs\n%q, want\n%q", got, want)
+	}
+	l.mu.Lock()
+	l.came = nil
+	l.mu.Unlock()
+}
+
+// accepted is how many NOTIFYs of example.org the metric has.
+func accepted() float64 {
+	var m dto.Metric
+	_ = notifiesTotal.WithLabelValues("dns://127.0.0.1:0", "example.org.", "", "accepted").Write(&m)
+	return m.GetCounter().GetValue()
+}
+
+func notifyEvents(t *testing.T, path string) []map[string]any {
+	t.Helper()
+	return slices.DeleteFunc(auditLines(t, path), func(e map[string]any) bool {
+		a, _ := e["event.action"].(string)
+		return !strings.HasPrefix(a, "zone-notify-")
+	})
+}
+
+// A secondary is told of every zone at the start, of a new serial whatever backend has it,
+// and of what it was told before not again: with events and a metric.
+func TestNotify(t *testing.T) {
+	opt := goleak.IgnoreCurrent()
+	t.Cleanup(func() { goleak.VerifyNone(t, opt) }) // after the server and the listener have stopped
+	l := newListener(t)
+	cluster := newCluster(t, "cluster.example.", 100, "a")
+	corefile := func(extra string) string {
+		block := func(zone, lines, backend string) string {
+			return fmt.Sprintf("%s:0 {\n bind 127.0.0.1\n tsig {\n secret a.example.net. %s\n secret b.example.net. %s\n }\n"+
+				" xfrguard {\n allow net 127.0.0.1 key a.example.net.\n %s\n audit file DIR/audit.log\n }\n %s\n}\n",
+				zone, secretA, secretB, strings.ReplaceAll(lines, "PORT", l.port()), strings.ReplaceAll(backend, "PORT", l.port()))
+		}
+		return block("example.org", "notify 127.0.0.1:PORT key a.example.net.\n"+extra, "file DIR/db {\n reload 200ms\n }") +
+			block("example.net", "notify 127.0.0.1:PORT key b.example.net.\n algorithms hmac-sha512\n"+extra, "auto {\n directory DIR auto.(.*) {1}\n reload 1s\n }") +
+			block("cluster.example", extra, clusterName+" cluster.example.\n transfer {\n to 127.0.0.1:PORT\n }") + // its address has one key
+			block("example.edu", "notify 127.0.0.1:PORT key a.example.net.\n mode observe", "file DIR/db.edu")
+	}
+	autoZone := strings.ReplaceAll(zoneOrg, "example.org", "example.net")
+	files := map[string]string{"db": zoneOrg, "auto.example.net": autoZone, "db.edu": strings.ReplaceAll(zoneOrg, "example.org", "example.edu")}
+	began := time.Now()
+	before := accepted()
+	s := serve(t, corefile(""), files)
+
+	const org, auto, made = "example.org. %d a.example.net. hmac-sha256.", "example.net. %d b.example.net. hmac-sha512.", "cluster.example. %d a.example.net. hmac-sha256."
+	l.wait(t, fmt.Sprintf(org, 7), fmt.Sprintf(auto, 7), fmt.Sprintf(made, 100))
+	if took := time.Since(began); took < notifySettle {
+		t.Errorf("notified %v after the start, before the listeners are sure to be open", took)
+	}
+	write := func(name, text string) {
+		t.Helper()
+		path := filepath.Join(s.dir, name)
+		if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(path+".new", path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("db", strings.Replace(zoneOrg, " 7 ", " 8 ", 1))
+	write("auto.example.net", strings.Replace(autoZone, " 7 ", " 9 ", 1))
+	cluster.change(101, "a", "b")
+	l.wait(t, fmt.Sprintf(org, 8), fmt.Sprintf(auto, 9), fmt.Sprintf(made, 101))
+
+	if err := s.reload(corefile("rate 10/1m")); err != nil {
+		t.Fatal(err)
+	}
+	write("db", strings.Replace(zoneOrg, " 7 ", " 10 ", 1)) // the two others are known
+	l.wait(t, fmt.Sprintf(org, 10))
+
+	path := filepath.Join(s.dir, "audit.log")
+	var events []map[string]any
+	for deadline := time.Now().Add(5 * time.Second); len(events) < 7 && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		events = notifyEvents(t, path)
+	}
+	if len(events) != 7 {
+		t.Fatalf("%d events, want 7: %v", len(events), events)
+	}
+	for _, e := range events {
+		if e["event.code"] != "XFR140" || e["event.reason"] != "accepted" || e["destination.ip"] != "127.0.0.1" ||
+			fmt.Sprint(e["destination.port"]) != l.port() || e["coredns.xfr.tsig.status"] != "valid" || e["coredns.xfr.transport"] != "udp" {
+			t.Errorf("event %v", e)
+		}
+	}
+	if last := events[6]; last["coredns.zone"] != "example.org." || fmt.Sprint(last["coredns.xfr.notify.serial"]) != "10" || last["coredns.xfr.tsig.key"] != "a.example.net." {
+		t.Errorf("the last event is %v", last)
+	}
+	if n := accepted(); n-before != 3 {
+		t.Errorf("the metric grew by %v, want 3", n-before)
+	}
+	l.wait(t) // nothing else came, of the observed zone above all
+}
+
+// A NOTIFY that is refused is on record, with a warning.
+func TestNotifyRefused(t *testing.T) {
+	l := newListener(t)
+	s := serve(t, guarded("allow net 127.0.0.1 key a.example.net.\n notify 127.0.0.1:"+l.port(), ""), map[string]string{"db": zoneOrg})
+	l.wait(t, "example.org. 7 unsigned")
+	var events []map[string]any
+	for deadline := time.Now().Add(5 * time.Second); len(events) < 1 && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		events = notifyEvents(t, filepath.Join(s.dir, "audit.log"))
+	}
+	if len(events) != 1 || events[0]["event.code"] != "XFR141" || events[0]["event.reason"] != "refused" || events[0]["log.level"] != "warn" ||
+		events[0]["error.message"] == nil || events[0]["coredns.xfr.tsig.key"] != nil {
+		t.Errorf("events %v", events)
+	}
+}
+
+func TestNotifyUnknownKey(t *testing.T) {
+	_, err := tryServe(t, guarded("allow net 127.0.0.1 key a.example.net.\n notify 127.0.0.1:1 key c.example.net.", ""), map[string]string{"db": zoneOrg})
+	const want = "Corefile:9: notify wants TSIG key c.example.net., which is not in the tsig plugin of this server block"
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+// Which key, if any, tells whose an address is.
+func TestOnlyKeyOf(t *testing.T) {
+	for rules, want := range map[string]string{
+		"allow net 192.0.2.53 key a":                               "a.",
+		"allow net 192.0.2.0/24 key a":                             "a.",
+		"allow net 192.0.2.53 type IXFR key a":                     "a.",
+		"allow net 192.0.2.53 key a b":                             "",
+		"allow net 192.0.2.53 unsigned":                            "",
+		"allow net 198.51.100.1 key a":                             "",
+		"allow net * key a":                                        "",
+		"allow key a":                                              "",
+		"allow net 192.0.2.53 key a\nallow net 192.0.2.0/24 key b": "",
+		"allow net 192.0.2.53 type IXFR key a\nallow net 192.0.2.53 type AXFR key a": "a.",
+		"deny net 192.0.2.53\nallow net 192.0.2.0/24 key a":                          "",
+		"allow net 192.0.2.53 key a\ndeny net 192.0.2.0/24":                          "a.",
+		"allow net 192.0.2.53 key a\nallow net * key b":                              "a.",
+	} {
+		configs, err := parseText("xfrguard example.org {\n"+rules+"\n}", "example.org")
+		if err != nil {
+			t.Fatalf("%s: %v", rules, err)
+		}
+		if got := configs[0].onlyKeyOf(netip.MustParseAddr("192.0.2.53")); got != want {
+			t.Errorf("%s: got %q, want %q", rules, got, want)
+		}
+	}
+}
+
+// Whom a block notifies, and how: the addresses of notify, and those of transfer to with
+// one key that notify does not name.
+func TestNotifyTargets(t *testing.T) {
+	s := serve(t, fmt.Sprintf(`example.org:0 sub.example.org:0 example.net:0 {
+	bind 127.0.0.1
+	tsig {
+		secret a.example.net. %s
+		secret b.example.net. %s
+	}
+	xfrguard example.org sub.example.org {
+		allow net 127.0.0.8 key a.example.net.
+		allow net 127.0.0.9 ::1 key b.example.net.
+		allow net 127.0.0.10 unsigned
+		notify 127.0.0.8 tls
+		notify 127.0.0.7:5300 key b.example.net.
+		algorithms hmac-sha512 hmac-sha256
+	}
+	xfrguard example.net {
+		allow net 127.0.0.8 key a.example.net.
+	}
+	transfer example.org {
+		to * 127.0.0.8 127.0.0.9 127.0.0.10 [::1]:5301 127.0.0.11
+		source 127.0.0.2
+	}
+	transfer sub.example.org {
+		to 127.0.0.8:54 127.0.0.9:54
+	}
+	file DIR/db example.org
+}
+`, secretA, secretB), map[string]string{"db": zoneOrg})
+	_ = s
+	var g *guard
+	for _, other := range latestInstance().sorted() {
+		if other.configs["sub.example.org."] != nil {
+			g = other
+		}
+	}
+	got := map[string][]string{}
+	byAddr := map[string]int{}
+	for apex, targets := range g.notifyTargets() {
+		for _, target := range targets {
+			text := target.Addr.String()
+			if target.Source.IsValid() {
+				text += " from " + target.Source.String()
+			}
+			if target.Key != nil {
+				text += fmt.Sprint(" ", target.Key.Name, target.Key.Algorithms)
+			}
+			if target.TLS {
+				text += " tls"
+			}
+			got[apex] = append(got[apex], text)
+			byAddr[fmt.Sprintf("%p", target)]++
+		}
+	}
+	alg := "[hmac-sha512 hmac-sha256]"
+	want := map[string][]string{
+		"example.org.": {
+			"127.0.0.8:853 from 127.0.0.2 tls", "127.0.0.7:5300 from 127.0.0.2 b.example.net." + alg,
+			"127.0.0.9:53 from 127.0.0.2 b.example.net." + alg, "[::1]:5301 b.example.net." + alg,
+		},
+		"sub.example.org.": {"127.0.0.8:853 tls", "127.0.0.7:5300 b.example.net." + alg, "127.0.0.9:54 b.example.net." + alg},
+	}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("got\n%v, want\n%v", got, want)
+	}
+}
+
+// Zones that notify the same server in the same way share its limits.
+func TestNotifyTargetsShared(t *testing.T) {
+	configs, err := parseText("xfrguard a.example b.example {\n notify 127.0.0.1 127.0.0.2\n}\nxfrguard c.example {\n notify 127.0.0.1\n}", ".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := newGuard(0, configs)
+	g.config = &dnsserver.Config{}
+	targets := g.notifyTargets()
+	a, b, c := targets["a.example."], targets["b.example."], targets["c.example."]
+	if a[0] != b[0] || a[1] != b[1] || a[0] != c[0] || a[0] == a[1] {
+		t.Errorf("got %p %p, %p %p, %p", a[0], a[1], b[0], b[1], c[0])
+	}
+}
