@@ -17,8 +17,8 @@ import (
 )
 
 // Every secondary pulls every kind of zone with either algorithm, and follows a
-// new serial. The SOA's refresh is ten days, so only the NOTIFY of CoreDNS's
-// transfer plugin can have told it.
+// new serial. The SOA's refresh is ten days, so only a NOTIFY, that of CoreDNS's
+// transfer plugin or the guard's, can have told it.
 func TestSecondaryFollows(t *testing.T) {
 	t.Parallel()
 	for _, software := range peer.Secondaries() {
