@@ -31,7 +31,6 @@ func (g *guard) openStore(sources []zone.Source) {
 		apexes = append(apexes, cfg.zones...)
 	}
 	g.store = zone.NewStore(sources, apexes, o)
-	g.store.Watch(zone.Period)
 }
 
 // closeStore ends the store, and lets go of its journals.

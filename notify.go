@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/xfrguard/xfrguard/internal/notify"
+	"github.com/xfrguard/xfrguard/internal/zone"
 
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/miekg/dns"
@@ -32,7 +33,6 @@ type notifier struct {
 	sender  *notify.Sender
 	targets map[string][]*notify.Target // by apex
 	began   time.Time
-	stop    func() // of who reads the serials
 
 	mu   sync.Mutex
 	seen map[string]uint32 // the last serial, by apex
@@ -67,20 +67,20 @@ func (g *guard) startNotify(previous *instance) {
 		seen: make(map[string]uint32), told: make(map[noticeKey]uint32),
 	}
 	if len(n.targets) == 0 {
+		g.store.Watch(zone.Period, nil, nil)
 		return
 	}
 	if previous != nil {
 		n.inherit(previous)
 	}
 	n.sender = notify.NewSender(notify.Options{Done: n.done})
-	n.stop = watchSerials(g.sources, slices.Sorted(maps.Keys(n.targets)), n.OnSerial)
 	g.notifier = n
+	g.store.Watch(zone.Period, slices.Collect(maps.Keys(n.targets)), n.OnSerial)
 }
 
 // stopNotify ends what startNotify began; a second time it does nothing.
 func (g *guard) stopNotify() {
 	if n := g.notifier; n != nil {
-		n.stop()
 		n.sender.Close()
 	}
 }

@@ -23,10 +23,9 @@ import (
 
 // running is what a guard has only while its instance runs.
 type running struct {
-	sources  []zone.Source
 	store    *zone.Store
 	journals openJournals
-	notifier *notifier // nil when nobody is to be notified
+	notifier *notifier           // nil when nobody is to be notified
 	audit    *auditor            // of the block's first directive
 	each     map[string]*auditor // by apex
 
@@ -99,9 +98,9 @@ func (g *guard) start() error {
 		return err
 	}
 	if g.mode == ModeEnforce {
-		g.sources = g.takeOver()
-		g.openStore(g.sources)
-		if len(g.sources) == 0 {
+		sources := g.takeOver()
+		g.openStore(sources)
+		if len(sources) == 0 {
 			log.Warningf("%s: no plugin of this server block can hand out a zone", g.pos)
 		}
 	}

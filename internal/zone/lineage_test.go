@@ -244,8 +244,17 @@ func TestWatch(t *testing.T) {
 			}
 			src.set(t, 1, many(t, 1000))
 			told := make(chan uint32, 10)
-			s := openStore(t, src, Options{OnSerial: func(_ string, soa *dns.SOA) { told <- soa.Serial }})
-			s.Watch(5 * time.Millisecond)
+			var mu sync.Mutex
+			var last uint32
+			s := openStore(t, src, Options{})
+			s.Watch(5*time.Millisecond, []string{apex}, func(_ string, soa *dns.SOA) {
+				mu.Lock()
+				defer mu.Unlock()
+				if soa.Serial != last {
+					told <- soa.Serial
+				}
+				last = soa.Serial
+			})
 			expect := func(want uint32) {
 				t.Helper()
 				select {

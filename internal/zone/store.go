@@ -29,9 +29,6 @@ type Options struct {
 	Journal func(apex string) Journal
 	// OnLineage, if not nil, is called when a serial comes back with other content.
 	OnLineage func(apex string, serial uint32, digest Digest)
-	// OnSerial, if not nil, is called with each new SOA of a watched zone, the first one
-	// included, in no particular order of zones.
-	OnSerial func(apex string, soa *dns.SOA)
 	// OnError, if not nil, is called with what went wrong and hurts no transfer: the
 	// journal's errors, and builds that nobody waits for.
 	OnError func(apex string, err error)
@@ -46,7 +43,8 @@ type Store struct {
 	slots   map[string]*slot // by apex; never changes
 
 	mu     sync.Mutex
-	size   int64 // of all versions that are kept
+	onSOA  func(apex string, soa *dns.SOA) // of the watch; never nil
+	size   int64                           // of all versions that are kept
 	closed chan struct{}
 	work   sync.WaitGroup // the watch
 }
@@ -60,8 +58,8 @@ type slot struct {
 	current *Version // the latest, maybe still being built; with quick sources also one that failed
 	opening *opening
 	large   bool     // the zone is too large to be kept
-	seen    *Version // the SOA that a watch saw last, of a zone that nobody asks for; has no messages
-	told    *uint32  // the serial that OnSerial was told last
+	watched bool     // its serial is to be told also when nobody asks for the zone
+	seen    *Version // what the watch saw last of such a zone; has no messages
 
 	settling sync.Mutex // held while a version is settled; taken before mu
 
@@ -85,6 +83,7 @@ func NewStore(sources []Source, zones []string, o Options) *Store {
 	s := &Store{
 		sources: sources, quick: true, o: o, number: stores.Add(1),
 		slots: make(map[string]*slot), closed: make(chan struct{}),
+		onSOA: func(string, *dns.SOA) {},
 	}
 	for _, src := range sources {
 		if _, known := inMemory(src, "."); !known {

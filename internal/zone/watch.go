@@ -13,10 +13,23 @@ import (
 // Period is how often a watch reads the serials: backends tell nobody of a new one.
 const Period = 2 * time.Second
 
-// Watch begins to read the serials of all zones every period, until the store is closed.
-// A new version of a zone that has been asked for is built at once, before the
-// secondaries ask, and told when it is ready; of other zones only the serial is told.
-func (s *Store) Watch(period time.Duration) {
+// Watch begins to read the serials every period, until the store is closed. A new
+// version of a zone that has been asked for is built at once, before the secondaries ask.
+// onSOA gets the SOA of the watched zones, again and again the same, and that of a new
+// version when it is ready to be sent; it must not block. It may be nil.
+func (s *Store) Watch(period time.Duration, watched []string, onSOA func(apex string, soa *dns.SOA)) {
+	for _, apex := range watched {
+		if sl := s.slots[apex]; sl != nil {
+			sl.mu.Lock()
+			sl.watched = true
+			sl.mu.Unlock()
+		}
+	}
+	if onSOA != nil {
+		s.mu.Lock()
+		s.onSOA = onSOA
+		s.mu.Unlock()
+	}
 	s.work.Add(1)
 	go func() {
 		defer s.work.Done()
@@ -53,13 +66,16 @@ func (s *Store) look(ctx context.Context, sl *slot) {
 		s.report(sl.apex, err)
 	}
 	sl.mu.Lock()
-	current, opening, large, seen := sl.current, sl.opening, sl.large, sl.seen
+	current, opening, large, watched, seen := sl.current, sl.opening, sl.large, sl.watched, sl.seen
 	sl.mu.Unlock()
 	switch {
 	case opening != nil:
 	case current != nil && !large:
-		_, _ = s.latest(ctx, sl) // what is wrong with it, a client is told
-	case s.o.OnSerial != nil:
+		v, err := s.latest(ctx, sl)
+		if err == nil && v != nil && v.Settled() { // what is wrong with it, a client is told
+			s.tell(sl, v.SOA)
+		}
+	case watched:
 		st, err := openAny(s.sources, sl.apex, seen)
 		if err != nil {
 			return
@@ -74,16 +90,16 @@ func (s *Store) look(ctx context.Context, sl *slot) {
 	}
 }
 
-// tell calls OnSerial with a serial that it has not been told.
+// tell hands the SOA of a watched zone to who wants it.
 func (s *Store) tell(sl *slot, soa *dns.SOA) {
-	if s.o.OnSerial == nil {
+	sl.mu.Lock()
+	watched := sl.watched
+	sl.mu.Unlock()
+	if !watched {
 		return
 	}
-	sl.mu.Lock()
-	again := sl.told != nil && *sl.told == soa.Serial
-	sl.told = &soa.Serial
-	sl.mu.Unlock()
-	if !again {
-		s.o.OnSerial(sl.apex, soa)
-	}
+	s.mu.Lock()
+	onSOA := s.onSOA
+	s.mu.Unlock()
+	onSOA(sl.apex, soa)
 }
