@@ -14,6 +14,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/miekg/dns"
 
@@ -26,6 +27,12 @@ const limitEnv = "XFRGUARD_BENCH_LIMIT"
 
 // limitBatch is how many octets the limit writes at a time.
 const limitBatch = 128 << 10
+
+// Room for a batch that is not quite full and the largest message.
+var limitBuffers = sync.Pool{New: func() any {
+	b := make([]byte, 0, limitBatch+1<<16)
+	return &b
+}}
 
 // limit is what a server cannot be faster than: packed messages copied from memory to
 // the socket in large writes, each with its HMAC when the request is signed. It checks
@@ -124,7 +131,9 @@ func answerLimit(conn net.Conn, messages []wire.Message, secret []byte) error {
 			return err
 		}
 	}
-	buf := make([]byte, 0, limitBatch+1<<16)
+	room := limitBuffers.Get().(*[]byte)
+	defer limitBuffers.Put(room)
+	buf := (*room)[:0]
 	for i, m := range messages {
 		start := len(buf)
 		if buf, err = envelope.Append(append(buf, 0, 0), m); err != nil {

@@ -71,7 +71,7 @@ func parseFlags(args []string) (*bench, error) {
 	f.IntVar(&b.coldCount, "cold", 0, "starts, and new versions, of each server (default 3; quick 1)")
 	f.IntVar(&b.rateClients, "rate-clients", 64, "clients that count transfers a second with zones of up to 10k records")
 	f.DurationVar(&b.span, "span", 0, "how long they count in one run (default 1s; quick 500ms)")
-	f.DurationVar(&b.limit, "limit", 0, "time for everything; fewer rounds when it gets short (default 18m; quick 100s)")
+	f.DurationVar(&b.limit, "limit", 0, "time for everything; fewer rounds when it gets short (default 16m; quick 100s)")
 	f.DurationVar(&b.runLimit, "run-limit", 20*time.Second, "leave out runs of several clients that would take longer")
 	verify := f.String("verify", "last", "TSIG that the client verifies: of the last message, which proves the one before, or of all")
 	f.StringVar(&b.profile, "profile", "", "directory for CPU profiles of ours")
@@ -100,7 +100,7 @@ func parseFlags(args []string) (*bench, error) {
 
 // defaults fills in the numbers that were not given.
 func (b *bench) defaults(quick bool) {
-	rounds, cold, span, limit := 5, 3, time.Second, 18*time.Minute
+	rounds, cold, span, limit := 5, 3, time.Second, 16*time.Minute
 	if quick {
 		rounds, cold, span, limit = 3, 1, 500*time.Millisecond, 100*time.Second
 	}

@@ -5,6 +5,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 
@@ -53,6 +54,7 @@ func configureNamed(t *lifetime, s *server) []string {
 	allow-transfer { 127.0.0.1; };
 	notify no;
 	tcp-clients 1000;
+	tcp-listen-queue 1000;
 	transfers-out 1000;
 	max-records-per-type 0;
 };
@@ -96,6 +98,9 @@ zone:
 }
 
 func configureKnot(t *lifetime, s *server) []string {
+	if err := os.Mkdir(s.path("db"), 0o700); err != nil { // without it no journal, and no new version
+		t.Fatal(err)
+	}
 	s.write(t, "knot.conf", fmt.Sprintf(`server:
     listen: 127.0.0.1@%[2]d
     rundir: "%[1]s"

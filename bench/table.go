@@ -16,6 +16,7 @@ import (
 func (b *bench) markdown() string {
 	var w strings.Builder
 	fmt.Fprintf(&w, "%s; %s to measure. Each n is the runs that count.\n", machine(), time.Since(b.begun).Round(time.Second))
+	b.summary(&w)
 	b.goals(&w)
 	for _, s := range b.report {
 		switch {
@@ -142,8 +143,8 @@ func (b *bench) notes(w *strings.Builder, s *series) {
 				noisy++
 			}
 		}
-		if n := len(s.samples[soft.name]); noisy > 0 && n-noisy < enough {
-			lines = append(lines, fmt.Sprintf("%s: %d of %d runs were disturbed, all count", soft.name, noisy, n))
+		if n := len(s.samples[soft.name]); noisy > 0 && n-noisy < enough { // all count
+			lines = append(lines, fmt.Sprintf("%s: %d of %d disturbed", soft.name, noisy, n))
 		}
 	}
 	if len(lines) > 0 {
