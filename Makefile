@@ -4,6 +4,7 @@
 FUZZTIME  ?= 30s
 BENCH     ?= .
 BENCHTIME ?= 1s
+SIDE      ?=
 
 GOFUMPT     = go run mvdan.cc/gofumpt@v0.12.0
 STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -19,10 +20,10 @@ BINARY = /cmd/coredns
 
 .DEFAULT_GOAL = help
 MAKEFLAGS += --no-print-directory
-.PHONY: help build full run test peers lint bench queries fuzz clean
+.PHONY: help build full run test peers lint bench microbench profile queries fuzz clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build bin/coredns and bin/xfrguard
 	@mkdir -p bin
@@ -53,7 +54,13 @@ lint: ## gofumpt, go vet, staticcheck
 	@$(STATIC) $(STATICCHECK) ./...
 	@echo "lint: nothing to complain about"
 
-bench: ## Go benchmarks (BENCH=regexp, BENCHTIME=1s)
+bench: peers ## transfers side by side with other servers, 20 minutes (SIDE="-quick": two; SIDE=-help: more)
+	@$(STATIC) go run ./bench $(SIDE)
+
+profile: ## CPU profiles of transfers of 1k and 1m records, into bin/profile
+	@$(STATIC) go run ./bench -only ours,limit -zones 1k,1m -rounds 1 -cold 1 -profile bin/profile $(SIDE)
+
+microbench: ## Go benchmarks (BENCH=regexp, BENCHTIME=1s)
 	@go test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -timeout 15m . ./internal/...
 
 queries: build ## dnsperf: ordinary queries with and without the guard

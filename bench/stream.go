@@ -80,8 +80,8 @@ func (s *stream) walk(m message, n int) error {
 	if s.ixfr && s.records == 1 && s.serial == s.have {
 		s.style, s.done = singleStyle, true
 	}
-	if s.style == fullStyle && s.want > 0 && (s.records > s.want || s.done && s.records != s.want) {
-		return fmt.Errorf("%d records, but the zone has %d", s.records, s.want)
+	if s.style == fullStyle && s.want > 0 && (s.records > s.want || s.done != (s.records == s.want)) {
+		return fmt.Errorf("%d records, closing SOA %v, but the zone has %d", s.records, s.done, s.want)
 	}
 	return nil
 }

@@ -32,8 +32,10 @@ func (b *bench) summary(w *strings.Builder) {
 		{"new serial ms", b.find(largest, coldSerial, 1, 0), wall},
 		{fmt.Sprintf("IXFR of %d ms", fewChanges), b.find(largest, delta, 1, fewChanges), wall},
 		{fmt.Sprintf("IXFR of %d ms", manyChanges), b.find(largest, delta, 1, manyChanges), wall},
-		{fmt.Sprintf("%s: transfers/s, %d at once", smallest.label, b.rateClients), b.find(smallest, rateKind, b.rateClients, 0),
-			func(r row) string { return fmt.Sprintf("%.0f", rateOf(r)) }},
+		{
+			fmt.Sprintf("%s: transfers/s, %d at once", smallest.label, b.rateClients), b.find(smallest, rateKind, b.rateClients, 0),
+			func(r row) string { return fmt.Sprintf("%.0f", rateOf(r)) },
+		},
 	}
 	cells := map[string][]any{}
 	heads := []string{"server"}
