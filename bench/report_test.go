@@ -49,8 +49,8 @@ func TestTable(t *testing.T) {
 		"| nsd | 2 | 11.0 (10.0–12.0) | 1.00 |",
 		"| knotd | 1 | 20.0 (20.0–20.0) | 1.82 |",
 		"named: failed: the server says REFUSED.",
-		"| 100 records, TSIG, warm, 1 at once: time / limit | at most 1.50 | 3.00 | no |",
-		"| 100 records, TSIG, warm, 1 at once: time / fastest peer | at most 0.30 | 0.27 | yes |",
+		"| 100 records, TSIG, warm, 1 at once: time / limit | at most 1.50 | 3.00 | 2.00 | no |",
+		"| 100 records, TSIG, warm, 1 at once: time / fastest peer | at most 0.30 | 0.27 | 0.20 | yes |",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in:\n%s", want, text)
@@ -88,6 +88,16 @@ func TestTooLong(t *testing.T) {
 	got := b.tooLong(s, single, []*server{{software: nsd}, {software: pdns}})
 	if len(got) != 1 || got[0].name != "nsd" || s.notes["pdns_server"] != "not run: about 40 s a round" {
 		t.Errorf("%d servers stay, notes %v", len(got), s.notes)
+	}
+}
+
+// TestTakes: the slow wait until the fast have had their rounds.
+func TestTakes(t *testing.T) {
+	took := []time.Duration{3 * ms, 100 * ms, 10 * ms}
+	for n, want := range []time.Duration{3 * ms, (100 + 4*13) * ms, (10 + 4*3) * ms} {
+		if got := takes(took, n, 4); got != want {
+			t.Errorf("server %d needs %v, want %v", n, got, want)
+		}
 	}
 }
 

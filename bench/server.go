@@ -34,6 +34,9 @@ type software struct {
 	// reload is the command that makes it read the zone file again; nil: it looks itself.
 	reload func(s *server) []string
 
+	// patient: the command gives up before a large zone is read, the server does not.
+	patient bool
+
 	// noIXFR says why it cannot answer IXFR with deltas.
 	noIXFR string
 
@@ -116,7 +119,7 @@ func (s *server) update(ctx context.Context, path string, serial uint32) error {
 		ctx, cancel := context.WithTimeout(ctx, startLimit)
 		defer cancel()
 		cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-		if out, err := cmd.CombinedOutput(); err != nil {
+		if out, err := cmd.CombinedOutput(); err != nil && !s.patient {
 			return fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, out)
 		}
 	}

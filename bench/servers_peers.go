@@ -30,7 +30,7 @@ var (
 		return []string{peer.Binary(s.life, "knotc"), "-c", s.path("knot.conf"), "zone-reload", shortOrigin}
 	}}
 	pdns = software{
-		name: "pdns_server", peer: true, configure: configurePDNS, noIXFR: "its bind backend has no deltas",
+		name: "pdns_server", peer: true, configure: configurePDNS, patient: true, noIXFR: "its bind backend has no deltas",
 		reload: func(s *server) []string {
 			return []string{peer.Binary(s.life, "pdns_control"), "--config-dir=" + s.dir, "bind-reload-now", shortOrigin}
 		},

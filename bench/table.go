@@ -132,7 +132,7 @@ func (b *bench) deltaTable(w *strings.Builder, s *series) {
 
 // notes says what is not in the table, and why.
 func (b *bench) notes(w *strings.Builder, s *series) {
-	var lines []string
+	var lines, disturbed []string
 	for _, soft := range b.software {
 		if note := s.notes[soft.name]; note != "" {
 			lines = append(lines, soft.name+": "+strings.ReplaceAll(note, "\n", " "))
@@ -144,8 +144,11 @@ func (b *bench) notes(w *strings.Builder, s *series) {
 			}
 		}
 		if n := len(s.samples[soft.name]); noisy > 0 && n-noisy < enough { // all count
-			lines = append(lines, fmt.Sprintf("%s: %d of %d disturbed", soft.name, noisy, n))
+			disturbed = append(disturbed, fmt.Sprintf("%s %d of %d", soft.name, noisy, n))
 		}
+	}
+	if len(disturbed) > 0 {
+		lines = append(lines, "disturbed runs, which count: "+strings.Join(disturbed, ", "))
 	}
 	if len(lines) > 0 {
 		fmt.Fprintf(w, "\n%s.\n", strings.Join(lines, "; "))

@@ -15,6 +15,8 @@ const (
 	manyChanges = 10_000
 )
 
+const deltaTime = 10 * time.Second
+
 // versions gives the servers new versions of the zone: some with few changes, each of
 // which is asked for as a whole at once, the last one then by IXFR; and one with many
 // changes, asked for by IXFR only.
@@ -79,8 +81,12 @@ func (b *bench) newVersion(ctx context.Context, z *zone, changes, round int, s *
 	}
 }
 
-// deltas asks for the last changes by IXFR, again and again.
+// deltas asks for the last changes by IXFR, again and again. They are so short that they
+// have some time also where the new version took more than its share.
 func (b *bench) deltas(ctx context.Context, z *zone, changes int, deadline time.Time) {
+	if least := time.Now().Add(deltaTime); least.After(deadline) {
+		deadline = least
+	}
 	for _, signed := range []bool{false, true} {
 		s := b.newSeries(z, delta, signed, 1, changes)
 		var able []*server
