@@ -5,7 +5,6 @@ package xfrguard
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/tls"
 	"encoding/hex"
 	"errors"
@@ -28,14 +27,16 @@ const maxFudge = 300
 type evidence struct {
 	req    Request
 	tls    TLSFacts
-	tsig   *dns.TSIG // the last record, when it is a TSIG
-	secret []byte    // of the key named; nil when this block has none
-	mac    []byte    // the request's MAC, when it is proven or cut short
+	peer   *tls.ConnectionState // nil without TLS, and where nothing is known of it
+	tsig   *dns.TSIG            // the last record, when it is a TSIG
+	secret []byte               // of the key named; nil when this block has none
+	mac    []byte               // the request's MAC, when it is proven or cut short
 
 	port     uint16
 	server   netip.AddrPort
 	listener string // "dns://127.0.0.1:53"
 	view     string
+	idle     time.Duration // how long the listener keeps an idle connection; 0 is unknown
 }
 
 // examine reads the facts of the message. What cannot be known stays at its zero
@@ -44,7 +45,7 @@ func (g *guard) examine(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) *
 	e := &evidence{}
 	var listenerKeys map[string]string
 	if srv, ok := ctx.Value(dnsserver.Key{}).(*dnsserver.Server); ok && srv != nil {
-		e.listener, listenerKeys = srv.Addr, srv.TsigSecret
+		e.listener, e.idle, listenerKeys = srv.Addr, srv.IdleTimeout, srv.TsigSecret
 	}
 	e.view, _ = ctx.Value(dnsserver.ViewKey{}).(string)
 	client := addrPort(w.RemoteAddr())
@@ -68,7 +69,7 @@ func (g *guard) examine(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) *
 	}
 	g.readTSIG(e, w, r, listenerKeys)
 	if e.req.Transport == TransportTLS {
-		e.readTLS(wire.TLSState(w))
+		g.readTLS(e, wire.TLSState(w))
 	}
 	return e
 }
@@ -224,35 +225,4 @@ func (e *evidence) proven() bool {
 		return len(e.secret) > 0
 	}
 	return false
-}
-
-// readTLS takes what the session shows. cs is nil when nothing is known.
-func (e *evidence) readTLS(cs *tls.ConnectionState) {
-	if cs == nil || !cs.HandshakeComplete {
-		return
-	}
-	e.req.TLS = TLSProof{Version: cs.Version, ALPN: cs.NegotiatedProtocol}
-	e.tls = TLSFacts{
-		Established: true,
-		Version:     strings.TrimPrefix(tls.VersionName(cs.Version), "TLS "),
-		Cipher:      tls.CipherSuiteName(cs.CipherSuite),
-		ALPN:        cs.NegotiatedProtocol,
-		ServerName:  cs.ServerName,
-		Resumed:     cs.DidResume,
-	}
-	if len(cs.PeerCertificates) == 0 {
-		return
-	}
-	leaf := cs.PeerCertificates[0]
-	p := &e.req.TLS
-	p.HasCert = true
-	p.Verified = len(cs.VerifiedChains) > 0
-	p.SPKI = sha256.Sum256(leaf.RawSubjectPublicKeyInfo)
-	p.Current = !e.req.Now.Before(leaf.NotBefore) && !e.req.Now.After(leaf.NotAfter)
-	for _, san := range leaf.DNSNames {
-		p.Names = append(p.Names, dns.CanonicalName(san))
-	}
-	e.tls.Subject = leaf.Subject.String()
-	e.tls.SPKI = hex.EncodeToString(p.SPKI[:])
-	e.tls.Verified = p.Verified
 }

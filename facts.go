@@ -113,9 +113,10 @@ func (t *TLSProof) strong(via Transport) bool {
 }
 
 // shows reports whether the client's certificate is the one named. A SAN counts
-// only in a verified certificate; a pin stands for itself, inside its validity.
+// only in a verified certificate; a pin stands for itself, inside its validity and
+// for the use that the certificate has been made for.
 func (t *TLSProof) shows(c Cert) bool {
-	if !t.HasCert || !t.Current {
+	if !t.HasCert || !t.Current || !t.ClientUse {
 		return false
 	}
 	if c.Name == "" {

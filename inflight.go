@@ -127,6 +127,9 @@ func stillAllowed(x *exchange, guards []*guard) bool {
 		}
 		req := x.req
 		req.Now, req.Replayed = time.Now(), false
+		if x.peer != nil {
+			req.TLS = g.proofOf(x.peer, req.Client, req.Now) // the CA may be another one now
+		}
 		if req.TSIG.Status == TSIGValid && string(g.secrets[req.TSIG.Key].raw) != string(x.secret) {
 			continue // the key is another one now
 		}

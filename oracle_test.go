@@ -181,7 +181,7 @@ func (s specRule) miss(r *Request) (int, Reason) {
 		return 0, ReasonTSIGRequired
 	}
 	plainToday := !s.until.IsZero() && !r.Now.IsZero() && r.Now.Before(s.until)
-	if certs || s.tls && !plainToday {
+	if certs || s.tls && !plainToday || r.Transport == TransportTLS { // RFC 9103 §7.2
 		if r.Transport != TransportTLS || r.TLS.Version < tls.VersionTLS13 {
 			return 1, ReasonTLSRequired
 		}
@@ -204,7 +204,7 @@ func (s specRule) miss(r *Request) (int, Reason) {
 }
 
 func (s specRule) certShown(t *TLSProof) bool {
-	if !t.Current {
+	if !t.Current || !t.ClientUse {
 		return false
 	}
 	for _, pin := range s.pins {
@@ -414,6 +414,7 @@ func drawTLS(t *rapid.T) TLSProof {
 	if p.HasCert {
 		p.Verified = mostly(t, "verified", true, []bool{false})
 		p.Current = mostly(t, "current", true, []bool{false})
+		p.ClientUse = mostly(t, "client use", true, []bool{false})
 		p.Names = few(t, "sans", someNames)
 		p.SPKI = rapid.SampledFrom([][32]byte{pinA, pinB, {3}}).Draw(t, "spki")
 	}

@@ -45,6 +45,8 @@ type TLSProof struct {
 	Names    []string // canonical DNS SANs of the leaf: lower case, fully qualified
 	SPKI     [32]byte // SHA-256 of the leaf's SubjectPublicKeyInfo
 	Current  bool     // the leaf is inside its validity period
+
+	ClientUse bool // the leaf may be used for client authentication (RFC 5280 §4.2.1.12)
 }
 
 // Nets is a set of addresses. The zero Nets is empty and contains nothing.
@@ -261,7 +263,9 @@ const (
 )
 
 // lacks returns the first condition that does not hold and where it stands in
-// the order of checks, or "". Every condition counts on every transport.
+// the order of checks, or "". Every condition counts on every transport. A transfer
+// over TLS is one of RFC 9103, which knows only TLS 1.3 (§7.2), whether the rule asks
+// for TLS or not; and without evidence of the session there is none.
 func (r *Rule) lacks(q *Request, qtype uint16) (Reason, int) {
 	signed := q.TSIG.Status == TSIGValid
 	switch {
@@ -271,7 +275,7 @@ func (r *Rule) lacks(q *Request, qtype uint16) (Reason, int) {
 		return ReasonTSIGKeyNotAllowed, stageKey
 	case len(r.Keys) == 0 && len(r.Certs) == 0 && !r.Unsigned:
 		return ReasonTSIGRequired, stageKey // parse refuses such a rule; here it allows nobody
-	case r.needsTLS(q.Now) && !q.TLS.strong(q.Transport):
+	case (r.needsTLS(q.Now) || q.Transport == TransportTLS) && !q.TLS.strong(q.Transport):
 		return ReasonTLSRequired, stageTLS
 	case len(r.Certs) > 0 && !q.TLS.HasCert:
 		return ReasonCertRequired, stageCert
@@ -290,4 +294,13 @@ func (r *Rule) lacks(q *Request, qtype uint16) (Reason, int) {
 // never when the moment is not known.
 func (r *Rule) needsTLS(now time.Time) bool {
 	return len(r.Certs) > 0 || r.TLS && (r.TLSUntil.IsZero() || now.IsZero() || !now.Before(r.TLSUntil))
+}
+
+// plainUntil is the moment until which the deciding rule, or the nearest, lets plain
+// TCP in, for requests that came in without TLS; zero for all others.
+func (d *Decision) plainUntil(q *Request) time.Time {
+	if d.rule == nil || q.Transport == TransportTLS {
+		return time.Time{}
+	}
+	return d.rule.TLSUntil
 }

@@ -45,7 +45,8 @@ const drawn = 20
 
 // TestLessProofNeverAllows takes good evidence away from denied requests: no rule
 // may be written so that a client gains by hiding who it is. Bad evidence is
-// another matter: it denies by itself, and without it an unsigned rule may hold.
+// another matter: it denies by itself, and without it an unsigned rule may hold. So
+// does TLS below 1.3, which no transfer may use.
 func TestLessProofNeverAllows(t *testing.T) {
 	faults := []Reason{
 		ReasonTSIGBadKey, ReasonTSIGWeakAlgorithm, ReasonTSIGBadSignature, ReasonTSIGBadTime,
@@ -56,6 +57,7 @@ func TestLessProofNeverAllows(t *testing.T) {
 		"certificate":  func(r *Request) { r.TLS = TLSProof{Version: r.TLS.Version} },
 		"verification": func(r *Request) { r.TLS.Verified = false },
 		"validity":     func(r *Request) { r.TLS.Current = false },
+		"usage":        func(r *Request) { r.TLS.ClientUse = false },
 		"names":        func(r *Request) { r.TLS.Names = nil },
 		"TLS":          func(r *Request) { r.Transport, r.TLS = TransportTCP, TLSProof{} },
 		"everything": func(r *Request) {
@@ -66,7 +68,8 @@ func TestLessProofNeverAllows(t *testing.T) {
 		ps := buildBlock(drawBlock(t))
 		for range drawn {
 			req := drawRequest(t)
-			if d := ps.Decide(&req); d.Allow || req.Replayed || slices.Contains(faults, d.Reason) {
+			if d := ps.Decide(&req); d.Allow || req.Replayed || slices.Contains(faults, d.Reason) ||
+				req.Transport == TransportTLS && req.TLS.Version < tls.VersionTLS13 {
 				continue
 			}
 			for what, take := range less {
@@ -199,10 +202,10 @@ func TestKnownDependsOnTheAddressAlone(t *testing.T) {
 func everyRequest(yield func(*Request) bool) {
 	proofs := []TLSProof{{Version: tls.VersionTLS13}}
 	for _, san := range append(slices.Clone(someNames), "ns3.example.org.", "x.b.example.org.") {
-		proofs = append(proofs, TLSProof{Version: tls.VersionTLS13, HasCert: true, Verified: true, Current: true, Names: []string{san}})
+		proofs = append(proofs, TLSProof{Version: tls.VersionTLS13, HasCert: true, Verified: true, Current: true, ClientUse: true, Names: []string{san}})
 	}
 	for _, spki := range somePins {
-		proofs = append(proofs, TLSProof{Version: tls.VersionTLS13, HasCert: true, Current: true, SPKI: spki})
+		proofs = append(proofs, TLSProof{Version: tls.VersionTLS13, HasCert: true, Current: true, ClientUse: true, SPKI: spki})
 	}
 	for _, client := range someAddrs {
 		for _, key := range append([]string{"", "k9."}, someKeys...) {

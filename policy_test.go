@@ -106,7 +106,7 @@ func overTLS(r *Request) {
 func showing(spki [32]byte, names ...string) func(*Request) {
 	return func(r *Request) {
 		r.Transport = TransportTLS
-		r.TLS = TLSProof{Version: tls.VersionTLS13, HasCert: true, Verified: true, Current: true, Names: names, SPKI: spki}
+		r.TLS = TLSProof{Version: tls.VersionTLS13, HasCert: true, Verified: true, Current: true, ClientUse: true, Names: names, SPKI: spki}
 	}
 }
 
@@ -202,6 +202,8 @@ func TestDecide(t *testing.T) {
 		{"TLS 1.2", axfr("203.0.113.65", "ns1.").with(overTLS).with(func(r *Request) { r.TLS.Version = tls.VersionTLS12 }), near("tls", ReasonTLSRequired)},
 		{"TLS without evidence", axfr("203.0.113.65", "ns1.").with(func(r *Request) { r.Transport = TransportTLS }), near("tls", ReasonTLSRequired)},
 		{"evidence of TLS on TCP", axfr("203.0.113.65", "ns1.").with(overTLS).with(func(r *Request) { r.Transport = TransportTCP }), near("tls", ReasonTLSRequired)},
+		{"TLS 1.2, where the rule asks for none", axfr("192.0.2.53", "ns1.").with(overTLS).with(func(r *Request) { r.TLS.Version = tls.VersionTLS12 }), near("keyed", ReasonTLSRequired)},
+		{"TLS without evidence, where the rule asks for none", axfr("192.0.2.53", "ns1.").with(func(r *Request) { r.Transport = TransportTLS }), near("keyed", ReasonTLSRequired)},
 		{"TLS, but no key", axfr("203.0.113.65", "").with(overTLS), near("tls", ReasonTSIGRequired)},
 		{"TCP before the migration ends", axfr("203.0.113.129", "ns1."), allowed("soon")},
 		{"TCP when the migration ends", axfr("203.0.113.129", "ns1.").with(func(r *Request) { r.Now = migrationEnd }), near("soon", ReasonTLSRequired)},
@@ -217,11 +219,13 @@ func TestDecide(t *testing.T) {
 		{"certificate without names", axfr("203.0.113.193", "").with(showing(pinB)), near("named", ReasonCertNotAllowed)},
 		{"unverified certificate", axfr("203.0.113.193", "").with(showing(pinB, "ns2.example.net.")).with(func(r *Request) { r.TLS.Verified = false }), near("named", ReasonCertNotAllowed)},
 		{"expired certificate", axfr("203.0.113.193", "").with(showing(pinB, "ns2.example.net.")).with(func(r *Request) { r.TLS.Current = false }), near("named", ReasonCertNotAllowed)},
+		{"certificate for servers only", axfr("203.0.113.193", "").with(showing(pinB, "ns2.example.net.")).with(func(r *Request) { r.TLS.ClientUse = false }), near("named", ReasonCertNotAllowed)},
 		{"certificate over TLS 1.2", axfr("203.0.113.193", "").with(showing(pinB, "ns2.example.net.")).with(func(r *Request) { r.TLS.Version = tls.VersionTLS12 }), near("named", ReasonTLSRequired)},
 		{"pinned certificate", axfr("203.0.113.225", "").with(showing(pinA)), allowed("pinned")},
 		{"pinned certificate, self-signed", axfr("203.0.113.225", "").with(showing(pinA)).with(func(r *Request) { r.TLS.Verified = false }), allowed("pinned")},
 		{"pinned certificate, expired", axfr("203.0.113.225", "").with(showing(pinA)).with(func(r *Request) { r.TLS.Current = false }), near("pinned", ReasonCertNotAllowed)},
 		{"another public key", axfr("203.0.113.225", "").with(showing(pinB, "ns2.example.net.")), near("pinned", ReasonCertNotAllowed)},
+		{"pinned certificate, for servers only", axfr("203.0.113.225", "").with(showing(pinA)).with(func(r *Request) { r.TLS.ClientUse = false }), near("pinned", ReasonCertNotAllowed)},
 		{"a pin without a certificate", axfr("203.0.113.225", "").with(showing(pinA)).with(func(r *Request) { r.TLS.HasCert = false }), near("pinned", ReasonCertRequired)},
 
 		{"IXFR of one who may have deltas", axfr("203.0.113.5", "ns1.").with(ixfr), delta("deltas")},
