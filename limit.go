@@ -210,6 +210,13 @@ func (l *limiter) Resume() {
 	l.down = false
 }
 
+// stopped reports whether Shutdown was called, and Resume not since.
+func (l *limiter) stopped() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.down
+}
+
 // InFlight returns the number of leases of the scope that are not released.
 func (l *limiter) InFlight(scope string) int {
 	l.mu.Lock()

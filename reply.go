@@ -62,12 +62,12 @@ func verdictFor(d *Decision, status TSIGStatus) verdict {
 
 // tap stands under CoreDNS's ScrubWriter, next to the connection. Plugins above
 // it (log, prometheus, dnstap) see whole answers; what they do not get right is
-// done here: a TSIG that is the last record, after the OPT, with a real time in
-// an error (RFC 8945 §5.3.2). After a transfer that went straight to the
+// done here: padding that counts all of the message, and a TSIG that is the last
+// record, after the OPT, with a real time in an error (RFC 8945 §5.3.2). After a transfer that went straight to the
 // connection it swallows the summary that tells those plugins about it.
 type tap struct {
 	dns.ResponseWriter
-	sign    func(msg []byte) ([]byte, error) // appends the TSIG record
+	finish  func(*dns.Msg) ([]byte, error) // packs, pads and signs
 	swallow bool
 	size    int // what a swallowed Write counts for
 }
@@ -91,10 +91,10 @@ func (t *tap) WriteMsg(m *dns.Msg) error {
 	if t.swallow {
 		return nil
 	}
-	if t.sign == nil {
+	if t.finish == nil {
 		return t.ResponseWriter.WriteMsg(m)
 	}
-	return writePacked(t.ResponseWriter, m, t.sign)
+	return writeFinished(t.ResponseWriter, m, t.finish)
 }
 
 // Write implements dns.ResponseWriter.
@@ -109,16 +109,17 @@ func (t *tap) Write(b []byte) (int, error) {
 func (x *exchange) refuse(d *Decision) {
 	f := verdictFor(d, x.req.TSIG.Status)
 	m := new(dns.Msg).SetRcode(x.r, f.rcode)
-	if f.ede != 0 && x.r.IsEdns0() != nil {
-		opt := x.opt()
-		opt.Option = []dns.EDNS0{&dns.EDNS0_EDE{InfoCode: f.ede}}
+	if opt := x.opt(d.Reason); opt != nil {
+		if f.ede != 0 {
+			opt.Option = append([]dns.EDNS0{&dns.EDNS0_EDE{InfoCode: f.ede}}, opt.Option...)
+		}
 		m.Extra = append(m.Extra, opt)
 	}
 	var err error
 	if d.Known {
 		err = x.writeSigned(m, f.tsig)
 	} else {
-		err = x.w.WriteMsg(m)
+		err = x.write(m, nil)
 	}
 	if err != nil {
 		log.Debugf("Refusal to %s not written: %v", x.client(), err)
@@ -132,6 +133,9 @@ func (x *exchange) soaOnly(soa *dns.SOA) error {
 	m := new(dns.Msg).SetReply(x.r)
 	m.Authoritative = true
 	m.Answer = []dns.RR{soa}
+	if opt := x.opt(ReasonAllowed); opt != nil {
+		m.Extra = append(m.Extra, opt)
+	}
 	return x.writeSigned(m, 0)
 }
 
@@ -139,12 +143,11 @@ func (x *exchange) soaOnly(soa *dns.SOA) error {
 // BADKEY and BADSIG go out unsigned; everything else is signed when the request's own
 // MAC was genuine (RFC 8945 §5.3, §5.3.2).
 func (x *exchange) writeSigned(m *dns.Msg, tsigError uint16) error {
-	m.Compress = true
 	unsigned := tsigError == dns.RcodeBadKey || tsigError == dns.RcodeBadSig
 	if x.tsig == nil || !x.carried() || (!unsigned && !x.proven()) {
-		return x.w.WriteMsg(m)
+		return x.write(m, nil)
 	}
-	sign := func(msg []byte) ([]byte, error) {
+	return x.write(m, func(msg []byte) ([]byte, error) {
 		e := wire.TSIGError{Code: tsigError, TimeSigned: uint64(time.Now().Unix()), Fudge: wire.Fudge}
 		if unsigned {
 			return wire.AppendUnsignedError(nil, msg, x.tsig.Hdr.Name, x.tsig.Algorithm, e)
@@ -157,39 +160,56 @@ func (x *exchange) writeSigned(m *dns.Msg, tsigError uint16) error {
 			return nil, err
 		}
 		return s.AppendError(nil, msg, e), nil
+	})
+}
+
+// write writes one message, padded where it has to be. sign appends the TSIG record;
+// nil leaves it out.
+func (x *exchange) write(m *dns.Msg, sign func([]byte) ([]byte, error)) error {
+	m.Compress = true
+	block := x.padding()
+	if sign == nil && block == 0 {
+		return x.w.WriteMsg(m)
 	}
+	finish := func(m *dns.Msg) ([]byte, error) { return finished(m, sign, block) }
 	if x.tap != nil {
-		x.tap.sign = sign
+		x.tap.finish = finish
 		return x.w.WriteMsg(m) // down to the tap, seen by all in between
 	}
-	if x.r.IsEdns0() != nil && m.IsEdns0() == nil {
-		m.Extra = append(m.Extra, x.opt())
-	}
-	return writePacked(x.w, m, sign)
+	return writeFinished(x.w, m, finish)
 }
 
-// opt is the OPT record of an answer to a client with EDNS.
-func (x *exchange) opt() *dns.OPT {
-	o := x.r.IsEdns0()
-	opt := &dns.OPT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT}}
-	opt.SetUDPSize(max(o.UDPSize(), dns.MinMsgSize))
-	if o.Do() {
-		opt.SetDo()
-	}
-	return opt
-}
-
-// writePacked packs a message, lets sign append the TSIG record, and writes it.
-func writePacked(w dns.ResponseWriter, m *dns.Msg, sign func([]byte) ([]byte, error)) error {
-	packed, err := m.Pack()
+func writeFinished(w dns.ResponseWriter, m *dns.Msg, finish func(*dns.Msg) ([]byte, error)) error {
+	packed, err := finish(m)
 	if err != nil {
-		return err
-	}
-	if packed, err = sign(packed); err != nil {
 		return err
 	}
 	_, err = w.Write(packed)
 	return err
+}
+
+// finished packs a message, pads it to a whole number of blocks, and lets sign append
+// the TSIG record. The record counts, for its length shows through TLS as well: it is
+// known once the message has been signed, and then it is signed again.
+func finished(m *dns.Msg, sign func([]byte) ([]byte, error), block int) ([]byte, error) {
+	pack := func() ([]byte, error) {
+		packed, err := m.Pack()
+		if err != nil || sign == nil {
+			return packed, err
+		}
+		return sign(packed)
+	}
+	packed, err := pack()
+	opt := m.IsEdns0()
+	if err != nil || block == 0 || opt == nil {
+		return packed, err
+	}
+	n := wire.Padding(len(packed), block)
+	if n < 0 {
+		return packed, nil
+	}
+	opt.Option = append(opt.Option, &dns.EDNS0_PADDING{Padding: make([]byte, n)})
+	return pack()
 }
 
 // summarize tells the plugins in front of a transfer that went past them: one

@@ -417,10 +417,11 @@ func (x *exchange) envelope() (wire.Envelope, error) {
 	if err != nil {
 		return env, err
 	}
-	if x.r.IsEdns0() != nil {
-		if env.OPT, err = wire.PackOPT(x.opt()); err != nil {
+	if opt := x.opt(ReasonAllowed); opt != nil {
+		if env.OPT, err = wire.PackOPT(opt); err != nil {
 			return env, err
 		}
+		env.Block = x.padding()
 	}
 	if x.req.TSIG.Status == TSIGValid {
 		env.Signer, err = wire.NewResponseSigner(x.tsig, x.secret, nil)

@@ -29,6 +29,7 @@ type Envelope struct {
 	Name             []byte  // of the question, in wire format with the client's letter case
 	Type             uint16  // of the question
 	OPT              []byte  // a packed OPT record for every message, or nil; see [PackOPT]
+	Block            int     // messages with OPT are padded to a multiple of this (RFC 7830); 0: not at all
 	Signer           *Signer // nil: unsigned
 }
 
@@ -56,7 +57,8 @@ func PackOPT(opt *dns.OPT) ([]byte, error) {
 	return b, nil
 }
 
-// Overhead is what the envelope adds to each message, in octets.
+// Overhead is what the envelope adds to each message, in octets, without padding,
+// which is left out where there is no room.
 func (e *Envelope) Overhead() int {
 	n := len(e.OPT)
 	if e.Signer != nil {
@@ -92,7 +94,8 @@ func (e *Envelope) Append(dst []byte, m Message) ([]byte, error) {
 	}
 	if len(e.OPT) > 0 {
 		binary.BigEndian.PutUint16(msg[10:], binary.BigEndian.Uint16(msg[10:])+1)
-		b = append(b, e.OPT...)
+		opt := len(b)
+		b = e.pad(append(b, e.OPT...), start, opt)
 	}
 	if e.Signer != nil {
 		b = e.Signer.seal(b, start)
@@ -114,4 +117,40 @@ func (e *Envelope) patchQuestion(q []byte) error {
 	copy(q, e.Name)
 	binary.BigEndian.PutUint16(q[len(e.Name):], e.Type)
 	return nil
+}
+
+// paddingHeader is what the padding option adds beside its data.
+const paddingHeader = 4
+
+// Padding gives how many octets of data a padding option must have that makes a
+// message of that size, TSIG included, a multiple of block with it; -1 if the message
+// has no room for one.
+func Padding(size, block int) int {
+	size += paddingHeader
+	n := (block - size%block) % block
+	if size+n > math.MaxUint16 {
+		return -1
+	}
+	return n
+}
+
+// pad puts the padding option into the OPT record, which is the end of b.
+func (e *Envelope) pad(b []byte, start, opt int) []byte {
+	if e.Block <= 0 {
+		return b
+	}
+	size := len(b) - start
+	if e.Signer != nil {
+		size += e.Signer.Size()
+	}
+	n := Padding(size, e.Block)
+	if n < 0 {
+		return b
+	}
+	const ownerTypeClassTTL = 1 + 2 + 2 + 4
+	length := b[opt+ownerTypeClassTTL:]
+	binary.BigEndian.PutUint16(length, binary.BigEndian.Uint16(length)+uint16(paddingHeader+n))
+	b = binary.BigEndian.AppendUint16(b, dns.EDNS0PADDING)
+	b = binary.BigEndian.AppendUint16(b, uint16(n))
+	return append(b, make([]byte, n)...)
 }

@@ -1,0 +1,187 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package xfrguard
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/hex"
+	"math/big"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// identity is the certificate of a client.
+type identity struct {
+	tls.Certificate
+	pin string // as a rule has it
+}
+
+// client issues a certificate for a client of that name.
+func (ca *testCA) client(t *testing.T, name string, options ...func(*x509.Certificate)) *identity {
+	t.Helper()
+	cert, key := ca.issue(t, name, options...)
+	return newIdentity(t, cert, key)
+}
+
+func newIdentity(t *testing.T, certPEM, keyPEM string) *identity {
+	t.Helper()
+	pair, err := tls.X509KeyPair([]byte(certPEM), []byte(keyPEM))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(pair.Leaf.RawSubjectPublicKeyInfo)
+	return &identity{Certificate: pair, pin: "sha256:" + hex.EncodeToString(sum[:])}
+}
+
+// selfSignedClient is what openssl req -x509 makes: a certificate without any
+// extended key usage, signed by its own key.
+func selfSignedClient(t *testing.T, name string, options ...func(*x509.Certificate)) *identity {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmpl := &x509.Certificate{
+		SerialNumber: big.NewInt(7), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	}
+	for _, o := range options {
+		o(tmpl)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newIdentity(t, pemBlock("CERTIFICATE", der), pemBlock("PRIVATE KEY", k))
+}
+
+// Changes of a certificate.
+func expired(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }
+
+func notYetValid(c *x509.Certificate) { c.NotBefore = time.Now().Add(30 * time.Minute) }
+
+func forServers(c *x509.Certificate) {
+	c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+}
+
+func sans(names ...string) func(*x509.Certificate) {
+	return func(c *x509.Certificate) { c.DNSNames = names }
+}
+
+// xotClient is a client's TLS configuration. The certificate is sent whatever CAs the
+// server says it knows, as OpenSSL does.
+func xotClient(id *identity, protos ...string) *tls.Config {
+	c := clientTLS(protos...)
+	if id != nil {
+		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &id.Certificate, nil }
+	}
+	return c
+}
+
+// listenerAddr returns the address of the server of that transport: "dns" has a packet
+// connection, "tls" has none.
+func (s *server) listenerAddr(t *testing.T, scheme string) string {
+	t.Helper()
+	for _, l := range s.inst.Servers() {
+		if l.Addr() != nil && (l.LocalAddr() == nil) == (scheme == "tls") {
+			return l.Addr().String()
+		}
+	}
+	t.Fatalf("no %s server", scheme)
+	return ""
+}
+
+// dialFrom connects from a source address, over TLS when there is a configuration.
+func dialFrom(t *testing.T, from, addr string, c *tls.Config) (net.Conn, error) {
+	t.Helper()
+	d := &net.Dialer{Timeout: 5 * time.Second}
+	if from != "" {
+		d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(from)}
+	}
+	if c == nil {
+		return d.Dial("tcp", addr)
+	}
+	return tls.DialWithDialer(d, "tcp", addr, c)
+}
+
+// xot asks one question over a TLS connection of its own. It returns nil when the
+// handshake or what follows it fails.
+func xot(t *testing.T, addr, from string, c *tls.Config, query []byte) *dns.Msg {
+	t.Helper()
+	conn, err := dialFrom(t, from, addr, c)
+	if err != nil {
+		t.Logf("handshake: %v", err)
+		return nil
+	}
+	defer conn.Close()
+	return over(t, conn, query)
+}
+
+// over asks one question over a connection, whose answer is one message.
+func over(t *testing.T, conn net.Conn, query []byte) *dns.Msg {
+	t.Helper()
+	c := &dns.Conn{Conn: conn}
+	_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+	if _, err := c.Write(query); err != nil {
+		t.Logf("writing: %v", err)
+		return nil
+	}
+	m, err := c.ReadMsg()
+	if m == nil {
+		t.Logf("reading: %v", err) // of a message, a TSIG that nobody verifies here
+	}
+	return m
+}
+
+// isZone reports whether the answer is a whole zone.
+func isZone(m *dns.Msg) bool {
+	return m != nil && m.Rcode == dns.RcodeSuccess && len(m.Answer) > 2 &&
+		m.Answer[0].Header().Rrtype == dns.TypeSOA && m.Answer[len(m.Answer)-1].Header().Rrtype == dns.TypeSOA
+}
+
+// xotBlock is a Corefile with one block for example.org on plain TCP and TLS. auth is
+// what stands in the tls plugin's block, with a CA when it starts with one. The file
+// plugin is told its zone: with two keys for one it would not stop (coredns/plugin/file
+// sends on a channel once a key, which is read once).
+func xotBlock(rules, tlsArgs, extra string) string {
+	return `dns://example.org:0 tls://example.org:0 {
+	bind 127.0.0.1
+	tls DIR/cert.pem DIR/key.pem ` + tlsArgs + `
+	tsig {
+		secret a.example.net. ` + secretA + `
+		secret b.example.net. ` + secretB + `
+	}
+	xfrguard {
+		` + rules + `
+		rate 100000/1s burst 100000
+		audit file DIR/audit.log
+	}
+	file DIR/db example.org
+	` + extra + `
+}
+`
+}
+
+// auth is the arguments of the tls plugin for a mode, with the test's CA.
+func auth(mode string) string { return "DIR/ca.pem {\n\t\tclient_auth " + mode + "\n\t}" }
+
+// xotFiles are the files of xotBlock.
+func xotFiles(t *testing.T, ca *testCA) map[string]string {
+	t.Helper()
+	cert, key := ca.issue(t, "ns1.example.org")
+	return map[string]string{"db": zoneOrg, "cert.pem": cert, "key.pem": key, "ca.pem": ca.pem}
+}
