@@ -186,6 +186,9 @@ func (e *Event) putPolicy(o *object) {
 	o.str("rule.name", e.Rule, capRule)
 	o.str("rule.version", e.Policy, capRule)
 	o.str("coredns.xfr.rule.nearest", e.Near, capRule)
+	if !e.TLSUntil.IsZero() {
+		o.word("coredns.xfr.rule.tls_until", e.TLSUntil.UTC().Format(timeLayout))
+	}
 	switch e.Action {
 	case ActionDecision, ActionEnd, ActionDenied, ActionPolicyLoaded, ActionReload:
 		o.flag("coredns.xfr.enforced", e.Enforced)

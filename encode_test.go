@@ -64,6 +64,10 @@ func sampleEvents() map[string]*Event {
 				SPKI: strings.Repeat("ab", 32),
 			}
 		}),
+		"decision-allowed-until": make(func(e *Event) {
+			e.Action, e.Allowed, e.Reason, e.Rule = ActionDecision, true, string(ReasonAllowed), "ns2-migrating"
+			e.Served, e.TLSUntil = ServedIXFR, sampleTime.Add(24*time.Hour)
+		}),
 		"decision-denied": make(func(e *Event) {
 			e.Action, e.Reason, e.Near, e.Rcode = ActionDecision, string(ReasonTSIGBadSignature), "ns2", "NOTAUTH"
 			e.Opcode = "NOTIFY"

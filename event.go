@@ -171,6 +171,8 @@ type Event struct {
 	Policy   string // digest of the policy: rule.version
 	Enforced bool   // false in observe mode
 
+	TLSUntil time.Time // until when that rule lets plain TCP in; for requests without TLS only
+
 	TSIG TSIGProof
 	TLS  TLSFacts
 

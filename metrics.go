@@ -75,4 +75,9 @@ var (
 		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "policy_info",
 		Help: "Gauge that is 1 for each policy in force, with its digest.",
 	}, []string{"server", "zone", "view", "digest"})
+
+	tlsUntil = promauto.NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "tls_until_timestamp_seconds",
+		Help: "Gauge of the moment until which a rule lets plain TCP in, in Unix time.",
+	}, []string{"server", "zone", "view", "rule"})
 )

@@ -67,6 +67,7 @@ func (in *instance) startup() (err error) {
 	}
 	in.onStop(guards)
 	policyInfo.Reset()
+	tlsUntil.Reset()
 	for _, g := range guards {
 		g.announce(action)
 		g.startNotify(previous)
@@ -190,7 +191,7 @@ func (g *guard) selfCheck() []string {
 	add := func(format string, args ...any) { findings = append(findings, fmt.Sprintf(format, args...)) }
 	for _, cfg := range g.all {
 		for i, rule := range cfg.rules {
-			if rule.Nets == nil || rule.Nets.any {
+			if !rule.Deny && (rule.Nets == nil || rule.Nets.any) {
 				add("%s: rule %q has no net, or every address: anyone may try its other conditions", cfg.rulePos[i], rule.Name)
 			}
 		}
@@ -204,6 +205,7 @@ func (g *guard) selfCheck() []string {
 			add("%s: %s stands before xfrguard and is not known to leave transfers alone", g.pos, name)
 		}
 	}
+	findings = append(findings, g.lintTLS(time.Now())...)
 	if g.mode == ModeObserve {
 		return findings
 	}
@@ -261,7 +263,9 @@ func (g *guard) announce(action Action) {
 	}
 	for apex, p := range g.policies {
 		for _, c := range g.keys {
-			policyInfo.WithLabelValues(listenerOf(c), apex, c.ViewName, g.digests[apex]).Set(1)
+			listener := listenerOf(c)
+			policyInfo.WithLabelValues(listener, apex, c.ViewName, g.digests[apex]).Set(1)
+			p.announceUntil(listener, c.ViewName)
 		}
 		g.each[apex].Lifecycle(&Event{
 			Time: time.Now(), Action: action, Reason: string(g.mode), Zone: apex, View: g.config.ViewName,

@@ -146,6 +146,7 @@ func (x *exchange) decided(d *Decision) {
 	x.ev.Reason = string(d.Reason)
 	x.ev.Rule = d.Rule
 	x.ev.Near = d.Near
+	x.ev.TLSUntil = d.plainUntil(&x.req)
 }
 
 // place returns what answers for a name: its directive, and the audit log.
