@@ -1,0 +1,506 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package xfrguard
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// The matrix: every transport, ALPN, certificate, signature and address against every
+// kind of rule and every client_auth, over real sockets. What is expected stands in
+// wantHandshake and wantAnswer, which know the design and the RFCs and nothing of the
+// code under test.
+
+// cell is one combination.
+type cell struct {
+	mode      string // client_auth
+	transport string // "tcp", "tls1.2", "tls1.3"
+	alpn      string // "", "dot", "h2"
+	cert      string // a key of certKinds, "" is none
+	tsig      string // "", "wrong" (the right key's name, another secret), "other" (a good key of no rule), "right"
+	inside    bool   // the client's address is in the rule
+	zone      string // a key of ruleKinds
+}
+
+func (c *cell) String() string {
+	return fmt.Sprintf("client_auth %s, %s, ALPN %q, cert %q, TSIG %q, inside %v, zone %s", c.mode, c.transport, c.alpn, c.cert, c.tsig, c.inside, c.zone)
+}
+
+// certKind says what is true of a certificate, by RFC 5280 and RFC 9525.
+type certKind struct {
+	verifies bool   // chains to the listener's CA, within its dates, for client authentication
+	name     string // the only DNS SAN
+	pinned   bool   // has the public key that the rules pin
+	dated    bool   // within its validity
+	forUse   bool   // not limited to servers
+}
+
+var certKinds = map[string]certKind{
+	"expired":       {name: "ns2.example.net", forUse: true},
+	"not yet valid": {name: "ns2.example.net", forUse: true},
+	"server only":   {name: "ns2.example.net", dated: true},
+	"other CA":      {name: "ns2.example.net", dated: true, forUse: true},
+	"self-signed":   {name: "ns2.example.net", dated: true, forUse: true},
+	"wrong SAN":     {verifies: true, name: "ns3.example.com", dated: true, forUse: true},
+	"CN only":       {verifies: true, dated: true, forUse: true},
+	"right SAN":     {verifies: true, name: "ns2.example.net", dated: true, forUse: true},
+	"upper case":    {verifies: true, name: "NS2.Example.NET", dated: true, forUse: true},
+	"wildcard SAN":  {verifies: true, name: "*.example.net", dated: true, forUse: true},
+	"below":         {verifies: true, name: "a.ns2.example.net", dated: true, forUse: true},
+	"right pin":     {name: "whatever.invalid", pinned: true, dated: true, forUse: true},
+	"old pin":       {name: "whatever.invalid", pinned: true, forUse: true},
+}
+
+// ruleKind is a rule in the words of the design.
+type ruleKind struct {
+	name  string
+	text  string // as in the Corefile, PIN and PIN2 in place of the pins
+	key   bool
+	tls   bool // TLS is needed today
+	names []string
+	pin   bool
+}
+
+// ruleKinds are the rules of each zone, all for 127.0.0.1 only.
+var ruleKinds = map[string][]ruleKind{
+	"plain":    {{name: "plain", text: "key a.example.net.", key: true}},
+	"sealed":   {{name: "sealed", text: "key a.example.net. tls", key: true, tls: true}},
+	"past":     {{name: "past", text: "key a.example.net. tls until 2020-01-01", key: true, tls: true}},
+	"future":   {{name: "future", text: "key a.example.net. tls until 2999-01-01", key: true}},
+	"open":     {{name: "open", text: "unsigned"}},
+	"opentls":  {{name: "opentls", text: "tls unsigned", tls: true}},
+	"named":    {{name: "named", text: "cert ns2.example.net", tls: true, names: []string{"ns2.example.net"}}},
+	"star":     {{name: "star", text: "cert *.example.net", tls: true, names: []string{"*.example.net"}}},
+	"pinned":   {{name: "pinned", text: "cert PIN PIN2", tls: true, pin: true}},
+	"namedkey": {{name: "namedkey", text: "cert ns2.example.net key a.example.net.", key: true, tls: true, names: []string{"ns2.example.net"}}},
+	"either": {
+		{name: "bycert", text: "cert ns2.example.net", tls: true, names: []string{"ns2.example.net"}},
+		{name: "bykey", text: "key a.example.net. tls", key: true, tls: true},
+	},
+}
+
+var clientAuths = []string{"nocert", "request", "require", "verify_if_given", "require_and_verify"}
+
+// wantHandshake says whether a connection comes about: RFC 7301 §3.2 refuses clients
+// whose protocols are all foreign, and the names of the modes say the rest. It holds
+// for TLS 1.2 too, which the listener speaks with those that ask for no transfer.
+func (c *cell) wantHandshake() bool {
+	if c.transport == "tcp" {
+		return true
+	}
+	given := c.cert != ""
+	ok := c.alpn != "h2"
+	switch c.mode {
+	case "require":
+		return ok && given
+	case "verify_if_given":
+		return ok && (!given || certKinds[c.cert].verifies)
+	case "require_and_verify":
+		return ok && given && certKinds[c.cert].verifies
+	}
+	return ok
+}
+
+// answer is what the design's table of answers promises for a cell.
+type answer struct {
+	rcode  int
+	reason string
+	rule   string // allowed: that decided; denied: that came closest
+}
+
+// wantAnswer follows the order of checks: address, TSIG, TLS, certificate.
+func (c *cell) wantAnswer() answer {
+	if !c.inside {
+		return answer{dns.RcodeRefused, "client-not-allowed", ""}
+	}
+	if c.tsig == "wrong" {
+		return answer{dns.RcodeNotAuth, "tsig-bad-signature", ""}
+	}
+	var closest answer
+	got := -1
+	for _, r := range ruleKinds[c.zone] {
+		reason, stage := c.lacking(r)
+		if reason == "" {
+			return answer{dns.RcodeSuccess, "policy-allow", r.name}
+		}
+		if stage > got {
+			closest, got = answer{dns.RcodeRefused, reason, r.name}, stage
+		}
+	}
+	return closest
+}
+
+func (c *cell) lacking(r ruleKind) (reason string, stage int) {
+	switch {
+	case r.key && c.tsig == "":
+		return "tsig-required", 0
+	case r.key && c.tsig == "other":
+		return "tsig-key-not-allowed", 0
+	case c.transport == "tls1.2", c.transport == "tcp" && r.tls: // RFC 9103 §7.2
+		return "tls-required", 1
+	case r.names == nil && !r.pin:
+		return "", 0
+	case c.cert == "" || c.mode == "nocert": // never asked for, never sent
+		return "cert-required", 2
+	case !c.shown(r):
+		return "cert-not-allowed", 2
+	}
+	return "", 0
+}
+
+// shown says whether the certificate is the one named: a verified name, one label for
+// a star on either side, whatever the case; or the public key, inside its validity.
+func (c *cell) shown(r ruleKind) bool {
+	k := certKinds[c.cert]
+	if !k.dated || !k.forUse {
+		return false
+	}
+	if r.pin {
+		return k.pinned
+	}
+	if !k.verifies {
+		return false
+	}
+	switch r.names[0] {
+	case "ns2.example.net":
+		return c.cert == "right SAN" || c.cert == "upper case" || c.cert == "wildcard SAN"
+	case "*.example.net":
+		return c.cert == "right SAN" || c.cert == "upper case" || c.cert == "wildcard SAN"
+	}
+	panic("a rule without an oracle")
+}
+
+// identities makes the certificates.
+func identities(t *testing.T, ca *testCA) map[string]*identity {
+	t.Helper()
+	made := map[string]*identity{
+		"expired":       ca.client(t, "ns2.example.net", expired),
+		"not yet valid": ca.client(t, "ns2.example.net", notYetValid),
+		"server only":   ca.client(t, "ns2.example.net", forServers),
+		"other CA":      newTestCA(t).client(t, "ns2.example.net"),
+		"self-signed":   selfSignedClient(t, "ns2.example.net"),
+		"CN only":       ca.client(t, "ns2.example.net", func(c *x509.Certificate) { c.DNSNames = nil }),
+		"right pin":     selfSignedClient(t, "whatever.invalid"),
+		"old pin":       selfSignedClient(t, "whatever.invalid", expired),
+	}
+	for what, k := range certKinds {
+		if made[what] == nil {
+			made[what] = ca.client(t, "CN of no matter", sans(k.name))
+		}
+	}
+	return made
+}
+
+// matrix is one server with all the rules.
+type matrix struct {
+	mode string
+	s    *server
+	ids  map[string]*identity
+
+	mu     sync.Mutex
+	next   uint16 // message ID
+	sent   map[uint16]cell
+	denied [][]byte // events
+}
+
+func matrixCorefile(mode string, ids map[string]*identity) string {
+	var b strings.Builder
+	zones := sortedKeys(ruleKinds)
+	fmt.Fprintf(&b, "dns://test:0 tls://test:0 {\n\tbind 127.0.0.1\n\ttls DIR/cert.pem DIR/key.pem %s\n", auth(mode))
+	fmt.Fprintf(&b, "\ttsig {\n\t\tsecret a.example.net. %s\n\t\tsecret b.example.net. %s\n\t}\n", secretA, secretB)
+	for _, z := range zones {
+		fmt.Fprintf(&b, "\txfrguard %s.test {\n", z)
+		for _, r := range ruleKinds[z] {
+			text := strings.NewReplacer("PIN2", ids["old pin"].pin, "PIN", ids["right pin"].pin).Replace(r.text)
+			fmt.Fprintf(&b, "\t\tallow as %s net 127.0.0.1 %s\n", r.name, text)
+		}
+		fmt.Fprintf(&b, "\t\trate 100000/1s burst 100000\n\t\tconcurrent 64 per-client 64\n\t\taudit file DIR/audit.log\n\t}\n")
+	}
+	fmt.Fprintf(&b, "\tfile DIR/db %s.test\n}\n", strings.Join(zones, ".test "))
+	return b.String()
+}
+
+// TestMatrix asks everything. Each connection asks for all zones with all signatures,
+// pipelined, and gets the answers in that order.
+func TestMatrix(t *testing.T) {
+	ca := newTestCA(t)
+	ids := identities(t, ca)
+	cert, key := ca.issue(t, "ns1.example.org")
+	files := map[string]string{
+		"cert.pem": cert, "key.pem": key, "ca.pem": ca.pem,
+		"db": "@ 60 IN SOA ns1.test. h.test. 7 7200 3600 1209600 300\n@ 60 IN NS ns1.test.\nwww 60 IN A 192.0.2.80\n",
+	}
+	for i, mode := range clientAuths {
+		t.Run(mode, func(t *testing.T) {
+			m := &matrix{mode: mode, s: serve(t, matrixCorefile(mode, ids), files), ids: ids, sent: make(map[uint16]cell)}
+			m.next = uint16(i) * 10000 // the same message in the same second would be a replay
+			m.intercept(t)
+			var work []cell
+			for _, inside := range []bool{true, false} {
+				work = append(work, cell{mode: mode, transport: "tcp", inside: inside})
+				for _, cert := range append(sortedKeys(certKinds), "") {
+					for _, alpn := range []string{"", "dot", "h2"} {
+						for _, version := range []string{"tls1.2", "tls1.3"} {
+							work = append(work, cell{mode: mode, transport: version, alpn: alpn, cert: cert, inside: inside})
+						}
+					}
+				}
+			}
+			m.askAll(t, work)
+			m.checkEvents(t)
+		})
+	}
+}
+
+// intercept takes denials where they would be folded and written: a flood of them is
+// counted, and this test wants to see each.
+func (m *matrix) intercept(t *testing.T) {
+	t.Helper()
+	for _, g := range latestInstance().guards {
+		for _, a := range g.each {
+			a.fold.mu.Lock()
+			a.fold.closed = true // nothing is folded any more
+			a.fold.emit = func(e *Event) {
+				stamp(e)
+				line := e.encode()
+				m.mu.Lock()
+				defer m.mu.Unlock()
+				m.denied = append(m.denied, line)
+			}
+			a.fold.mu.Unlock()
+		}
+	}
+}
+
+func (m *matrix) askAll(t *testing.T, work []cell) {
+	t.Helper()
+	todo := make(chan cell)
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for c := range todo {
+				m.connect(t, c)
+			}
+		})
+	}
+	for _, c := range work {
+		todo <- c
+	}
+	close(todo)
+	wg.Wait()
+}
+
+// connect opens the connection of a cell and asks for everything.
+func (m *matrix) connect(t *testing.T, c cell) {
+	from := "127.0.0.1"
+	if !c.inside {
+		from = "127.0.0.9"
+	}
+	scheme, config := "dns", (*tls.Config)(nil)
+	if c.transport != "tcp" {
+		scheme, config = "tls", xotClient(m.ids[c.cert])
+		config.MaxVersion = map[string]uint16{"tls1.2": tls.VersionTLS12, "tls1.3": tls.VersionTLS13}[c.transport]
+		if c.alpn != "" {
+			config.NextProtos = []string{c.alpn}
+		}
+	}
+	cells, queries := m.queries(t, c)
+	answers, err := talk(t, from, m.s.listenerAddr(t, scheme), config, queries)
+	if !c.wantHandshake() {
+		if err == nil {
+			t.Errorf("%v: a connection", &c)
+		}
+		return
+	}
+	if err != nil {
+		t.Errorf("%v: %v", &c, err)
+		return
+	}
+	for i, asked := range cells {
+		m.check(t, &asked, queries[i], answers[i])
+	}
+}
+
+// queries makes a query for every zone and signature, and notes their IDs.
+func (m *matrix) queries(t *testing.T, c cell) (cells []cell, queries [][]byte) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, c.zone = range sortedKeys(ruleKinds) {
+		for _, c.tsig = range []string{"", "wrong", "other", "right"} {
+			m.next++
+			q := question(dns.TypeAXFR, withEDNS, withName(c.zone+".test."))
+			q.Id = m.next
+			var b []byte
+			switch c.tsig {
+			case "":
+				b = packed(t, q)
+			case "wrong":
+				b = signed(t, q, keyA, dns.HmacSHA256, secretB)
+			case "other":
+				b = signed(t, q, keyB, dns.HmacSHA256, secretB)
+			case "right":
+				b = signed(t, q, keyA, dns.HmacSHA256, secretA)
+			}
+			if c.wantHandshake() {
+				m.sent[q.Id] = c
+			}
+			cells, queries = append(cells, c), append(queries, b)
+		}
+	}
+	return cells, queries
+}
+
+// talk sends all queries at once and reads one message for each.
+func talk(t *testing.T, from, addr string, config *tls.Config, queries [][]byte) ([]*dns.Msg, error) {
+	conn, err := dialFrom(t, from, addr, config)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	var all bytes.Buffer
+	for _, q := range queries {
+		all.Write([]byte{byte(len(q) >> 8), byte(len(q))})
+		all.Write(q)
+	}
+	if _, err := conn.Write(all.Bytes()); err != nil {
+		return nil, err
+	}
+	var answers []*dns.Msg
+	for range queries {
+		length := make([]byte, 2)
+		if _, err := io.ReadFull(conn, length); err != nil {
+			return nil, err
+		}
+		b := make([]byte, int(length[0])<<8|int(length[1]))
+		if _, err := io.ReadFull(conn, b); err != nil {
+			return nil, err
+		}
+		answers = append(answers, new(dns.Msg))
+		if err := answers[len(answers)-1].Unpack(b); err != nil {
+			return nil, err
+		}
+	}
+	return answers, nil
+}
+
+// check holds one answer against the oracle.
+func (m *matrix) check(t *testing.T, c *cell, query []byte, got *dns.Msg) {
+	want := c.wantAnswer()
+	if id := uint16(query[0])<<8 | uint16(query[1]); got.Id != id {
+		t.Errorf("%v: the answer to %d stands where the one to %d belongs", c, got.Id, id)
+	}
+	if got.Rcode != want.rcode || isZone(got) != (want.reason == "policy-allow") {
+		t.Errorf("%v: got %s with %d records, want %s (%s)", c, dns.RcodeToString[got.Rcode], len(got.Answer), dns.RcodeToString[want.rcode], want.reason)
+	}
+	ede := -1
+	if want.rcode == dns.RcodeRefused && want.reason != "client-not-allowed" {
+		ede = 18
+	}
+	if edeOf(got) != ede {
+		t.Errorf("%v: EDE %d, want %d", c, edeOf(got), ede)
+	}
+	proven := (c.tsig == "right" || c.tsig == "other") && c.inside
+	if sig := got.IsTsig(); (sig != nil) != (c.tsig != "" && c.inside) || sig != nil && (sig.MACSize > 0) != proven {
+		t.Errorf("%v: TSIG in the answer %v", c, sig)
+	}
+}
+
+// checkEvents waits until every cell has its decision and compares them.
+func (m *matrix) checkEvents(t *testing.T) {
+	t.Helper()
+	decisions := m.decisions(t)
+	if len(decisions) != len(m.sent) {
+		t.Errorf("%d decisions on record of %d cells", len(decisions), len(m.sent))
+	}
+	for id, c := range m.sent {
+		e, ok := decisions[fmt.Sprint(id)]
+		if !ok {
+			t.Errorf("%v: not on record", &c)
+			continue
+		}
+		want := c.wantAnswer()
+		for field, value := range c.wantFields(want) {
+			if e[field] != value {
+				t.Errorf("%v: %s is %v, want %v", &c, field, e[field], value)
+			}
+		}
+	}
+}
+
+// wantFields are the fields that a cell's decision must have; nil is absent.
+func (c *cell) wantFields(want answer) map[string]any {
+	f := map[string]any{
+		"event.reason": want.reason, "dns.response_code": dns.RcodeToString[want.rcode], "coredns.zone": c.zone + ".test.",
+		"rule.name": nil, "coredns.xfr.rule.nearest": nil, "coredns.xfr.transport": c.transport[:3],
+		"tls.established": nil, "tls.version": nil, "tls.next_protocol": nil, "coredns.xfr.rule.tls_until": nil,
+	}
+	switch {
+	case want.reason == "policy-allow":
+		f["rule.name"] = want.rule
+	case want.rule != "":
+		f["coredns.xfr.rule.nearest"] = want.rule
+	}
+	if until := map[string]string{"past": "2020", "future": "2999"}[c.zone]; until != "" && c.transport == "tcp" && want.rule != "" {
+		f["coredns.xfr.rule.tls_until"] = until + "-01-01T00:00:00.000000000Z"
+	}
+	if c.transport == "tcp" {
+		return f
+	}
+	f["tls.established"], f["tls.version"] = true, strings.TrimPrefix(c.transport, "tls")
+	if c.alpn != "" {
+		f["tls.next_protocol"] = c.alpn
+	}
+	f["coredns.xfr.tls.verified"] = nil
+	if c.cert != "" && c.mode != "nocert" {
+		k := certKinds[c.cert]
+		// Whose address is in no rule is asked for no chain, unless the handshake was.
+		f["coredns.xfr.tls.verified"] = k.verifies && (c.inside || strings.Contains(c.mode, "verify"))
+	}
+	return f
+}
+
+// decisions waits until the audit file has the allowed ones, and returns all by message ID.
+func (m *matrix) decisions(t *testing.T) map[string]map[string]any {
+	t.Helper()
+	var text []byte
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		text, _ = os.ReadFile(filepath.Join(m.s.dir, "audit.log"))
+		if bytes.Count(text, []byte(`"event.action":"zone-transfer-decision"`)) >= len(m.sent)-len(m.denied) {
+			break
+		}
+	}
+	found := make(map[string]map[string]any)
+	for i, line := range append(m.denied, splitLines(text)...) {
+		if i%97 == 0 && i < len(m.denied) {
+			validateEvents(t, seal(t, line)...)
+		}
+		var e map[string]any
+		if err := json.Unmarshal(line, &e); err != nil {
+			t.Fatal(err)
+		}
+		if e["event.action"] != "zone-transfer-decision" {
+			continue
+		}
+		id := e["dns.id"].(string)
+		if found[id] != nil {
+			t.Errorf("two decisions about message %s", id)
+		}
+		found[id] = e
+	}
+	return found
+}
