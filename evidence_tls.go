@@ -55,18 +55,27 @@ func (g *guard) proofOf(cs *tls.ConnectionState, client netip.Addr, now time.Tim
 	p.SPKI = sha256.Sum256(leaf.RawSubjectPublicKeyInfo)
 	p.Current = within(leaf, now)
 	p.ClientUse = forClients(leaf)
-	for _, san := range leaf.DNSNames {
-		if hostPattern.MatchString(san) { // an escape in a name would move the border of its labels
-			p.Names = append(p.Names, dns.CanonicalName(san))
-		}
-	}
 	// Building a chain costs signatures, which a stranger cannot make the server
 	// check: it does so for those that the handshake has verified, and for clients
 	// whose address some rule knows.
 	if len(cs.VerifiedChains) > 0 || g.policies.knows(client) {
 		p.Verified = g.verifies(cs.PeerCertificates, now)
 	}
+	if p.Verified {
+		p.Names = hostNames(leaf)
+	}
 	return p
+}
+
+// hostNames are the DNS SANs that are names of hosts. Others are none: an escape in a
+// name would move the border of its labels.
+func hostNames(c *x509.Certificate) (names []string) {
+	for _, san := range c.DNSNames {
+		if hostPattern.MatchString(san) {
+			names = append(names, dns.CanonicalName(san))
+		}
+	}
+	return names
 }
 
 // maxPresented bounds the certificates that a client may send: a leaf and the

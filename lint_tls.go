@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/coredns/coredns/plugin/file"
 )
 
 // lintTLS lists rules over TLS that ask for less than RFC 9103 §7.5 wants (mutual TLS,
@@ -19,6 +21,9 @@ func (g *guard) lintTLS(now time.Time) []string {
 	var findings []string
 	if l.tls && l.config == nil {
 		findings = append(findings, fmt.Sprintf("%s: tls:// without the tls plugin is plain TCP: every transfer there is refused", g.pos))
+	}
+	if f := g.lintTwice(); f != "" {
+		findings = append(findings, f)
 	}
 	for _, cfg := range g.all {
 		for i := range cfg.rules {
@@ -119,4 +124,23 @@ func (p *Policy) announceUntil(listener, view string) {
 			tlsUntil.WithLabelValues(listener, p.Zone, view, r.Name).Set(float64(r.TLSUntil.Unix()))
 		}
 	}
+}
+
+// lintTwice looks for a zone that a handler of CoreDNS has twice, because two keys of
+// the block name it and the handler's own line does not. CoreDNS 1.15's file then never
+// stops (it tells the zone's goroutine to end once for each name), and a reload, which
+// waits for that, never ends: no later policy would come into force.
+func (g *guard) lintTwice() string {
+	f, ok := g.config.Handler("file").(file.File)
+	if !ok {
+		return ""
+	}
+	seen := make(map[string]bool)
+	for _, name := range f.Zones.Names {
+		if z := f.Zones.Z[name]; seen[name] && z != nil && z.ReloadInterval > 0 {
+			return fmt.Sprintf("%s: file has %s twice, once for each key, and then reloads never end: name the zone behind its file", g.pos, name)
+		}
+		seen[name] = true
+	}
+	return ""
 }

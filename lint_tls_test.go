@@ -40,6 +40,8 @@ func TestLintTLS(t *testing.T) {
 		"no TLS listener, until":   {plain("allow as r net 127.0.0.1 key a.example.net. tls until 2999-01-01"), `rule "r" lets nobody in from 2999-01-01T00:00:00Z on`},
 		"the date has passed":      {both("allow as r net 127.0.0.1 key a.example.net. tls until 2020-01-01", ""), `rule "r" has not let plain TCP in since 2020-01-01T00:00:00Z`},
 		"tls:// without TLS":       {strings.Replace(both("allow as r net 127.0.0.1 key a.example.net.", ""), "tls DIR/cert.pem DIR/key.pem", "", 1), "tls:// without the tls plugin is plain TCP"},
+		"a zone twice":             {strings.Replace(both("allow as r net 127.0.0.1 key a.example.net.", ""), "file DIR/db example.org", "file DIR/db", 1), "file has example.org. twice"},
+		"good: twice, no reload":   {strings.Replace(both("allow as r net 127.0.0.1 key a.example.net.", ""), "file DIR/db example.org", "file DIR/db {\n\t\treload 0\n\t}", 1), ""},
 		"observe":                  {both("allow as r net 127.0.0.1 tls unsigned\n\t\tmode observe", ""), `rule "r" rests on an address alone`},
 		"good: address and key":    {both("allow as r net 127.0.0.1 key a.example.net. tls", ""), ""},
 		"good: the block":          {only("allow as r net 127.0.0.1 key a.example.net.", ""), ""},
@@ -62,6 +64,9 @@ func TestLintTLS(t *testing.T) {
 				t.Errorf("got %v, want %s", err, c.want)
 			case strings.HasPrefix(c.want, "rule") && !strings.Contains(err.Error(), position{"Corefile", line}.String()+": "+c.want):
 				t.Errorf("%v does not name line %d", err, line)
+			}
+			if name == "a zone twice" {
+				return // it would never stop
 			}
 			if _, err := tryServe(t, c.corefile, files); err != nil {
 				t.Errorf("without findings fail: %v", err)

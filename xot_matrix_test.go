@@ -63,12 +63,13 @@ var certKinds = map[string]certKind{
 	"below":         {verifies: true, name: "a.ns2.example.net", dated: true, forUse: true},
 	"right pin":     {name: "whatever.invalid", pinned: true, dated: true, forUse: true},
 	"old pin":       {name: "whatever.invalid", pinned: true, forUse: true},
+	"server pin":    {name: "whatever.invalid", pinned: true, dated: true},
 }
 
 // ruleKind is a rule in the words of the design.
 type ruleKind struct {
 	name  string
-	text  string // as in the Corefile, PIN and PIN2 in place of the pins
+	text  string // as in the Corefile, PIN, PIN2 and PIN3 in place of the pins
 	key   bool
 	tls   bool // TLS is needed today
 	names []string
@@ -85,7 +86,7 @@ var ruleKinds = map[string][]ruleKind{
 	"opentls":  {{name: "opentls", text: "tls unsigned", tls: true}},
 	"named":    {{name: "named", text: "cert ns2.example.net", tls: true, names: []string{"ns2.example.net"}}},
 	"star":     {{name: "star", text: "cert *.example.net", tls: true, names: []string{"*.example.net"}}},
-	"pinned":   {{name: "pinned", text: "cert PIN PIN2", tls: true, pin: true}},
+	"pinned":   {{name: "pinned", text: "cert PIN PIN2 PIN3", tls: true, pin: true}},
 	"namedkey": {{name: "namedkey", text: "cert ns2.example.net key a.example.net.", key: true, tls: true, names: []string{"ns2.example.net"}}},
 	"either": {
 		{name: "bycert", text: "cert ns2.example.net", tls: true, names: []string{"ns2.example.net"}},
@@ -196,6 +197,7 @@ func identities(t *testing.T, ca *testCA) map[string]*identity {
 		"CN only":       ca.client(t, "ns2.example.net", func(c *x509.Certificate) { c.DNSNames = nil }),
 		"right pin":     selfSignedClient(t, "whatever.invalid"),
 		"old pin":       selfSignedClient(t, "whatever.invalid", expired),
+		"server pin":    selfSignedClient(t, "whatever.invalid", forServers),
 	}
 	for what, k := range certKinds {
 		if made[what] == nil {
@@ -225,7 +227,7 @@ func matrixCorefile(mode string, ids map[string]*identity) string {
 	for _, z := range zones {
 		fmt.Fprintf(&b, "\txfrguard %s.test {\n", z)
 		for _, r := range ruleKinds[z] {
-			text := strings.NewReplacer("PIN2", ids["old pin"].pin, "PIN", ids["right pin"].pin).Replace(r.text)
+			text := strings.NewReplacer("PIN3", ids["server pin"].pin, "PIN2", ids["old pin"].pin, "PIN", ids["right pin"].pin).Replace(r.text)
 			fmt.Fprintf(&b, "\t\tallow as %s net 127.0.0.1 %s\n", r.name, text)
 		}
 		fmt.Fprintf(&b, "\t\trate 100000/1s burst 100000\n\t\tconcurrent 64 per-client 64\n\t\taudit file DIR/audit.log\n\t}\n")

@@ -437,6 +437,7 @@ func TestCertificateNames(t *testing.T) {
 		{"mail SAN", "ns2.example.net", mail, false},
 		{"wildcard SAN", "ns2.example.net", sans("*.example.net"), true},
 		{"wildcard SAN, two labels up", "ns2.example.net", sans("*.net"), false},
+		{"wildcard SAN of a top level domain", "example.net", sans("*.net"), false},
 		{"wildcard SAN, everything", "ns2.example.net", sans("*"), false},
 		{"wildcard SAN, two labels down", "a.ns2.example.net", sans("*.example.net"), false},
 		{"wildcard SAN in a label", "ns2.example.net", sans("ns*.example.net"), false},
