@@ -107,9 +107,11 @@ var TSIGStatuses = []TSIGStatus{
 	TSIGBadSignature, TSIGBadTime, TSIGMalformed,
 }
 
-// strong reports whether the request came in over TLS 1.3 or later (RFC 9103 §7.2).
+// strong reports whether the request came in over TLS 1.3 or later (RFC 9103 §7.2),
+// in a session that was negotiated for nothing else: "dot" (§7.1), or nothing at all,
+// as some secondaries have it.
 func (t *TLSProof) strong(via Transport) bool {
-	return via == TransportTLS && t.Version >= tls.VersionTLS13
+	return via == TransportTLS && t.Version >= tls.VersionTLS13 && (t.ALPN == "dot" || t.ALPN == "")
 }
 
 // shows reports whether the client's certificate is the one named. A SAN counts

@@ -182,7 +182,7 @@ func (s specRule) miss(r *Request) (int, Reason) {
 	}
 	plainToday := !s.until.IsZero() && !r.Now.IsZero() && r.Now.Before(s.until)
 	if certs || s.tls && !plainToday || r.Transport == TransportTLS { // RFC 9103 §7.2
-		if r.Transport != TransportTLS || r.TLS.Version < tls.VersionTLS13 {
+		if r.Transport != TransportTLS || r.TLS.Version < tls.VersionTLS13 || r.TLS.ALPN == "h2" {
 			return 1, ReasonTLSRequired
 		}
 	}
@@ -410,6 +410,7 @@ func drawTLS(t *rapid.T) TLSProof {
 	p := TLSProof{
 		Version: mostly(t, "version", uint16(tls.VersionTLS13), []uint16{0, tls.VersionTLS12}),
 		HasCert: mostly(t, "cert", true, []bool{false}),
+		ALPN:    mostly(t, "alpn", "dot", []string{"", "h2"}),
 	}
 	if p.HasCert {
 		p.Verified = mostly(t, "verified", true, []bool{false})

@@ -199,6 +199,8 @@ func TestDecide(t *testing.T) {
 
 		{"TLS needed", axfr("203.0.113.65", "ns1."), near("tls", ReasonTLSRequired)},
 		{"TLS 1.3", axfr("203.0.113.65", "ns1.").with(overTLS), allowed("tls")},
+		{"TLS 1.3 for dot", axfr("203.0.113.65", "ns1.").with(overTLS).with(func(r *Request) { r.TLS.ALPN = "dot" }), allowed("tls")},
+		{"TLS 1.3 for another protocol", axfr("203.0.113.65", "ns1.").with(overTLS).with(func(r *Request) { r.TLS.ALPN = "acme-tls/1" }), near("tls", ReasonTLSRequired)},
 		{"TLS 1.2", axfr("203.0.113.65", "ns1.").with(overTLS).with(func(r *Request) { r.TLS.Version = tls.VersionTLS12 }), near("tls", ReasonTLSRequired)},
 		{"TLS without evidence", axfr("203.0.113.65", "ns1.").with(func(r *Request) { r.Transport = TransportTLS }), near("tls", ReasonTLSRequired)},
 		{"evidence of TLS on TCP", axfr("203.0.113.65", "ns1.").with(overTLS).with(func(r *Request) { r.Transport = TransportTCP }), near("tls", ReasonTLSRequired)},
