@@ -225,7 +225,7 @@ func TestIdentityEnds(t *testing.T) {
 	ca := newTestCA(t)
 	for _, mode := range []string{"request", "verify_if_given"} {
 		t.Run(mode, func(t *testing.T) {
-			end := time.Now().Add(3 * time.Second).Truncate(time.Second)
+			end := time.Now().Add(4 * time.Second).Truncate(time.Second)
 			leaf := ca.client(t, "ns2.example.net", shortLived(end))
 			pinned := selfSignedClient(t, "x.invalid", shortLived(end))
 			chained := chainedClient(t, ca, "ns2.example.net", shortLived(end))
