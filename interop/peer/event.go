@@ -32,6 +32,13 @@ type Event struct {
 	Records  int64    `json:"coredns.xfr.records"`
 	Complete bool     `json:"coredns.xfr.complete"`
 
+	Transport   string `json:"coredns.xfr.transport"`
+	TLSVersion  string `json:"tls.version"`
+	ALPN        string `json:"tls.next_protocol"`
+	CertSubject string `json:"tls.client.subject"`
+	CertPin     string `json:"coredns.xfr.tls.spki"` // hex of the SHA-256 of its public key
+	Verified    bool   `json:"coredns.xfr.tls.verified"`
+
 	Line string `json:"-"`
 }
 

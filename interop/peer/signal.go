@@ -19,3 +19,6 @@ func (p *Process) Kill() {
 	}
 	<-p.done
 }
+
+// PID is the process identifier of the server itself.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
