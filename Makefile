@@ -20,10 +20,10 @@ BINARY = /cmd/coredns
 
 .DEFAULT_GOAL = help
 MAKEFLAGS += --no-print-directory
-.PHONY: help build full run test peers lint bench microbench profile queries fuzz clean
+.PHONY: help build full run test peers lint bench bench-tls microbench profile queries fuzz clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build bin/coredns and bin/xfrguard
 	@mkdir -p bin
@@ -62,6 +62,9 @@ profile: ## CPU profiles of transfers of 1k and 1m records, into bin/profile
 
 microbench: ## Go benchmarks (BENCH=regexp, BENCHTIME=1s)
 	@go test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -timeout 15m . ./internal/...
+
+bench-tls: peers ## AXFR over TLS 1.3 against named and nsd in turns (XFRGUARD_ROUNDS=15)
+	@CGO_ENABLED=0 go test -run '^$$' -bench XoT -benchtime 1x -timeout 15m ./interop
 
 queries: build ## dnsperf: ordinary queries with and without the guard
 	@scripts/bench-queries

@@ -228,7 +228,7 @@ func TestXoTRotation(t *testing.T) {
 		return nil
 	})
 
-	before := load.newest["ns2.example.net"]
+	before := certificateSerial(t, filepath.Join(r.dir, "ns1.example.org.pem"))
 	for step := 1; step <= 3; step++ {
 		r.run(t, fmt.Sprintf("sh rotate %d", step))
 		load.more(t, 20)

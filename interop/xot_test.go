@@ -8,7 +8,6 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
-	"net"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -123,7 +122,7 @@ func TestXoTRecipes(t *testing.T) {
 	}
 	p.strangers(t)
 	for name := range p.blocks {
-		if !strings.HasPrefix(name, "sh rotate") && !strings.HasPrefix(name, "sh bench") {
+		if !strings.HasPrefix(name, "sh rotate") {
 			t.Errorf("docs/XOT.md has a block that nothing tests: %s", name)
 		}
 	}
@@ -181,13 +180,7 @@ func (p *xotPrimary) haproxy(t *testing.T, own, port int, source string) {
 	path := filepath.Join(dir, "haproxy.cfg")
 	peer.WriteFile(t, path, config)
 	h := peer.Run(t, "haproxy", dir, peer.Binary(t, "haproxy"), "-db", "-f", path)
-	h.Await(t, 10*time.Second, "listen", func(ctx context.Context) error {
-		c, err := (&net.Dialer{}).DialContext(ctx, "tcp", peer.Loopback(own))
-		if err == nil {
-			_ = c.Close()
-		}
-		return err
-	})
+	awaitPort(t, h, own)
 }
 
 // printed reads what dig or kdig printed. A line that says a record of the zone is
