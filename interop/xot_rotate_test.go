@@ -56,18 +56,15 @@ func (s xotSecondary) config() (*tls.Config, error) {
 // errUnasked is a connection that ended before the primary can have read the request.
 var errUnasked = errors.New("closed before the first answer")
 
-// pull gets the zone over a connection of its own, with a pause after each message, and
-// returns the serial number of the primary's certificate.
-func (s xotSecondary) pull(c *tls.Config, pause time.Duration) (serial string, err error) {
+// pull gets the zone over a connection of its own, and returns the serial number of the
+// primary's certificate.
+func (s xotSecondary) pull(c *tls.Config) (serial string, err error) {
 	d := net.Dialer{Timeout: 10 * time.Second, LocalAddr: &net.TCPAddr{IP: net.ParseIP(s.source)}}
 	raw, err := d.Dial("tcp", s.server)
 	if err != nil {
 		return "", fmt.Errorf("connect: %w", err)
 	}
 	defer raw.Close()
-	if pause > 0 {
-		_ = raw.(*net.TCPConn).SetReadBuffer(32 << 10)
-	}
 	_ = raw.SetDeadline(time.Now().Add(60 * time.Second))
 	conn := tls.Client(raw, c)
 	if err := conn.Handshake(); err != nil {
@@ -82,7 +79,7 @@ func (s xotSecondary) pull(c *tls.Config, pause time.Duration) (serial string, e
 		return serial, fmt.Errorf("first answer: %w: %w", errUnasked, err)
 	}
 	from := 1
-	for records := 0; records < xotRecords+1; time.Sleep(pause) {
+	for records := 0; records < xotRecords+1; {
 		if _, err := io.ReadFull(conn, frame[from:2]); err != nil {
 			return serial, fmt.Errorf("after %d records: %w", records, err)
 		}
@@ -122,7 +119,7 @@ func (l *xotLoad) run(s xotSecondary) {
 	unasked := 0
 	for {
 		if c, err := s.config(); err == nil { // key and certificate are two files: not while one is new
-			serial, err := s.pull(c, 0)
+			serial, err := s.pull(c)
 			l.mu.Lock()
 			switch {
 			case errors.Is(err, errUnasked) && unasked == 0:
@@ -206,23 +203,24 @@ func TestXoTRotation(t *testing.T) {
 	if !guarded {
 		t.Skip("stock CoreDNS")
 	}
-	r, port := startRotation(t)
+	r, port, paced := startRotation(t)
 	machine := func(name, address string) xotSecondary {
 		return xotSecondary{dir: r.dir, name: name, source: xotAddress(address), server: peer.Loopback(port)}
 	}
 	load := startXoTLoad(machine("ns2.example.net", ns2), machine("ns3.example.net", ns3))
-	load.more(t, 20)
+	load.more(t, 10)
 	slow, began := machine("ns4.example.net", ns4), make(chan error, 1)
+	slow.server = peer.Loopback(paced)
 	old, err := slow.config()
 	if err != nil {
 		t.Fatal(err)
 	}
 	go func() {
-		_, err := slow.pull(old, 50*time.Millisecond) // 200 messages: 10 s and more, twice what CoreDNS waits when it stops
+		_, err := slow.pull(old)
 		began <- err
 	}()
 	eventually(t, "the slow transfer to begin", func() error {
-		if !strings.Contains(strings.Join(r.Stdout.Lines(), "\n"), `"tls.client.subject":"CN=ns4.example.net"`) {
+		if r.slowOnRecord(peer.ActionDecision) == 0 {
 			return errors.New("not yet")
 		}
 		return nil
@@ -231,17 +229,15 @@ func TestXoTRotation(t *testing.T) {
 	before := certificateSerial(t, filepath.Join(r.dir, "ns1.example.org.pem"))
 	for step := 1; step <= 3; step++ {
 		r.run(t, fmt.Sprintf("sh rotate %d", step))
-		load.more(t, 20)
+		load.more(t, 10)
 	}
 	r.brokenReload(t)
-	load.more(t, 20)
-	select {
-	case err := <-began:
-		t.Errorf("the slow transfer was over before the reloads were: this shows nothing (%v)", err)
-	default:
-		if err := <-began; err != nil {
-			t.Errorf("the transfer that began before the reloads: %v", err)
-		}
+	load.more(t, 10)
+	if r.slowOnRecord(peer.ActionEnd) > 0 {
+		t.Error("the slow transfer was over before the reloads were: this shows nothing")
+	}
+	if err := <-began; err != nil {
+		t.Errorf("the transfer that began before the reloads: %v", err)
 	}
 	close(load.quit)
 	load.wg.Wait()
@@ -255,9 +251,20 @@ func TestXoTRotation(t *testing.T) {
 	}
 	old.RootCAs = nil
 	old.InsecureSkipVerify = true // it trusts the old CA only; here it is the primary that must not trust it
-	if _, err := slow.pull(old, 0); err == nil {
+	if _, err := slow.pull(old); err == nil {
 		t.Error("a certificate of the old CA still gets the zone")
 	}
+}
+
+// slowOnRecord counts the events of ns4, the slow one.
+func (r *rotation) slowOnRecord(action string) int {
+	n := 0
+	for _, line := range r.Stdout.Lines() {
+		if strings.Contains(line, `"tls.client.subject":"CN=ns4.example.net"`) && strings.Contains(line, fmt.Sprintf("%q:%q", "event.action", action)) {
+			n++
+		}
+	}
+	return n
 }
 
 // brokenReload reloads with a key that is not the certificate's, which must change nothing.
@@ -295,19 +302,24 @@ func (r *rotation) nothingLost(t *testing.T, load *xotLoad) {
 	}
 }
 
-func startRotation(t *testing.T) (*rotation, int) {
+// startRotation serves the zone by the document's mutual recipe at port, and again at
+// paced, where a transfer takes 24 s: longer than all reloads, and than the five seconds
+// that CoreDNS waits when it stops.
+func startRotation(t *testing.T) (r *rotation, port, paced int) {
 	t.Helper()
 	blocks := readXOT(t)
 	dir, pins := xotCertificates(t, blocks)
 	db := filepath.Join(dir, "db.example.org")
 	peer.WriteFile(t, db, zonegen.Bulk(xotZone, 1, xotRecords))
-	plain, port := peer.Port(t), peer.Port(t)
-	block := placeCorefile(t, blocks.take(t, "corefile mutual"), dir, port, pins)
-	block = strings.Replace(block, "xfrguard {\n", "xfrguard {\n        rate 1000000/1s burst 1000000\n", 1)
-	r := &rotation{dir: dir, blocks: blocks}
-	r.CoreDNS = peer.StartCoreDNS(t, coreDNS, plain, xotZone, block+
-		fmt.Sprintf("example.org:%d {\n    bind 127.0.0.1\n    file %s\n}\n", plain, db))
-	return r, port
+	plain := peer.Port(t)
+	port, paced = peer.Port(t), peer.Port(t)
+	block := strings.Replace(blocks.take(t, "corefile mutual"), "xfrguard {\n", "xfrguard {\n        rate 1000000/1s burst 1000000\n", 1)
+	slow := strings.Replace(block, " burst 1000000\n", " burst 1000000\n        bandwidth 128KiB\n", 1)
+	r = &rotation{dir: dir, blocks: blocks}
+	r.CoreDNS = peer.StartCoreDNS(t, coreDNS, plain, xotZone,
+		placeCorefile(t, block, dir, port, pins)+placeCorefile(t, slow, dir, paced, pins)+
+			fmt.Sprintf("example.org:%d {\n    bind 127.0.0.1\n    file %s\n}\n", plain, db))
+	return r, port, paced
 }
 
 func certificateSerial(t *testing.T, path string) string {
