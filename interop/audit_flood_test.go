@@ -85,7 +85,7 @@ func TestAuditFlood(t *testing.T) {
 	must(t, err)
 	t.Logf("%d requests from %d addresses in %s: %d lines, %d bytes (file %d), memory +%.0f kB; %d transfers: median %s, slowest %s; before the flood %s, %s",
 		answers, floodSources, took.Round(time.Millisecond), refusals, bytes, size.Size(), grown/1024,
-		len(during), median(during), slices.Max(durations(during)), median(before), slices.Max(durations(before)))
+		len(during), median(durations(during)), slices.Max(durations(during)), median(durations(before)), slices.Max(durations(before)))
 }
 
 func durations(all []catch) []time.Duration {
@@ -94,11 +94,6 @@ func durations(all []catch) []time.Duration {
 		d = append(d, c.over.Sub(c.asked))
 	}
 	return d
-}
-
-func median(all []catch) time.Duration {
-	d := slices.Sorted(slices.Values(durations(all)))
-	return d[len(d)/2]
 }
 
 // flood sends the requests and returns how many were refused.

@@ -85,14 +85,22 @@ func startPrimary(t testing.TB, port int, notify []int, sources ...*source) *pri
 		s.path = filepath.Join(dir, s.Origin+"db")
 		p.want[s.Origin] = s.write(t, 1)
 	}
+	p.CoreDNS = startGuarded(t, port, sources[0].Origin, corefile(port, notify, sources))
+	return p
+}
+
+// startGuarded is peer.StartCoreDNS with every event on standard output held against the
+// schema at the end of the test.
+func startGuarded(t testing.TB, port int, zone, corefile string) (c *peer.CoreDNS) {
+	t.Helper()
 	wantAllOfSchema(t, func() *peer.Process {
-		if p.CoreDNS == nil {
+		if c == nil {
 			return nil
 		}
-		return p.Process
+		return c.Process
 	})
-	p.CoreDNS = peer.StartCoreDNS(t, coreDNS, port, sources[0].Origin, corefile(port, notify, sources))
-	return p
+	c = peer.StartCoreDNS(t, coreDNS, port, zone, corefile)
+	return c
 }
 
 func corefile(port int, notify []int, sources []*source) string {

@@ -316,7 +316,7 @@ func startRotation(t *testing.T) (r *rotation, port, paced int) {
 	block := strings.Replace(blocks.take(t, "corefile mutual"), "xfrguard {\n", "xfrguard {\n        rate 1000000/1s burst 1000000\n", 1)
 	slow := strings.Replace(block, " burst 1000000\n", " burst 1000000\n        bandwidth 128KiB\n", 1)
 	r = &rotation{dir: dir, blocks: blocks}
-	r.CoreDNS = peer.StartCoreDNS(t, coreDNS, plain, xotZone,
+	r.CoreDNS = startGuarded(t, plain, xotZone,
 		placeCorefile(t, block, dir, port, pins)+placeCorefile(t, slow, dir, paced, pins)+
 			fmt.Sprintf("example.org:%d {\n    bind 127.0.0.1\n    file %s\n}\n", plain, db))
 	return r, port, paced

@@ -63,7 +63,7 @@ func startXOT(t testing.TB) *xotPrimary {
 		p.ports[recipe] = peer.Port(t)
 		corefile += placeCorefile(t, p.blocks.take(t, "corefile "+recipe), p.dir, p.ports[recipe], p.pins)
 	}
-	p.CoreDNS = peer.StartCoreDNS(t, coreDNS, plain, xotZone, corefile)
+	p.CoreDNS = startGuarded(t, plain, xotZone, corefile)
 	return p
 }
 
