@@ -101,7 +101,7 @@ func onRecord(t *testing.T, primary *primary, sources []*source) {
 		for _, s := range sources {
 			if decision.Zone == s.Origin && decision.Key == s.Key.Name && decision.Rule == "ns-of-"+s.Origin {
 				seen[transfer{s.Origin, end.Serial}] = true
-				if end.Serial == 2 && end.Records != int64(len(primary.want[s.Origin]))+1 {
+				if end.Serial == 2 && end.Served != "ixfr" && end.Records != int64(len(primary.want[s.Origin]))+1 {
 					t.Errorf("%d records on record, want the zone's %d and the closing SOA:\n%s", end.Records, len(primary.want[s.Origin]), end.Line)
 				}
 			}
