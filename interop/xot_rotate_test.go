@@ -197,7 +197,7 @@ func (r *rotation) reloaded(t *testing.T, says string) {
 
 // Certificates and CA change as docs/XOT.md says, while secondaries keep pulling: no
 // transfer fails, what began before a reload ends whole, and afterwards only the new
-// ones count.
+// ones count: also for a transfer under way when the old CA goes.
 func TestXoTRotation(t *testing.T) {
 	t.Parallel()
 	if !guarded {
@@ -215,19 +215,21 @@ func TestXoTRotation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	go func() {
-		_, err := slow.pull(old)
-		began <- err
-	}()
-	eventually(t, "the slow transfer to begin", func() error {
-		if r.slowOnRecord(peer.ActionDecision) == 0 {
-			return errors.New("not yet")
-		}
-		return nil
-	})
-
+	begin := func(n int) {
+		go func() {
+			_, err := slow.pull(old)
+			began <- err
+		}()
+		eventually(t, "the slow transfer to begin", func() error {
+			if r.slowOnRecord(peer.ActionDecision) < n {
+				return errors.New("not yet")
+			}
+			return nil
+		})
+	}
+	begin(1)
 	before := certificateSerial(t, filepath.Join(r.dir, "ns1.example.org.pem"))
-	for step := 1; step <= 3; step++ {
+	for step := 1; step <= 2; step++ {
 		r.run(t, fmt.Sprintf("sh rotate %d", step))
 		load.more(t, 10)
 	}
@@ -239,6 +241,14 @@ func TestXoTRotation(t *testing.T) {
 	if err := <-began; err != nil {
 		t.Errorf("the transfer that began before the reloads: %v", err)
 	}
+	old.RootCAs = nil
+	old.InsecureSkipVerify = true // it trusts the old CA only; here it is the primary that must not trust it
+	begin(2)                      // it has an old certificate when the old CA goes
+	r.run(t, "sh rotate 3")
+	if err := <-began; err == nil {
+		t.Error("a transfer with a certificate of a CA that no longer counts goes on")
+	}
+	load.more(t, 10)
 	close(load.quit)
 	load.wg.Wait()
 	r.nothingLost(t, load)
@@ -249,8 +259,6 @@ func TestXoTRotation(t *testing.T) {
 			t.Errorf("%s last saw the primary's certificate %s, want the new one, %s (the old one is %s)", name, got, want, before)
 		}
 	}
-	old.RootCAs = nil
-	old.InsecureSkipVerify = true // it trusts the old CA only; here it is the primary that must not trust it
 	if _, err := slow.pull(old); err == nil {
 		t.Error("a certificate of the old CA still gets the zone")
 	}
@@ -288,10 +296,17 @@ func (r *rotation) nothingLost(t *testing.T, load *xotLoad) {
 		t.Errorf("a transfer failed: %v", err)
 	}
 	pairs := (&primary{CoreDNS: r.CoreDNS}).pairs(t)
+	revoked := 0
 	for _, pair := range pairs {
-		if end := pair[1]; !end.Complete || end.Records != xotRecords+1 {
+		switch end := pair[1]; {
+		case end.Reason == "policy-revoked":
+			revoked++
+		case !end.Complete || end.Records != xotRecords+1:
 			t.Errorf("not whole: %s", end.Line)
 		}
+	}
+	if pairs = pairs[:len(pairs)-revoked]; revoked != 1 {
+		t.Errorf("%d transfers were revoked, want the one with the old certificate", revoked)
 	}
 	if len(pairs) != load.whole+1 { // and the slow one
 		t.Errorf("%d transfers on record, %d came over", len(pairs), load.whole+1)
