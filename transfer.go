@@ -204,6 +204,7 @@ type plan struct {
 	version  *zone.Version
 	reader   *zone.Reader   // of the whole zone
 	messages []wire.Message // of an incremental answer
+	envelope wire.Envelope  // of every message
 }
 
 // plan looks at the zone as it is now.
@@ -225,9 +226,10 @@ func (x *exchange) plan(ctx context.Context, d *Decision) (p plan, err error) {
 			largest = max(largest, len(m.Bytes))
 		}
 	}
-	if env, err := x.envelope(); err != nil {
+	if p.envelope, err = x.envelope(); err != nil {
 		return p, err
-	} else if !env.Fits(largest) {
+	}
+	if !p.envelope.Fits(largest) {
 		return p, fmt.Errorf("%w: %d octets", wire.ErrMessageTooLarge, largest)
 	}
 	return p, nil
@@ -359,11 +361,6 @@ func (x *exchange) soaSize(soa *dns.SOA) int {
 
 // send writes the packed version to the connection.
 func (x *exchange) send(ctx context.Context, p plan) (EndReason, wire.SendStats) {
-	env, err := x.envelope()
-	if err != nil {
-		log.Errorf("Transfer of %s to %s: %v", x.req.Zone, x.client(), err)
-		return EndInternalError, wire.SendStats{}
-	}
 	o := wire.SendOptions{
 		Stall:          x.cfg.limits.Stall,
 		Total:          x.cfg.limits.Timeout,
@@ -371,12 +368,13 @@ func (x *exchange) send(ctx context.Context, p plan) (EndReason, wire.SendStats)
 	}
 	var s *wire.Sender
 	if x.conn != nil {
-		s = wire.NewSender(ctx, x.conn, env, o)
+		s = wire.NewSender(ctx, x.conn, p.envelope, o)
 	} else {
-		s = wire.NewMessageSender(ctx, x.w, env, o)
+		s = wire.NewMessageSender(ctx, x.w, p.envelope, o)
 	}
 	defer s.Close()
-	if err = p.send(ctx, s); err == nil {
+	err := p.send(ctx, s)
+	if err == nil {
 		err = s.Flush()
 	}
 	if err != nil {

@@ -112,25 +112,63 @@ func (c *Chain) appendSealed(dst, event []byte) []byte {
 	return append(dst, '\n')
 }
 
-// checkEvent says whether the event can be sealed. Text of a client is no danger here: inside a JSON string a quote is
-// escaped, so that none of the members looked for can be found in it.
+// checkEvent says whether the event can be sealed: whether it is one object on one line, to which members can be added
+// without changing those that are there. That what is between its braces is JSON is the encoder's promise: to check it again
+// took an eighth of a small transfer's time.
 func checkEvent(event []byte) error {
 	if len(event) > MaxEvent {
 		return fmt.Errorf("%w: %d bytes, at most %d", ErrTooLong, len(event), MaxEvent)
 	}
-	if len(event) < 2 || event[0] != '{' || event[len(event)-1] != '}' || bytes.IndexByte(event, '\n') >= 0 ||
-		!utf8.Valid(event) || !json.Valid(event) {
+	if len(event) < 2 || event[0] != '{' || event[len(event)-1] != '}' || !utf8.Valid(event) {
 		return ErrNotEvent
 	}
-	if len(bytes.TrimSpace(event[1:len(event)-1])) == 0 {
-		return fmt.Errorf("%w: it is empty", ErrNotEvent)
-	}
-	for _, name := range [...]string{fieldSequence, fieldUID, fieldPrev, fieldHash} {
-		if bytes.Contains(event, []byte(`"`+name+`":`)) {
-			return fmt.Errorf("%w: it has %q", ErrNotEvent, name)
+	members := 0
+	depth, quoted := 0, false
+	for i := 0; i < len(event); i++ {
+		c := event[i]
+		switch {
+		case c < ' ': // in a string it must be escaped, and there is no other use for it
+			return ErrNotEvent
+		case quoted:
+			if c == '\\' {
+				i++
+			}
+			quoted = c != '"'
+		case c == '"':
+			quoted = true
+			members++
+			if name := ownName(event[i:]); name != "" {
+				return fmt.Errorf("%w: it has %q", ErrNotEvent, name)
+			}
+		case c == '{' || c == '[':
+			depth++
+		case c == '}' || c == ']':
+			if depth--; depth == 0 && i < len(event)-1 {
+				return ErrNotEvent
+			}
 		}
 	}
+	if quoted || depth != 0 {
+		return ErrNotEvent
+	}
+	if members == 0 {
+		return fmt.Errorf("%w: it is empty", ErrNotEvent)
+	}
 	return nil
+}
+
+// ownName is the name of the chain's own member that begins here, or "". Text of a client is no danger: inside a string a
+// quote is escaped, so that no member begins there.
+func ownName(b []byte) string {
+	if len(b) < 2 || b[1] != 'e' && b[1] != 'c' {
+		return ""
+	}
+	for _, name := range [...]string{fieldSequence, fieldUID, fieldPrev, fieldHash} {
+		if rest, ok := bytes.CutPrefix(b[1:], []byte(name)); ok && bytes.HasPrefix(rest, []byte(`":`)) {
+			return name
+		}
+	}
+	return ""
 }
 
 // sealed is a line taken apart. Its fields are what the line claims; check compares them with its bytes.
