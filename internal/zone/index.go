@@ -56,11 +56,13 @@ type index struct {
 // errUnusable means that a version cannot be compared with another.
 var errUnusable = errors.New("two records differ in nothing but their TTL")
 
-// indexAlong indexes the version while it is being built, as one of its readers. It
-// leaves no index when the build fails.
+// indexAlong indexes the version, as one of its readers: after it was built, or while it
+// is when somebody waits for the index or the messages do not stay. It leaves no index
+// when the build fails.
 func (v *Version) indexAlong(r *Reader) {
 	defer close(v.indexed)
 	defer r.Close()
+	v.leisure()
 	ix, err := indexOf(v, r)
 	if err == nil {
 		v.index = ix

@@ -118,6 +118,11 @@ func walk(a *file.Apex, t *tree.Tree, emit func(dns.RR) error) error {
 	}
 	var types []uint16
 	err := t.Walk(func(_ *tree.Elem, records map[uint16][]dns.RR) error {
+		if len(records) == 1 { // most names
+			for _, rrs := range records {
+				return emitAll(rrs, emit)
+			}
+		}
 		types = types[:0]
 		for rrtype := range records {
 			types = append(types, rrtype)

@@ -401,7 +401,7 @@ func (v *Version) memory() int64 {
 // given to none of the rules. It waits for v to be settled when there may be a way.
 func (s *Store) Since(ctx context.Context, v *Version, serial uint32, rules []string) ([]wire.Message, error) {
 	sl := s.slots[v.Apex]
-	if sl == nil || v.isPassing() || !sl.lineage.mayLead(serial, rules) || !arrived(ctx, v.settled) {
+	if sl == nil || v.isPassing() || !sl.lineage.mayLead(serial, rules) || !v.settle(ctx) {
 		return nil, nil
 	}
 	return sl.lineage.since(v, serial, rules)
@@ -411,7 +411,13 @@ func (s *Store) Since(ctx context.Context, v *Version, serial uint32, rules []st
 // served before: a client that has this serial may have either, and needs the whole zone.
 func (s *Store) Ambiguous(ctx context.Context, v *Version) bool {
 	sl := s.slots[v.Apex]
-	return sl != nil && !v.isPassing() && arrived(ctx, v.settled) && sl.lineage.isBroken(v)
+	return sl != nil && !v.isPassing() && v.settle(ctx) && sl.lineage.isBroken(v)
+}
+
+// settle waits until the version is settled, as soon as can be, and reports whether it is.
+func (v *Version) settle(ctx context.Context) bool {
+	v.hurry()
+	return arrived(ctx, v.settled)
 }
 
 // Give remembers that a client of the rule has got this version, or has said that it has

@@ -449,3 +449,18 @@ func must[T any](v T, err error) T {
 	}
 	return v
 }
+
+// TestInside: the short way to tell whether a name is in the zone agrees with the long one.
+func TestInside(t *testing.T) {
+	for _, zone := range []string{apex, "org.", "."} {
+		c := checker{apex: zone}
+		for _, name := range []string{
+			"example.org.", "a.example.org.", "aexample.org.", `a\.example.org.`, `a\\.example.org.`, `\.example.org.`, "A.EXAMPLE.org.",
+			"org.", ".", "example.net.", "org.example.org.", `x\.org.`, `\\.org.`, "", ".org.", "x.", "*.example.org.",
+		} {
+			if got, want := c.inside(name), dns.IsSubDomain(zone, name); got != want {
+				t.Errorf("%q in %q: %v, want %v", name, zone, got, want)
+			}
+		}
+	}
+}

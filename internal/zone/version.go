@@ -44,6 +44,7 @@ type Version struct {
 	done      bool // nothing more will come
 	err       error
 	passing   bool // too large to be kept: only its first readers get it
+	hurried   bool // somebody waits for the index
 	listeners map[*Reader]struct{}
 	changed   chan struct{} // closed at the next change; nil when nobody waits
 
@@ -123,6 +124,29 @@ func (v *Version) Digest(ctx context.Context) (d Digest, ok bool) {
 		return Digest{}, false
 	}
 	return v.index.digest, v.index.digested
+}
+
+// hurry has the version indexed while it is being built.
+func (v *Version) hurry() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if !v.hurried {
+		v.hurried = true
+		v.changeLocked()
+	}
+}
+
+// leisure waits until the index is wanted, or can be made without taking time from the
+// build and from the clients that follow it.
+func (v *Version) leisure() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for !v.done && !v.passing && !v.hurried {
+		changed := v.waitLocked()
+		v.mu.Unlock()
+		<-changed
+		v.mu.Lock()
+	}
 }
 
 // arrived waits until what is closed, and reports whether it is: also when ctx is done too.

@@ -72,6 +72,9 @@ func (s *Store) look(ctx context.Context, sl *slot) {
 	case opening != nil:
 	case current != nil && !large:
 		v, err := s.latest(ctx, sl)
+		if err == nil && v != nil {
+			v.hurry()
+		}
 		if err == nil && v != nil && v.Settled() { // what is wrong with it, a client is told
 			s.tell(sl, v.SOA)
 		}
