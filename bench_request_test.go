@@ -4,7 +4,6 @@
 package xfrguard
 
 import (
-	"fmt"
 	"net"
 	"sync/atomic"
 	"testing"
@@ -49,7 +48,7 @@ func BenchmarkRequest(b *testing.B) {
 			b.Fatal(n, err)
 		}
 		if buf[3]&15 != 0 {
-			b.Fatal(fmt.Sprintf("%x", buf[:n]))
+			b.Fatalf("%x", buf[:n])
 		}
 	}
 }
