@@ -34,7 +34,7 @@ type lineage struct {
 	journal  Journal
 
 	mu     sync.Mutex
-	users  map[uint64]struct{} // the stores, by number; only the newest may settle versions
+	users  map[uint64]struct{} // the stores, by number; only the newest may begin a new lineage
 	loaded bool
 	known  bool // serial and digest are those of the newest version
 	serial uint32
@@ -103,10 +103,14 @@ func (l *lineage) ownedLocked(store uint64) bool {
 // settle enters a version that was built and indexed. It reports whether the version
 // has a known serial and other content than that had. An error is about the journal or
 // the comparison: the lineage goes on, with less in it.
+//
+// While a reload goes on two stores look at the same backend's data, and either may be
+// the first to see a new version. So both may go on from the newest one, and one that
+// comes to an earlier version changes nothing.
 func (l *lineage) settle(v *Version, store uint64) (otherContent bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.ownedLocked(store) {
+	if _, ok := l.users[store]; !ok {
 		return false, nil
 	}
 	loadErr := l.loadLocked()
@@ -118,9 +122,13 @@ func (l *lineage) settle(v *Version, store uint64) (otherContent bool, err error
 			err = l.saveBaseLocked(now)
 		}
 		return false, errors.Join(loadErr, err)
+	case digested && l.placeLocked(v.index.digest) >= 0:
+		return false, loadErr
 	case usable && l.known && Newer(v.Serial, l.serial):
 		otherContent = l.isOtherLocked(v)
 		err = l.advanceLocked(v, now)
+	case !l.ownedLocked(store):
+		return false, loadErr
 	default:
 		otherContent = digested && l.isOtherLocked(v)
 		err = l.restartLocked(v, now, usable)
@@ -128,6 +136,20 @@ func (l *lineage) settle(v *Version, store uint64) (otherContent bool, err error
 	clear(l.packed)
 	l.broken = otherContent
 	return otherContent, errors.Join(loadErr, err)
+}
+
+// placeLocked is the number of deltas that lead to the version with this digest; -1 when
+// it is not known.
+func (l *lineage) placeLocked(d Digest) int {
+	if l.known && d == l.digest {
+		return len(l.deltas)
+	}
+	for i := len(l.deltas) - 1; i >= 0; i-- {
+		if l.deltas[i].FromDigest == d {
+			return i
+		}
+	}
+	return -1
 }
 
 // isOtherLocked reports whether the version's serial is known with another digest.
@@ -238,7 +260,7 @@ func (l *lineage) give(d Digest, rule string) {
 }
 
 func (l *lineage) knowsLocked(d Digest) bool {
-	return l.known && d == l.digest || slices.ContainsFunc(l.deltas, func(x Delta) bool { return x.FromDigest == d })
+	return l.placeLocked(d) >= 0
 }
 
 // giveLocked reports whether that is new.
@@ -293,17 +315,18 @@ func (l *lineage) mayLead(serial uint32, rules []string) bool {
 func (l *lineage) since(v *Version, serial uint32, rules []string) ([]wire.Message, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if v.index == nil || !v.index.digested || !l.known || v.index.digest != l.digest {
+	if v.index == nil || !v.index.digested {
 		return nil, nil
 	}
-	first := l.fromLocked(serial, rules)
-	if first < 0 {
+	first, end := l.fromLocked(serial, rules), l.placeLocked(v.index.digest)
+	if first < 0 || first >= end {
 		return nil, nil
 	}
-	if messages, ok := l.packed[serial]; ok {
+	newest := end == len(l.deltas)
+	if messages, ok := l.packed[serial]; ok && newest {
 		return messages, nil
 	}
-	d, err := condense(l.deltas[first:])
+	d, err := condense(l.deltas[first:end])
 	if err != nil {
 		return nil, err
 	}
@@ -317,6 +340,9 @@ func (l *lineage) since(v *Version, serial uint32, rules []string) ([]wire.Messa
 	}
 	if float64(size) > DeltaRatio*float64(v.Size()) {
 		messages = nil
+	}
+	if !newest {
+		return messages, nil
 	}
 	if len(l.packed) >= maxPacked {
 		clear(l.packed)

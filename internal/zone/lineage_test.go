@@ -204,26 +204,42 @@ func TestPastIsBounded(t *testing.T) {
 	}
 }
 
-// TestReloadOwnership: of two instances that overlap, only the newer one writes the past;
-// when it is gone again, because it could not start, the older one does.
-func TestReloadOwnership(t *testing.T) {
+// TestReloadOverlap: of two instances that overlap, either may be the first to see an
+// edit, and either answers with differences to what it has; only the newer one may begin
+// anew. When that is gone again, because it could not start, the older one may.
+func TestReloadOverlap(t *testing.T) {
 	id := newIdentity()
 	o := Options{Identity: func(string) string { return id }}
-	src := newInMemory()
-	src.set(t, 1, many(t, 100))
+	src, late := newInMemory(), newInMemory()
 	old := newStoreOf(src, o)
 	defer old.Close()
-	old.Give(t.Context(), settledVersion(t, old), "rule")
-	next := newStoreOf(src, o)
+	old.Give(t.Context(), edit(t, old, src, 1, many(t, 100)), "rule")
 	edit(t, old, src, 2, many(t, 101))
-	l := old.slots[apex].lineage
-	if l.serial != 1 {
-		t.Error("the older instance goes on with the past")
+	next := newStoreOf(late, o)
+	leads := func(s *Store, v *Version, what string) {
+		t.Helper()
+		if m, err := s.Since(t.Context(), v, 1, []string{"rule"}); err != nil || m == nil {
+			t.Errorf("%s: no way from the first version (%v)", what, err)
+		} else if last := answers(t, m); last[0].(*dns.SOA).Serial != v.Serial {
+			t.Errorf("%s: a way to %v, want %d", what, last[0], v.Serial)
+		}
+	}
+	three := edit(t, old, src, 3, many(t, 102))
+	leads(old, three, "the older is first")
+	leads(next, edit(t, next, late, 2, many(t, 101)), "the newer is behind")
+	leads(old, three, "the older is still ahead")
+	leads(next, edit(t, next, late, 3, many(t, 102)), "the newer comes to the same")
+	leads(next, edit(t, next, late, 4, many(t, 103)), "the newer goes on")
+	leads(old, three, "the older is behind")
+
+	edit(t, old, src, 4, many(t, 1))
+	if l := old.slots[apex].lineage; len(l.deltas) != 3 {
+		t.Error("the older has begun anew")
 	}
 	next.Close()
-	v := edit(t, old, src, 3, many(t, 102))
-	if m, _ := old.Since(t.Context(), v, 1, []string{"rule"}); m == nil {
-		t.Error("after the newer instance has gone, the older does not go on")
+	old.Give(t.Context(), edit(t, old, src, 4, many(t, 2)), "rule")
+	if l := old.slots[apex].lineage; len(l.deltas) != 0 {
+		t.Error("after the newer has gone, the older does not begin anew")
 	}
 	old.Close()
 	lineages.Lock()
