@@ -27,8 +27,12 @@ type Event struct {
 	Rcode    string   `json:"dns.response_code"`
 	Rule     string   `json:"rule.name"`
 	Key      string   `json:"coredns.xfr.tsig.key"`
+	View     string   `json:"coredns.view"`
 	Served   string   `json:"coredns.xfr.served"`
 	Serial   uint32   `json:"coredns.xfr.serial.served"`
+	Asked    uint32   `json:"coredns.xfr.serial.requested"`
+	Future   bool     `json:"coredns.xfr.serial.future"`
+	Digest   string   `json:"coredns.xfr.zone.digest"`
 	Records  int64    `json:"coredns.xfr.records"`
 	Complete bool     `json:"coredns.xfr.complete"`
 
@@ -46,6 +50,7 @@ type Event struct {
 const (
 	ActionDecision = "zone-transfer-decision"
 	ActionEnd      = "zone-transfer-end"
+	ActionLineage  = "zone-lineage-change"
 )
 
 // Allowed tells whether e is a decision to allow.

@@ -5,6 +5,7 @@ package peer
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 )
@@ -28,6 +29,9 @@ database:
 control:
     listen: "%[1]s/knot.sock"
 `, c.Dir, c.Port)
+	if err := os.Mkdir(c.path("db"), 0o700); err != nil { // knotd makes what is in it only
+		t.Fatal(err)
+	}
 	b.WriteString("key:\n")
 	for _, k := range c.keys() {
 		fmt.Fprintf(&b, "  - id: %s\n    algorithm: %s\n    secret: %s\n", k.Short(), k.Alg(), k.Secret)
@@ -36,11 +40,14 @@ control:
 	for _, k := range c.keys() {
 		fmt.Fprintf(&b, "  - id: primary-%s\n    address: 127.0.0.1@%d\n    key: %s\n", k.Short(), c.Primary, k.Short())
 	}
+	if source := c.Zones[0].Source; source != "" {
+		fmt.Fprintf(&b, "    via: %s\n", source) // of the last remote
+	}
 	b.WriteString("acl:\n  - id: loopback\n    address: 127.0.0.1\n    action: [notify, transfer]\n")
 	acls, acl := notifyKnot(c)
 	b.WriteString(acls + "zone:\n")
 	for _, z := range c.Zones {
-		fmt.Fprintf(&b, "  - domain: %s\n    storage: %q\n    file: %q\n    master: primary-%s\n    acl: %s\n",
+		fmt.Fprintf(&b, "  - domain: %s\n    storage: %q\n    file: %q\n    zonefile-sync: -1\n    master: primary-%s\n    acl: %s\n",
 			z.short(), c.Dir, z.file(), z.Key.Short(), acl(z))
 	}
 	WriteFile(t, c.path("knot.conf"), b.String())

@@ -38,6 +38,7 @@ func configureNamed(t testing.TB, c config) []string {
 	notify no;
 	max-records-per-type 0;
 	max-types-per-name 0;
+	serial-query-rate 1000;
 	tcp-clients 50;
 };
 controls { };
@@ -45,10 +46,19 @@ controls { };
 	for _, k := range c.keys() {
 		fmt.Fprintf(&b, "key %q { algorithm %s; secret %q; };\n", k.Short(), k.Alg(), k.Secret)
 	}
+	zones := ""
 	for _, z := range c.Zones {
-		fmt.Fprintf(&b, "zone %q { type secondary; file %q; masterfile-format text; %sprimaries port %d { 127.0.0.1 key %q; }; };\n",
-			z.short(), z.file(), allowNotify(z), c.Primary, z.Key.Short())
+		source := ""
+		if z.Source != "" {
+			source = "transfer-source " + z.Source + "; "
+		}
+		zones += fmt.Sprintf("zone %q { type secondary; file %q; masterfile-format text; %s%sprimaries port %d { 127.0.0.1 key %q; }; };\n",
+			z.short(), z.file(), allowNotify(z), source, c.Primary, z.Key.Short())
 	}
+	if c.Zones[0].Source != "" { // outside a view it would try any other address after a failure
+		zones = "view all {\n" + zones + "};\n"
+	}
+	b.WriteString(zones)
 	WriteFile(t, c.path("named.conf"), b.String())
 	return []string{"named", "-g", "-n", "2", "-c", c.path("named.conf")}
 }

@@ -42,6 +42,7 @@ func configureNSD(t testing.TB, c config) []string {
 	zonelistfile: "%[1]s/zone.list"
 	xfrdfile: "%[1]s/xfrd.state"
 	xfrdir: "%[1]s"
+	xfrd-reload-timeout: 0
 	verbosity: 2
 %[3]sremote-control:
 	control-enable: yes
@@ -53,6 +54,9 @@ func configureNSD(t testing.TB, c config) []string {
 	for _, z := range c.Zones {
 		fmt.Fprintf(&b, "zone:\n\tname: %q\n\tzonefile: %q\n\trequest-xfr: 127.0.0.1@%d %s\n\tallow-notify: %s\n\tprovide-xfr: 127.0.0.1 NOKEY\n",
 			z.short(), z.file(), c.Primary, z.Key.Short(), notifyNSD(c, z))
+		if z.Source != "" {
+			fmt.Fprintf(&b, "\toutgoing-interface: %s\n", z.Source)
+		}
 	}
 	WriteFile(t, c.path("nsd.conf"), b.String())
 	return []string{"nsd", "-d", "-c", c.path("nsd.conf")}

@@ -20,6 +20,7 @@ import (
 type Zone struct {
 	Origin string // absolute, lower case
 	Key    Key    // its requests are signed with this
+	Source string // address that it is pulled from, the same for all zones of a secondary; "": any
 	Large  bool   // it has records of more than 16 KiB, which not every server hands out again
 }
 
@@ -119,13 +120,9 @@ func (s *Secondary) AwaitSerial(t testing.TB, zone string, serial uint32, limit 
 func (s *Secondary) Content(t testing.TB, zone Zone, serial uint32) rrset.Set {
 	t.Helper()
 	if !zone.Large || s.software.flush == nil {
-		rrs, err := Transfer(t.Context(), s.Addr(), zone.Origin, nil)
+		set, err := s.content(t.Context(), zone.Origin)
 		if err != nil {
 			t.Fatal(err)
-		}
-		set, err := rrset.FromTransfer(rrs)
-		if err != nil {
-			t.Fatalf("%s of %s: %v", zone.Origin, s.Name, err)
 		}
 		return set
 	}

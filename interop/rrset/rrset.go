@@ -137,7 +137,7 @@ func (s Set) Serial() (uint32, error) {
 // the first few differences, one a line: "-" for what only want has, "+" for what
 // only got has.
 func Diff(want, got Set) string {
-	missing, extra := only(want, got), only(got, want)
+	missing, extra := want.Without(got).Records(), got.Without(want).Records()
 	if len(missing)+len(extra) == 0 {
 		return ""
 	}
@@ -159,14 +159,15 @@ func Diff(want, got Set) string {
 	return b.String()
 }
 
-func only(a, b Set) []dns.RR {
+// Without returns the records of s that other does not have.
+func (s Set) Without(other Set) Set {
 	diff := Set{}
-	for k, rr := range a {
-		if _, both := b[k]; !both {
+	for k, rr := range s {
+		if _, both := other[k]; !both {
 			diff[k] = rr
 		}
 	}
-	return diff.Records()
+	return diff
 }
 
 func isSOA(rr dns.RR) bool { return rr.Header().Rrtype == dns.TypeSOA }
