@@ -82,7 +82,7 @@ func verifySignatures(t *testing.T, origin string, rrs []dns.RR) {
 }
 
 // onRecord checks that both serials of every zone left under the right rule and
-// key, whole, and that each transfer has one decision and one end.
+// key, whole or as a difference, and that each transfer has one decision and one end.
 func onRecord(t *testing.T, primary *primary, sources []*source) {
 	t.Helper()
 	type transfer struct {
