@@ -40,7 +40,7 @@ control:
 	for _, k := range c.keys() {
 		fmt.Fprintf(&b, "  - id: primary-%s\n    address: 127.0.0.1@%d\n    key: %s\n", k.Short(), c.Primary, k.Short())
 	}
-	if source := c.Zones[0].Source; source != "" {
+	if source := c.source(); source != "" {
 		fmt.Fprintf(&b, "    via: %s\n", source) // of the last remote
 	}
 	b.WriteString("acl:\n  - id: loopback\n    address: 127.0.0.1\n    action: [notify, transfer]\n")

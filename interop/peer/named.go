@@ -55,7 +55,7 @@ controls { };
 		zones += fmt.Sprintf("zone %q { type secondary; file %q; masterfile-format text; %s%sprimaries port %d { 127.0.0.1 key %q; }; };\n",
 			z.short(), z.file(), allowNotify(z), source, c.Primary, z.Key.Short())
 	}
-	if c.Zones[0].Source != "" { // outside a view it would try any other address after a failure
+	if c.source() != "" { // outside a view it would try any other address after a failure
 		zones = "view all {\n" + zones + "};\n"
 	}
 	b.WriteString(zones)

@@ -65,6 +65,14 @@ type config struct {
 // path returns the path of a file of the secondary.
 func (c config) path(name string) string { return filepath.Join(c.Dir, name) }
 
+// source is the address to ask the primary from, "" for any.
+func (c config) source() string {
+	if len(c.Zones) == 0 {
+		return ""
+	}
+	return c.Zones[0].Source
+}
+
 // keys returns the keys of all zones, each once.
 func (c config) keys() []Key {
 	var keys []Key
