@@ -43,10 +43,7 @@ type lineage struct {
 	deltas []Delta  // oldest first, up to the newest version
 	given  map[Digest]map[string]struct{}
 	packed map[uint32][]wire.Message // incremental answers by the client's serial; empty: none
-
-	// doubtful are the versions whose serial another content had before. Who has such a
-	// serial may have either, and others of its rule say nothing about which.
-	doubtful map[Digest]struct{}
+	broken bool                      // the newest version has the serial of one with other content
 
 	disk disk
 }
@@ -66,7 +63,6 @@ func acquireLineage(id, apex string, j Journal, store uint64) *lineage {
 		l = &lineage{
 			id: id, apex: apex, users: make(map[uint64]struct{}),
 			given: make(map[Digest]map[string]struct{}), packed: make(map[uint32][]wire.Message),
-			doubtful: make(map[Digest]struct{}),
 		}
 		lineages.byID[id] = l
 	}
@@ -138,9 +134,7 @@ func (l *lineage) settle(v *Version, store uint64) (otherContent bool, err error
 		err = l.restartLocked(v, now, usable)
 	}
 	clear(l.packed)
-	if otherContent {
-		l.doubtful[v.index.digest] = struct{}{}
-	}
+	l.broken = otherContent
 	return otherContent, errors.Join(loadErr, err)
 }
 
@@ -178,7 +172,6 @@ func (l *lineage) isOtherLocked(v *Version) bool {
 func (l *lineage) restartLocked(v *Version, now contents, usable bool) error {
 	l.deltas = nil
 	clear(l.given)
-	clear(l.doubtful)
 	l.newest, l.known, l.serial = v, v.index != nil && v.index.digested, v.Serial
 	if l.known {
 		l.digest = v.index.digest
@@ -208,7 +201,6 @@ func (l *lineage) advanceLocked(v *Version, now contents) error {
 	drop := l.surplusLocked(v.Size())
 	for i := range drop {
 		delete(l.given, l.deltas[i].FromDigest)
-		delete(l.doubtful, l.deltas[i].FromDigest)
 	}
 	l.deltas = slices.Delete(l.deltas, 0, drop)
 	return l.saveDeltaLocked(d, now)
@@ -262,8 +254,7 @@ func (l *lineage) evict(v *Version) {
 func (l *lineage) give(d Digest, rule string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	_, doubtful := l.doubtful[d]
-	if !doubtful && l.knowsLocked(d) && l.giveLocked(d, rule) && l.journal != nil {
+	if l.knowsLocked(d) && l.giveLocked(d, rule) && l.journal != nil {
 		l.disk.unsaved = append(l.disk.unsaved, grant{d, rule})
 	}
 }
@@ -360,14 +351,10 @@ func (l *lineage) since(v *Version, serial uint32, rules []string) ([]wire.Messa
 	return messages, nil
 }
 
-// isDoubtful reports whether the version has the serial of one with other content: who
-// has that serial may have either.
-func (l *lineage) isDoubtful(v *Version) bool {
-	if v.index == nil {
-		return false
-	}
+// isBroken reports whether the version has the serial of one with other content: who has
+// that serial may have either.
+func (l *lineage) isBroken(v *Version) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	_, doubtful := l.doubtful[v.index.digest]
-	return doubtful
+	return l.broken && v.Serial == l.serial
 }

@@ -411,7 +411,7 @@ func (s *Store) Since(ctx context.Context, v *Version, serial uint32, rules []st
 // served before: a client that has this serial may have either, and needs the whole zone.
 func (s *Store) Ambiguous(ctx context.Context, v *Version) bool {
 	sl := s.slots[v.Apex]
-	return sl != nil && !v.isPassing() && v.settle(ctx) && sl.lineage.isDoubtful(v)
+	return sl != nil && !v.isPassing() && v.settle(ctx) && sl.lineage.isBroken(v)
 }
 
 // settle waits until the version is settled, as soon as can be, and reports whether it is.
