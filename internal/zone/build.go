@@ -20,14 +20,15 @@ func (v *Version) build(st *stream, limit int64) {
 	v.finish(v.pack(st, limit))
 }
 
-func (v *Version) pack(st *stream, limit int64) error {
+func (v *Version) pack(st *stream, limit int64) (err error) {
+	defer caught(v.Apex, ErrInvalid, &err)
 	c := checker{apex: v.Apex, serial: v.Serial}
 	p := wire.NewPacker(v.Apex, 0, func(m wire.Message) error {
 		m.Bytes = slices.Clone(m.Bytes)
 		return v.append(m, limit)
 	})
 	defer p.Discard()
-	err := st.run(func(rr dns.RR) error {
+	err = st.run(func(rr dns.RR) error {
 		if err := c.check(rr); err != nil {
 			return err
 		}

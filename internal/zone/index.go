@@ -69,7 +69,8 @@ func (v *Version) indexAlong(r *Reader) {
 	}
 }
 
-func indexOf(v *Version, r *Reader) (*index, error) {
+func indexOf(v *Version, r *Reader) (_ *index, err error) {
+	defer caught(v.Apex, ErrInvalid, &err)
 	ix := &index{usable: true}
 	in := indexer{ix: ix, digester: newDigester()}
 	for number := uint32(0); ; number++ {

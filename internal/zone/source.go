@@ -259,7 +259,8 @@ func drain(records <-chan []dns.RR) {
 
 // openAny asks the sources in order. One that does not have the zone is not the end:
 // the next may.
-func openAny(sources []Source, apex string, kept *Version) (*stream, error) {
+func openAny(sources []Source, apex string, kept *Version) (st *stream, err error) {
+	defer caught(apex, ErrUnavailable, &err)
 	for i, src := range sources {
 		mine := kept
 		if kept != nil && kept.source != i {

@@ -14,6 +14,7 @@ package zone
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/coredns/coredns/plugin/transfer"
 	"github.com/miekg/dns"
@@ -42,6 +43,14 @@ func Newer(a, b uint32) bool {
 
 // notHere reports whether a source's error says that the zone is not its own.
 func notHere(err error) bool { return errors.Is(err, transfer.ErrNotAuthoritative) }
+
+// caught turns a panic into an error of this kind: a fault in a backend, or in what it
+// sent, is met in goroutines of our own, where it would end the process.
+func caught(apex string, kind error, err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("%w: %s: panic: %v", kind, apex, p)
+	}
+}
 
 func equalName(a, b string) bool {
 	return a == b || dns.CanonicalName(a) == dns.CanonicalName(b)
