@@ -148,6 +148,7 @@ func (s *Store) Current(ctx context.Context, apex string) (*Reader, error) {
 		}
 		r := v.attach(false)
 		if r == nil { // it has turned out to be too large, and its beginning is gone
+			sl.outgrow(v)
 			continue
 		}
 		select {
@@ -164,6 +165,17 @@ func (s *Store) Current(ctx context.Context, apex string) (*Reader, error) {
 			return nil, err
 		}
 		return r, nil
+	}
+}
+
+// outgrow notes that the zone is too large to be kept, before the build of this version
+// has come to its end: its readers may take long.
+func (sl *slot) outgrow(v *Version) {
+	sl.mu.Lock()
+	defer sl.mu.Unlock()
+	sl.large = true
+	if sl.current == v {
+		sl.current = nil
 	}
 }
 
@@ -309,7 +321,7 @@ func (s *Store) private(ctx context.Context, sl *slot) (*Reader, error) {
 		return nil, got.err
 	}
 	v := newVersion(sl.apex, got.st)
-	v.passing = true
+	v.outgrowLocked() // nobody else knows it yet
 	r := v.attach(false)
 	r.start = func() {
 		go v.indexAlong(v.attach(true))
@@ -401,8 +413,11 @@ func (v *Version) memory() int64 {
 // given to none of the rules. It waits for v to be settled when there may be a way.
 func (s *Store) Since(ctx context.Context, v *Version, serial uint32, rules []string) ([]wire.Message, error) {
 	sl := s.slots[v.Apex]
-	if sl == nil || v.isPassing() || !sl.lineage.mayLead(serial, rules) || !v.settle(ctx) {
+	if sl == nil || !sl.lineage.mayLead(serial, rules) {
 		return nil, nil
+	}
+	if ok, err := v.compared(ctx); !ok {
+		return nil, err
 	}
 	return sl.lineage.since(v, serial, rules)
 }
@@ -411,13 +426,11 @@ func (s *Store) Since(ctx context.Context, v *Version, serial uint32, rules []st
 // served before: a client that has this serial may have either, and needs the whole zone.
 func (s *Store) Ambiguous(ctx context.Context, v *Version) bool {
 	sl := s.slots[v.Apex]
-	return sl != nil && !v.isPassing() && v.settle(ctx) && sl.lineage.isBroken(v)
-}
-
-// settle waits until the version is settled, as soon as can be, and reports whether it is.
-func (v *Version) settle(ctx context.Context) bool {
-	v.hurry()
-	return arrived(ctx, v.settled)
+	if sl == nil {
+		return false
+	}
+	ok, _ := v.compared(ctx)
+	return ok && sl.lineage.isBroken(v)
 }
 
 // Give remembers that a client of the rule has got this version, or has said that it has
@@ -426,7 +439,10 @@ func (v *Version) settle(ctx context.Context) bool {
 // has at most 64 octets.
 func (s *Store) Give(ctx context.Context, v *Version, rule string) {
 	sl := s.slots[v.Apex]
-	if sl != nil && !v.isPassing() && arrived(ctx, v.settled) && v.index != nil && v.index.digested {
+	if sl == nil {
+		return
+	}
+	if ok, _ := v.compared(ctx); ok && v.index != nil && v.index.digested {
 		sl.lineage.give(v.index.digest, rule)
 	}
 }

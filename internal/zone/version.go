@@ -33,6 +33,7 @@ type Version struct {
 	begun   chan struct{} // closed when enough is there to begin, or all
 	indexed chan struct{} // closed when the index is there, or will never be
 	settled chan struct{} // closed when it was compared with the version before
+	outgrew chan struct{} // closed when it turns out to be too large to be kept
 
 	mu        sync.Mutex
 	messages  []wire.Message // from number gone on
@@ -63,7 +64,7 @@ func newVersion(apex string, st *stream) *Version {
 	return &Version{
 		Apex: apex, Serial: st.soa.Serial, SOA: st.soa,
 		source: st.source, origin: st.origin, asked: st.asked,
-		begun: make(chan struct{}), indexed: make(chan struct{}), settled: make(chan struct{}),
+		begun: make(chan struct{}), indexed: make(chan struct{}), settled: make(chan struct{}), outgrew: make(chan struct{}),
 		listeners: make(map[*Reader]struct{}),
 	}
 }
@@ -164,6 +165,35 @@ func arrived(ctx context.Context, what <-chan struct{}) bool {
 	}
 }
 
+// compared waits until the version is settled. It reports false for one that will never
+// be compared, because it is too large to be kept: its build waits for its readers, so
+// none of them may wait for its end. The error is that of ctx.
+func (v *Version) compared(ctx context.Context) (bool, error) {
+	if v.isPassing() {
+		return false, nil
+	}
+	if v.Settled() {
+		return true, nil
+	}
+	v.hurry()
+	select {
+	case <-v.settled:
+		return true, nil
+	case <-v.outgrew:
+		return false, nil
+	case <-ctx.Done():
+		return false, fmt.Errorf("waiting for %s: %w", v.Apex, context.Cause(ctx))
+	}
+}
+
+// outgrowLocked says that the version is too large to be kept.
+func (v *Version) outgrowLocked() {
+	if !v.passing {
+		v.passing = true
+		close(v.outgrew)
+	}
+}
+
 // changeLocked tells who waits that something has changed.
 func (v *Version) changeLocked() {
 	if v.changed != nil {
@@ -194,7 +224,7 @@ func (v *Version) append(m wire.Message, limit int64) error {
 		v.beginLocked()
 	}
 	if v.total+v.records*entrySize > limit {
-		v.passing = true
+		v.outgrowLocked()
 	}
 	v.changeLocked()
 	for v.passing {
