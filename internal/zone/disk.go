@@ -46,18 +46,26 @@ func (l *lineage) loadLocked() error {
 	if s == nil {
 		return nil
 	}
+	for i := range s.Deltas {
+		l.forks.note(s.Deltas[i].From, s.Deltas[i].FromDigest)
+	}
 	n := len(s.Deltas)
+	if n == 0 && s.Base.Digest == (Digest{}) { // see forkLocked
+		l.forks.note(s.Base.Serial, Digest{})
+		return nil
+	}
 	l.known, l.serial, l.digest, l.deltas = true, s.Base.Serial, s.Base.Digest, s.Deltas
 	if n > 0 {
 		l.serial, l.digest = s.Deltas[n-1].To, s.Deltas[n-1].ToDigest
 	}
+	l.forks.note(l.serial, l.digest)
 	l.disk = disk{based: true, stored: n, since: n - baseAt(s)}
 	for digest, rules := range s.Given {
 		for _, rule := range rules {
 			l.giveLocked(digest, rule)
 		}
 	}
-	return nil
+	return l.cutLocked()
 }
 
 // baseAt is the number of deltas before the base.
@@ -138,6 +146,11 @@ func (l *lineage) updateLocked(c journal.Change) error {
 	case errors.Is(err, journal.ErrFull):
 		l.disk.full = true
 	}
+	return l.abandonLocked(err)
+}
+
+// abandonLocked removes the zone from a journal that has failed with err.
+func (l *lineage) abandonLocked(err error) error {
 	if gone := l.forgetLocked(); gone != nil {
 		l.journal = nil // it is broken; a reload tries again
 		return errors.Join(err, gone)

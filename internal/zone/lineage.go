@@ -44,6 +44,7 @@ type lineage struct {
 	given  map[Digest]map[string]struct{}
 	packed map[uint32][]wire.Message // incremental answers by the client's serial; empty: none
 	broken bool                      // the newest version has the serial of one with other content
+	forks  forks
 
 	disk disk
 }
@@ -110,31 +111,30 @@ func (l *lineage) ownedLocked(store uint64) bool {
 func (l *lineage) settle(v *Version, store uint64) (otherContent bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	digested := v.index != nil && v.index.digested
 	if _, ok := l.users[store]; !ok {
-		return false, nil
+		l.forks.note(v.Serial, v.digest())
+		return false, l.cutLocked()
 	}
 	loadErr := l.loadLocked()
 	now, usable := v.contents()
-	digested := v.index != nil && v.index.digested
+	otherContent = l.forks.note(v.Serial, v.digest()) && digested
 	switch {
 	case digested && l.known && v.index.digest == l.digest:
-		if l.newest = v; usable {
+		if l.newest = v; usable && !l.broken {
 			err = l.saveBaseLocked(now)
 		}
 		return false, errors.Join(loadErr, err)
 	case digested && l.placeLocked(v.index.digest) >= 0:
-		return false, loadErr
-	case usable && l.known && Newer(v.Serial, l.serial):
-		otherContent = l.isOtherLocked(v)
+		return otherContent, errors.Join(loadErr, l.cutLocked())
+	case usable && l.known && Newer(v.Serial, l.serial) && !l.broken && !l.forks.has(v.Serial):
 		err = l.advanceLocked(v, now)
 	case !l.ownedLocked(store):
-		return false, loadErr
+		return otherContent, errors.Join(loadErr, l.cutLocked())
 	default:
-		otherContent = digested && l.isOtherLocked(v)
 		err = l.restartLocked(v, now, usable)
 	}
 	clear(l.packed)
-	l.broken = otherContent
 	return otherContent, errors.Join(loadErr, err)
 }
 
@@ -152,20 +152,12 @@ func (l *lineage) placeLocked(d Digest) int {
 	return -1
 }
 
-// isOtherLocked reports whether the version's serial is known with another digest.
-func (l *lineage) isOtherLocked(v *Version) bool {
-	if !l.known {
-		return false
+// digest is zero when it is not known. The version must be indexed.
+func (v *Version) digest() Digest {
+	if v.index == nil || !v.index.digested {
+		return Digest{}
 	}
-	if v.Serial == l.serial {
-		return true
-	}
-	for i := range l.deltas {
-		if d := &l.deltas[i]; d.From == v.Serial {
-			return d.FromDigest != v.index.digest
-		}
-	}
-	return false
+	return v.index.digest
 }
 
 // restartLocked begins a new lineage with the version.
@@ -175,6 +167,9 @@ func (l *lineage) restartLocked(v *Version, now contents, usable bool) error {
 	l.newest, l.known, l.serial = v, v.index != nil && v.index.digested, v.Serial
 	if l.known {
 		l.digest = v.index.digest
+	}
+	if l.broken = l.forks.has(v.Serial); l.broken {
+		return l.forkLocked()
 	}
 	l.disk = disk{full: l.disk.full}
 	if !usable {
@@ -286,8 +281,11 @@ func (l *lineage) wasGivenLocked(d Digest, rules []string) bool {
 }
 
 // fromLocked finds the delta that begins with the serial; -1 when there is none, or the
-// version with that serial was given to none of the rules.
+// version with that serial was given to none of the rules, or there were two with it.
 func (l *lineage) fromLocked(serial uint32, rules []string) int {
+	if l.forks.has(serial) {
+		return -1
+	}
 	for i := len(l.deltas) - 1; i >= 0; i-- {
 		if d := &l.deltas[i]; d.From == serial {
 			if l.wasGivenLocked(d.FromDigest, rules) {

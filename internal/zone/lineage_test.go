@@ -100,7 +100,12 @@ func TestOtherContent(t *testing.T) {
 			if s.Ambiguous(t.Context(), v) {
 				t.Error("still ambiguous")
 			}
-			if m, _ := s.Since(t.Context(), v, serial, []string{"rule"}); m == nil {
+			if m, _ := s.Since(t.Context(), v, serial, []string{"rule"}); m != nil {
+				t.Error("a way leads from what may be either content")
+			}
+			s.Give(t.Context(), v, "rule")
+			v = edit(t, s, src, serial+6, many(t, 52))
+			if m, _ := s.Since(t.Context(), v, serial+5, []string{"rule"}); m == nil {
 				t.Error("the new lineage does not go on")
 			}
 		})

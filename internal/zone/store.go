@@ -252,6 +252,9 @@ func (s *Store) build(sl *slot, v *Version, st *stream) {
 	v.build(st, s.o.Limit)
 	<-v.indexed
 	settled := s.complete(sl, v) && s.settle(sl, v)
+	if !settled {
+		s.note(sl, v)
+	}
 	close(v.settled)
 	if settled {
 		s.tell(sl, v.SOA)
@@ -294,6 +297,13 @@ func (s *Store) settle(sl *slot, v *Version) bool {
 	return true
 }
 
+// note remembers the content of a version that was handed out whole and is not settled.
+func (s *Store) note(sl *slot, v *Version) {
+	if _, err := v.finished(); err == nil && v.index != nil && v.index.digested {
+		s.report(sl.apex, sl.lineage.note(v.Serial, v.index.digest))
+	}
+}
+
 // private opens a zone that is too large to be kept, for one client. Nothing is packed
 // before it is read.
 func (s *Store) private(ctx context.Context, sl *slot) (*Reader, error) {
@@ -327,6 +337,8 @@ func (s *Store) private(ctx context.Context, sl *slot) (*Reader, error) {
 		go v.indexAlong(v.attach(true))
 		go func() {
 			v.build(got.st, s.o.Limit)
+			<-v.indexed
+			s.note(sl, v)
 			close(v.settled)
 			if _, err := v.finished(); err == nil && v.Size()+v.Records()*entrySize <= s.o.Limit {
 				sl.mu.Lock()
