@@ -12,6 +12,9 @@ import (
 
 	"github.com/xfrguard/xfrguard/internal/zone"
 	"github.com/xfrguard/xfrguard/internal/zone/journal"
+
+	"github.com/google/uuid"
+	"github.com/miekg/dns"
 )
 
 // openStore makes the store of the block's zones over these backends.
@@ -92,15 +95,38 @@ func (g *guard) journalOf(apex string) zone.Journal {
 }
 
 // identityOf names a zone of this block so that the next instance finds its past: by
-// what clients see of the block, never by the zone alone (split horizon).
+// what clients see of the block, never by the zone alone (split horizon). Of the block's
+// keys those count that lead to the zone, so that others may come and go.
 func (g *guard) identityOf(apex string) string {
 	var parts []string
 	for _, c := range g.keys {
-		parts = append(parts, c.Transport+":"+c.Port)
+		if dns.IsSubDomain(c.Zone, apex) {
+			parts = append(parts, c.Transport+"://"+c.Zone+":"+c.Port)
+		}
 	}
 	slices.Sort(parts)
 	parts = append(slices.Compact(parts), strings.Join(g.config.ListenHosts, ","), g.config.ViewName, apex)
+	if g.double {
+		parts = append(parts, g.pos.String(), uuid.NewString())
+	}
 	return strings.Join(parts, " ")
+}
+
+// tellApart finds blocks that cannot be told apart by what clients see of them, which
+// views of one name are. None of them may take another's past for its own, so each has
+// one of its own, which ends with the instance.
+func tellApart(guards []*guard) {
+	seen := make(map[string]*guard)
+	for _, g := range guards {
+		for apex := range g.policies {
+			id := g.identityOf(apex)
+			if other := seen[id]; other != nil {
+				g.double, other.double = true, true
+				log.Warningf("%s and %s: two server blocks of one zone, port and view: give the views names of their own", other.pos, g.pos)
+			}
+			seen[id] = g
+		}
+	}
 }
 
 // otherContent puts on record that a serial came back with other content.

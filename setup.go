@@ -61,6 +61,7 @@ type guard struct {
 	keys    []*dnsserver.Config // of all its keys
 	secrets map[string]secret   // this block's own TSIG keys, by canonical name
 	traced  bool
+	double  bool // another block looks the same from outside
 
 	running // set at start
 	auditOf *guard
@@ -81,9 +82,6 @@ func newGuard(index int, configs []*config) *guard {
 		ruleIDs: make(map[*Rule]string),
 	}
 	for _, cfg := range configs {
-		for i := range cfg.rules {
-			g.ruleIDs[&cfg.rules[i]] = cfg.rules[i].identity()
-		}
 		for _, apex := range cfg.zones {
 			p := &Policy{Zone: apex, Rules: cfg.rules, Algorithms: cfg.algorithms}
 			g.policies[apex], g.configs[apex], g.digests[apex] = p, cfg, p.Digest()
@@ -120,6 +118,9 @@ func (g *guard) check() error {
 		g.secrets[dns.CanonicalName(name)] = secret{text: text, raw: raw}
 	}
 	for _, cfg := range g.all {
+		for i := range cfg.rules {
+			g.ruleIDs[&cfg.rules[i]] = cfg.identity(i, g.secrets)
+		}
 		for i, rule := range cfg.rules {
 			for _, key := range rule.Keys {
 				if _, ok := g.secrets[key]; !ok {

@@ -50,6 +50,7 @@ func (in *instance) startup() (err error) {
 	if err = sharedSecrets(blocks); err != nil {
 		return err
 	}
+	tellApart(guards)
 	for _, g := range guards {
 		if err = g.start(); err != nil {
 			return err

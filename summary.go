@@ -4,6 +4,7 @@
 package xfrguard
 
 import (
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -83,13 +84,32 @@ func (r *Rule) line(nets int) string {
 	return b.String()
 }
 
-// identity names what the rule asks of a client, in 64 octets: whoever fits it now fitted
-// it whenever the identity was the same. Its limits are left out.
-func (r *Rule) identity() string {
-	asks := *r
+// identity names what rule i of the directive asks of a client, in 64 octets: whoever is
+// allowed by it now was allowed by it whenever the identity was the same. So the denials
+// in front of it belong to it, as far as they concern its addresses, the algorithms, and
+// the secrets of its keys, which may have changed hands with their names; its limits do
+// not. Of a secret only an HMAC under it is used, which tells nothing of it.
+func (c *config) identity(i int, secrets map[string]secret) string {
+	asks := c.rules[i]
 	asks.Rate, asks.Concurrent = nil, 0
-	sum := sha256.Sum256([]byte(asks.line(-1)))
-	return hex.EncodeToString(sum[:])
+	h := sha256.New()
+	fmt.Fprintf(h, "%s\n%s\n", asks.line(-1), strings.Join(c.algorithms, " "))
+	for j := range c.rules[:i] {
+		if deny := &c.rules[j]; deny.Deny && asks.Nets.overlaps(deny.Nets) {
+			fmt.Fprintf(h, "deny%s\n", deny.Nets.list(-1))
+		}
+	}
+	for _, key := range asks.Keys {
+		mac := hmac.New(sha256.New, secrets[key].raw)
+		mac.Write([]byte("xfrguard: identity of a rule"))
+		h.Write(mac.Sum(nil))
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// overlaps reports whether an address may be in both; nil is every address.
+func (n *Nets) overlaps(other *Nets) bool {
+	return n == nil || other == nil || n.any || other.any || n.table.Overlaps(&other.table)
 }
 
 // String is the certificate as the Corefile has it.

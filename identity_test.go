@@ -1,0 +1,128 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package xfrguard
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/miekg/dns"
+)
+
+// TestNewlyAllowed: a reload lets a client in under a rule that others had before. It
+// claims the serial that they had, and is not told what was deleted since.
+func TestNewlyAllowed(t *testing.T) {
+	const rule = "allow as lan net 127.0.0.0/8 key a.example.net."
+	secretC := "YSBzZWNyZXQgb2Yga2V5IGMgZm9yIHRlc3RzIG9ubHk="
+	changed := func(corefile string) string { return strings.ReplaceAll(corefile, secretA, secretC) }
+	for name, tt := range map[string]struct {
+		before, after string
+		from, secret  string
+		increment     bool
+	}{
+		"the same":                {guarded(rule, ""), guarded(rule, ""), "127.0.0.2", secretA, true},
+		"other limits":            {guarded(rule, ""), guarded(rule+" rate 5/1h concurrent 2", ""), "127.0.0.2", secretA, true},
+		"a denial of others":      {guarded("deny net 10.0.0.0/8\n"+rule, ""), guarded(rule, ""), "127.0.0.2", secretA, true},
+		"the denial behind":       {guarded(rule+"\ndeny net 127.0.0.2", ""), guarded(rule, ""), "127.0.0.2", secretA, true},
+		"no longer denied":        {guarded("deny net 127.0.0.2\n"+rule, ""), guarded(rule, ""), "127.0.0.2", secretA, false},
+		"a smaller denial":        {guarded("deny net 127.0.0.2/31\n"+rule, ""), guarded("deny net 127.0.0.3\n"+rule, ""), "127.0.0.2", secretA, false},
+		"a larger net":            {guarded("allow as lan net 127.0.0.1 key a.example.net.", ""), guarded(rule, ""), "127.0.0.2", secretA, false},
+		"the key has a new owner": {guarded(rule, ""), changed(guarded(rule, "")), "127.0.0.1", secretC, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			db := manyHosts(50)
+			s := serve(t, tt.before, map[string]string{"db": db + "secret IN TXT \"deleted\"\n"})
+			addr := s.addr(t, "tcp", 0)
+			request := func(from, secret string, m *dns.Msg) string {
+				t.Helper()
+				return unpack(t, ask(t, "tcp", addr, from, signed(t, m, keyA, dns.HmacSHA256, secret), 1)[0]).String()
+			}
+			if got := request("127.0.0.1", secretA, question(dns.TypeAXFR)); !strings.Contains(got, "deleted") {
+				t.Fatal(got)
+			}
+			s.events(t, 2)
+			if err := os.WriteFile(filepath.Join(s.dir, "db"), []byte(strings.Replace(db, " 7 7200", " 8 7200", 1)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.reload(tt.before); err != nil {
+				t.Fatal(err)
+			}
+			if got := request("127.0.0.1", secretA, question(dns.TypeIXFR, withSerial(7))); !strings.Contains(got, "deleted") {
+				t.Fatalf("the client that had it got %s", got)
+			}
+			if err := s.reload(tt.after); err != nil {
+				t.Fatal(err)
+			}
+			got := request(tt.from, tt.secret, question(dns.TypeIXFR, withSerial(7)))
+			if strings.Contains(got, "deleted") != tt.increment || strings.Contains(got, "h17.") == tt.increment {
+				t.Errorf("got %s", got)
+			}
+		})
+	}
+}
+
+// TestBlocksApart: two blocks that have one zone, port and view never have one past.
+func TestBlocksApart(t *testing.T) {
+	for name, corefile := range map[string]string{
+		"a block above it": `example.org:0 {
+	bind 127.0.0.1
+	xfrguard {
+		allow as all net * unsigned
+		audit file DIR/audit.log
+	}
+	file DIR/db
+}
+org:0 {
+	bind 127.0.0.1
+	xfrguard example.org {
+		allow as all net * unsigned
+		audit file DIR/audit.log
+	}
+	file DIR/db example.org
+}`,
+		"views of one name": `example.org:0 {
+	bind 127.0.0.1
+	view same {
+		expr client_ip() == '127.0.0.1'
+	}
+	xfrguard {
+		allow as all net * unsigned
+		audit file DIR/audit.log
+	}
+	file DIR/db
+}
+example.org:0 {
+	bind 127.0.0.1
+	view same {
+		expr true
+	}
+	xfrguard {
+		allow as all net * unsigned
+		audit file DIR/audit.log
+	}
+	file DIR/other example.org
+}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := serve(t, corefile, map[string]string{"db": manyHosts(50), "other": manyHosts(60)})
+			seen := make(map[string]bool)
+			for _, g := range latestInstance().sorted() {
+				if g.store == nil {
+					continue
+				}
+				if id := g.identityOf("example.org."); seen[id] {
+					t.Errorf("two have the identity %q", id)
+				} else {
+					seen[id] = true
+				}
+			}
+			if len(seen) != 2 {
+				t.Fatalf("identities %v", seen)
+			}
+			_ = s
+		})
+	}
+}
