@@ -328,7 +328,8 @@ func (x *exchange) serve(ctx context.Context, d *Decision, p plan) {
 		if end == EndInternalError {
 			x.abort()
 		}
-		x.ended(p, end, stats)
+		p.close() // the build of a version that is not kept waits for its readers
+		x.ended(ctx, p, end, stats)
 	}()
 	switch p.served {
 	case ServedUpToDate, ServedUseTCP:
@@ -455,7 +456,7 @@ func endReason(err error) EndReason {
 
 // ended records how the transfer ended, for the audit log, the metrics, and the
 // plugins in front.
-func (x *exchange) ended(p plan, end EndReason, stats wire.SendStats) {
+func (x *exchange) ended(ctx context.Context, p plan, end EndReason, stats wire.SendStats) {
 	now := time.Now()
 	labels := []string{x.listener, x.zone(), x.view}
 	transfersTotal.WithLabelValues(append(labels, string(p.served), string(end))...).Inc()
@@ -471,9 +472,9 @@ func (x *exchange) ended(p plan, end EndReason, stats wire.SendStats) {
 	e.Complete = end == EndComplete || end == EndUpToDate || end == EndUseTCP
 	if content := p.served != ServedUpToDate && p.served != ServedUseTCP; content {
 		x.summarize(stats.Bytes)
-		x.remember(p, &e)
+		x.remember(ctx, p, &e)
 	} else if end == EndUpToDate {
-		x.remember(p, &e)
+		x.remember(ctx, p, &e)
 	}
 	x.audit.End(&e)
 }
@@ -483,12 +484,13 @@ func (x *exchange) ended(p plan, end EndReason, stats wire.SendStats) {
 const patience = 10 * time.Second
 
 // remember puts the digest of what was sent on record, and notes that the client of this
-// rule has the version.
-func (x *exchange) remember(p plan, e *Event) {
-	ctx := done
-	if !p.version.Settled() {
+// rule has the version. Neither a revocation nor the end of the server waits for that.
+func (x *exchange) remember(ctx context.Context, p plan, e *Event) {
+	if !e.Complete || p.version.Settled() {
+		ctx = done
+	} else {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(context.Background(), patience)
+		ctx, cancel = context.WithTimeout(ctx, patience)
 		defer cancel()
 	}
 	e.Digest = digestOf(ctx, p.version)

@@ -1,0 +1,91 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package xfrguard
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/xfrguard/xfrguard/internal/zone"
+
+	"github.com/miekg/dns"
+)
+
+// slowBackend sends its zone of serial 7 and about 8 MiB up to where it is held.
+type slowBackend struct{ gate chan struct{} }
+
+const slowRecords = 80_000
+
+func (b slowBackend) Transfer(name string, serial uint32) (<-chan []dns.RR, error) {
+	ch := make(chan []dns.RR)
+	go func() {
+		defer close(ch)
+		soa, _ := dns.NewRR(name + " 3600 IN SOA ns1 hostmaster 7 7200 3600 1209600 300")
+		ch <- []dns.RR{soa}
+		if serial == 7 {
+			return
+		}
+		for i := range slowRecords {
+			if i == slowRecords/4 {
+				<-b.gate
+			}
+			ch <- []dns.RR{&dns.TXT{
+				Hdr: dns.RR_Header{Name: fmt.Sprintf("h%06d.%s", i, name), Rrtype: dns.TypeTXT, Class: dns.ClassINET, Ttl: 60},
+				Txt: []string{strings.Repeat("x", 80)},
+			}}
+		}
+		ch <- []dns.RR{soa}
+	}()
+	return ch, nil
+}
+
+// slowServer has a backend that is held, and room for limit octets.
+func slowServer(t *testing.T, limit int64) (*server, *guard, slowBackend) {
+	t.Helper()
+	s := serve(t, guarded("allow as all net * unsigned", ""), map[string]string{"db": zoneOrg})
+	g := latestInstance().sorted()[0]
+	g.store.Close()
+	b := slowBackend{make(chan struct{})}
+	g.store = zone.NewStore([]zone.Source{b}, []string{"example.org."}, zone.Options{Limit: limit, Identity: g.identityOf})
+	return s, g, b
+}
+
+// TestEndDoesNotHold: what is left to do for a client that has its answer neither holds up
+// those who still read, nor the end of the server.
+func TestEndDoesNotHold(t *testing.T) {
+	current := packed(t, question(dns.TypeIXFR, withSerial(7)))
+	t.Run("readers", func(t *testing.T) {
+		s, _, b := slowServer(t, 4<<20)
+		got := make(chan error, 1)
+		begin := time.Now()
+		go func() {
+			_, err := transferIn(t, s.addr(t, "tcp", 0), question(dns.TypeAXFR), "", "")
+			got <- err
+		}()
+		if m := ask1(t, "udp", s.addr(t, "udp", 0), "", current); len(m.Answer) != 1 {
+			t.Fatal(m)
+		}
+		close(b.gate)
+		if err := <-got; err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(begin); took > patience/2 {
+			t.Errorf("it took %v", took)
+		}
+	})
+	t.Run("shutdown", func(t *testing.T) {
+		s, g, b := slowServer(t, 64<<20)
+		defer close(b.gate)
+		if m := ask1(t, "udp", s.addr(t, "udp", 0), "", current); len(m.Answer) != 1 {
+			t.Fatal(m)
+		}
+		s.events(t, 1)
+		transfers.cancel([]*guard{g}, errShutdown)
+		if e := s.events(t, 2)[1]; e["event.reason"] != "up-to-date" {
+			t.Error(e)
+		}
+	})
+}
