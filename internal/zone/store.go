@@ -67,14 +67,6 @@ type slot struct {
 	kept *Version  // counted in Store.size; guarded by Store.mu
 }
 
-// opening is a look at the sources that is under way, for all who wait for it. When done
-// is closed, version or err is set.
-type opening struct {
-	done    chan struct{}
-	version *Version
-	err     error
-}
-
 var stores atomic.Uint64
 
 // NewStore returns a store for these zones over the backends, tried in order. It must be
@@ -179,73 +171,6 @@ func (sl *slot) outgrow(v *Version) {
 	}
 }
 
-// latest looks at the sources, or joins who does. It returns nil when the zone is too
-// large to be shared.
-func (s *Store) latest(ctx context.Context, sl *slot) (*Version, error) {
-	sl.mu.Lock()
-	if sl.large {
-		sl.mu.Unlock()
-		return nil, nil
-	}
-	op := sl.opening
-	if op == nil {
-		op = &opening{done: make(chan struct{})}
-		kept := s.keptLocked(sl)
-		if s.quick {
-			st, err := openAny(s.sources, sl.apex, kept)
-			s.enterLocked(sl, op, kept, st, err)
-		} else {
-			sl.opening = op
-			go func() {
-				st, err := openAny(s.sources, sl.apex, kept)
-				sl.mu.Lock()
-				defer sl.mu.Unlock()
-				sl.opening = nil
-				s.enterLocked(sl, op, kept, st, err)
-			}()
-		}
-	}
-	sl.mu.Unlock()
-	select {
-	case <-op.done:
-		return op.version, op.err
-	case <-ctx.Done():
-		return nil, fmt.Errorf("waiting for %s: %w", sl.apex, context.Cause(ctx))
-	}
-}
-
-// keptLocked is the version that the sources may say is still the current one. One whose
-// build failed is not, but for a zone in memory: the same would fail again.
-func (s *Store) keptLocked(sl *slot) *Version {
-	if sl.current == nil {
-		return nil
-	}
-	if done, err := sl.current.finished(); done && err != nil && (!s.quick || errors.Is(err, errUnread)) {
-		return nil
-	}
-	return sl.current
-}
-
-// enterLocked takes what the sources said, and begins to build what is new.
-func (s *Store) enterLocked(sl *slot, op *opening, kept *Version, st *stream, err error) {
-	defer close(op.done)
-	switch {
-	case err != nil:
-		op.err = err
-		sl.current = nil
-	case st.same:
-		st.stop()
-		op.version = kept
-	default:
-		op.version = newVersion(sl.apex, st)
-		sl.current = op.version
-		go s.build(sl, op.version, st)
-	}
-	if sl.current == nil && kept != nil {
-		go s.drop(sl, kept)
-	}
-}
-
 // build makes a version for all who ask for it.
 func (s *Store) build(sl *slot, v *Version, st *stream) {
 	go v.indexAlong(v.attach(true))
@@ -307,36 +232,17 @@ func (s *Store) note(sl *slot, v *Version) {
 // private opens a zone that is too large to be kept, for one client. Nothing is packed
 // before it is read.
 func (s *Store) private(ctx context.Context, sl *slot) (*Reader, error) {
-	type result struct {
-		st  *stream
-		err error
+	st, err := s.open(ctx, sl.apex, nil)
+	if err != nil {
+		return nil, err
 	}
-	opened := make(chan result, 1)
-	go func() {
-		st, err := openAny(s.sources, sl.apex, nil)
-		opened <- result{st, err}
-	}()
-	var got result
-	select {
-	case got = <-opened:
-	case <-ctx.Done():
-		go func() {
-			if late := <-opened; late.err == nil {
-				late.st.stop()
-			}
-		}()
-		return nil, fmt.Errorf("waiting for %s: %w", sl.apex, context.Cause(ctx))
-	}
-	if got.err != nil {
-		return nil, got.err
-	}
-	v := newVersion(sl.apex, got.st)
+	v := newVersion(sl.apex, st)
 	v.outgrowLocked() // nobody else knows it yet
 	r := v.attach(false)
 	r.start = func() {
 		go v.indexAlong(v.attach(true))
 		go func() {
-			v.build(got.st, s.o.Limit)
+			v.build(st, s.o.Limit)
 			<-v.indexed
 			s.note(sl, v)
 			close(v.settled)
@@ -348,7 +254,7 @@ func (s *Store) private(ctx context.Context, sl *slot) (*Reader, error) {
 		}()
 	}
 	r.stop = func() {
-		got.st.stop()
+		st.stop()
 		close(v.indexed)
 		close(v.settled)
 	}

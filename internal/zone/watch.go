@@ -46,7 +46,7 @@ func (s *Store) Watch(period time.Duration, watched []string, onSOA func(apex st
 		defer tick.Stop()
 		for {
 			for _, sl := range s.slots {
-				s.look(ctx, sl)
+				s.read(ctx, sl)
 			}
 			select {
 			case <-ctx.Done():
@@ -57,8 +57,8 @@ func (s *Store) Watch(period time.Duration, watched []string, onSOA func(apex st
 	}()
 }
 
-// look reads the serial of one zone.
-func (s *Store) look(ctx context.Context, sl *slot) {
+// read reads the serial of one zone.
+func (s *Store) read(ctx context.Context, sl *slot) {
 	if ctx.Err() != nil {
 		return
 	}
@@ -79,7 +79,7 @@ func (s *Store) look(ctx context.Context, sl *slot) {
 			s.tell(sl, v.SOA)
 		}
 	case watched:
-		st, err := openAny(s.sources, sl.apex, seen)
+		st, err := s.open(ctx, sl.apex, seen)
 		if err != nil {
 			return
 		}
