@@ -203,7 +203,7 @@ func answers(t fatal, messages []wire.Message) (rrs []dns.RR) {
 type set map[string]bool
 
 func keyOf(r dns.RR) string {
-	buf := make([]byte, 70000)
+	buf := make([]byte, dns.Len(r)+64)
 	n, err := dns.PackRR(dns.Copy(r), buf, 0, nil, false)
 	if err != nil {
 		panic(err)

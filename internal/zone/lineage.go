@@ -20,7 +20,7 @@ const (
 	minPast   = 256 << 10 // octets of deltas that even a small zone may have
 	maxDeltas = 10_000
 	maxGiven  = 1024 // rules that are remembered for one version
-	maxPacked = 8    // incremental answers kept ready
+	maxPacked = 8    // incremental answers kept ready, all together not larger than the zone
 )
 
 // lineage is the past of one zone of one server block and view: how each version came
@@ -241,6 +241,7 @@ func (l *lineage) evict(v *Version) {
 	defer l.mu.Unlock()
 	if l.newest == v {
 		l.newest = nil
+		clear(l.packed)
 	}
 }
 
@@ -337,12 +338,16 @@ func (l *lineage) since(v *Version, serial uint32, rules []string) ([]wire.Messa
 		size += len(m.Bytes)
 	}
 	if float64(size) > DeltaRatio*float64(v.Size()) {
-		messages = nil
+		messages, size = nil, 0
 	}
 	if !newest {
 		return messages, nil
 	}
-	if len(l.packed) >= maxPacked {
+	ready := int64(size)
+	for _, others := range l.packed {
+		ready += sizeOfMessages(others)
+	}
+	if len(l.packed) >= maxPacked || ready > v.Size() {
 		clear(l.packed)
 	}
 	l.packed[serial] = messages

@@ -216,6 +216,12 @@ func (s *Store) settle(sl *slot, v *Version) bool {
 	s.keep(sl, v)
 	other, err := sl.lineage.settle(v, s.number)
 	s.report(sl.apex, err)
+	s.mu.Lock()
+	gone := sl.kept != v // another zone has taken its place meanwhile
+	s.mu.Unlock()
+	if gone {
+		sl.lineage.evict(v)
+	}
 	if other && s.o.OnLineage != nil {
 		s.o.OnLineage(sl.apex, v.Serial, v.index.digest)
 	}
