@@ -53,6 +53,29 @@ func slowServer(t *testing.T, limit int64) (*server, *guard, slowBackend) {
 	return s, g, b
 }
 
+// TestCanceledWhileItWaits: a client waits for the zone, or for what changed in it, when it
+// has to go. It gets an answer, and the record says why.
+func TestCanceledWhileItWaits(t *testing.T) {
+	for cause, want := range map[error]Reason{errShutdown: ReasonShutdown, errRevoked: ReasonClientNotAllowed} {
+		s, g, b := slowServer(t, 64<<20)
+		got := make(chan *dns.Msg, 1)
+		go func() {
+			got <- ask1(t, "tcp", s.addr(t, "tcp", 0), "", packed(t, question(dns.TypeIXFR, withSerial(7))))
+		}()
+		for len(transfers.of([]*guard{g})) == 0 {
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(300 * time.Millisecond) // it waits until the version is compared
+		transfers.cancel([]*guard{g}, cause)
+		m := <-got
+		e := s.events(t, 1)[0]
+		if e["event.reason"] != string(want) || len(m.Answer) != 0 {
+			t.Errorf("%v: %v, %v", cause, e["event.reason"], m)
+		}
+		close(b.gate)
+	}
+}
+
 // TestEndDoesNotHold: what is left to do for a client that has its answer neither holds up
 // those who still read, nor the end of the server.
 func TestEndDoesNotHold(t *testing.T) {

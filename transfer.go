@@ -219,6 +219,9 @@ func (x *exchange) plan(ctx context.Context, d *Decision) (p plan, err error) {
 			return p, err
 		}
 	}
+	if ctx.Err() != nil { // whatever it was that the client has waited for
+		return p, context.Cause(ctx)
+	}
 	largest := p.version.Largest()
 	if p.served == ServedIXFR {
 		largest = 0
@@ -266,8 +269,11 @@ func (x *exchange) planIncrement(ctx context.Context, d *Decision, p *plan) (err
 
 // unplanned names why a zone cannot be sent.
 func unplanned(err error) Reason {
-	if errors.Is(err, errShutdown) {
+	switch {
+	case errors.Is(err, errShutdown):
 		return ReasonShutdown
+	case errors.Is(err, errRevoked):
+		return ReasonClientNotAllowed
 	}
 	return ReasonZoneUnavailable
 }

@@ -46,9 +46,6 @@ func (l *lineage) loadLocked() error {
 	if s == nil {
 		return nil
 	}
-	for i := range s.Deltas {
-		l.forks.note(s.Deltas[i].From, s.Deltas[i].FromDigest)
-	}
 	n := len(s.Deltas)
 	if n == 0 && s.Base.Digest == (Digest{}) { // see forkLocked
 		l.forks.note(s.Base.Serial, Digest{})
@@ -58,7 +55,12 @@ func (l *lineage) loadLocked() error {
 	if n > 0 {
 		l.serial, l.digest = s.Deltas[n-1].To, s.Deltas[n-1].ToDigest
 	}
-	l.forks.note(l.serial, l.digest)
+	l.noteLocked(l.serial, l.digest)
+	for i := range s.Deltas {
+		if d := &s.Deltas[i]; l.forks.knows(d.From) {
+			l.forks.note(d.From, d.FromDigest)
+		}
+	}
 	l.disk = disk{based: true, stored: n, since: n - baseAt(s)}
 	for digest, rules := range s.Given {
 		for _, rule := range rules {

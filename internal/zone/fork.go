@@ -15,8 +15,8 @@ type forks struct {
 	forked  map[uint32]struct{}
 }
 
-// maxForks is how many serials are remembered.
-const maxForks = 2 * maxDeltas
+// maxForks is how many serials are remembered, beside those of the deltas.
+const maxForks = 1024
 
 // note enters a version, and reports whether its serial had other content before. A zero
 // digest is content that is not known.
@@ -40,9 +40,27 @@ func (f *forks) note(serial uint32, d Digest) (other bool) {
 	return false
 }
 
+func (f *forks) knows(serial uint32) bool {
+	_, ok := f.content[serial]
+	return ok
+}
+
+// has reports whether the serial had more than one content.
 func (f *forks) has(serial uint32) bool {
 	_, ok := f.forked[serial]
 	return ok
+}
+
+// noteLocked enters a version, and reports whether its serial had other content before.
+func (l *lineage) noteLocked(serial uint32, d Digest) (other bool) {
+	if !l.forks.knows(serial) {
+		for i := range l.deltas {
+			if x := &l.deltas[i]; x.From == serial {
+				l.forks.note(serial, x.FromDigest)
+			}
+		}
+	}
+	return l.forks.note(serial, d)
 }
 
 // note enters a version that clients have got and that is not settled: a later one took
@@ -50,7 +68,7 @@ func (f *forks) has(serial uint32) bool {
 func (l *lineage) note(serial uint32, d Digest) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.forks.note(serial, d) {
+	if !l.noteLocked(serial, d) {
 		return nil
 	}
 	return l.cutLocked()

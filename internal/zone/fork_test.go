@@ -9,6 +9,21 @@ import (
 	"github.com/miekg/dns"
 )
 
+// TestForksAreBounded: the oldest serials are forgotten, marks and all.
+func TestForksAreBounded(t *testing.T) {
+	var f forks
+	for serial := range uint32(3 * maxForks) {
+		for content := range byte(3) {
+			if f.note(serial, Digest{content}) != (content > 0) || f.has(serial) != (content > 0) {
+				t.Fatal(serial, content)
+			}
+		}
+	}
+	if len(f.content) != maxForks || len(f.forked) != maxForks || len(f.order) != maxForks || f.has(0) || !f.has(3*maxForks-1) {
+		t.Error(len(f.content), len(f.forked), len(f.order))
+	}
+}
+
 // TestForkedSerial: two contents were handed out under one serial. A secondary that has
 // either of them must never be told what changed since the other.
 func TestForkedSerial(t *testing.T) {
@@ -67,6 +82,21 @@ func TestForkedSerial(t *testing.T) {
 		edit(t, s, src, 5, many(t, 92))
 		secondary(t, s, 5)
 		edit(t, s, src, 6, many(t, 93))
+		follow(t, s, a, many(t, 93))
+	})
+	t.Run("the serial was long ago", func(t *testing.T) {
+		src := newInMemory()
+		s := openStore(t, src, Options{})
+		edit(t, s, src, 5, many(t, 100))
+		a := secondary(t, s, 5)
+		edit(t, s, src, 6, many(t, 101))
+		l := s.slots[apex].lineage
+		l.mu.Lock()
+		l.forks = forks{} // there have been many others
+		l.mu.Unlock()
+		edit(t, s, src, 5, many(t, 92))
+		secondary(t, s, 5)
+		edit(t, s, src, 7, many(t, 93))
 		follow(t, s, a, many(t, 93))
 	})
 	t.Run("the serial goes round", func(t *testing.T) {

@@ -113,12 +113,12 @@ func (l *lineage) settle(v *Version, store uint64) (otherContent bool, err error
 	defer l.mu.Unlock()
 	digested := v.index != nil && v.index.digested
 	if _, ok := l.users[store]; !ok {
-		l.forks.note(v.Serial, v.digest())
+		l.noteLocked(v.Serial, v.digest())
 		return false, l.cutLocked()
 	}
 	loadErr := l.loadLocked()
 	now, usable := v.contents()
-	otherContent = l.forks.note(v.Serial, v.digest()) && digested
+	otherContent = l.noteLocked(v.Serial, v.digest()) && digested
 	switch {
 	case digested && l.known && v.index.digest == l.digest:
 		if l.newest = v; usable && !l.broken {

@@ -204,9 +204,12 @@ func (s *Store) complete(sl *slot, v *Version) bool {
 }
 
 // settle keeps a version that is complete, unless a later one has taken its place.
-func (s *Store) settle(sl *slot, v *Version) bool {
+func (s *Store) settle(sl *slot, v *Version) (settled bool) {
 	sl.settling.Lock()
 	defer sl.settling.Unlock()
+	var fault error
+	defer func() { s.report(sl.apex, fault) }()
+	defer caught(sl.apex, ErrInvalid, &fault)
 	sl.mu.Lock()
 	current := sl.current == v
 	sl.mu.Unlock()
