@@ -88,10 +88,35 @@ func (g *guard) openJournals() {
 
 // journalOf returns the journal of a zone, or nil.
 func (g *guard) journalOf(apex string) zone.Journal {
-	if j := g.journals.byApex[apex]; j != nil {
+	if j := g.journals.byApex[apex]; j != nil && !g.double {
 		return j
 	}
 	return nil
+}
+
+// pruneJournals removes from the journals what no zone of this instance will ever ask for:
+// of zones and blocks that are gone from the Corefile it would stay, and take the room.
+func pruneJournals(guards []*guard) {
+	used := make(map[*journal.Journal]map[string]bool)
+	for _, g := range guards {
+		for apex, j := range g.journals.byApex {
+			if used[j] == nil {
+				used[j] = make(map[string]bool)
+			}
+			used[j][g.identityOf(apex)] = true
+		}
+	}
+	for j, zones := range used {
+		all, err := j.Zones()
+		for _, id := range all {
+			if err == nil && !zones[id] {
+				err = j.Forget(id)
+			}
+		}
+		if err != nil {
+			log.Errorf("Removing what is no longer needed: %v", err)
+		}
+	}
 }
 
 // identityOf names a zone of this block so that the next instance finds its past: by

@@ -126,3 +126,47 @@ example.org:0 {
 		})
 	}
 }
+
+// TestJournalForgets: what a journal has of zones that are gone from the Corefile goes with
+// the next start, what it has of the others stays.
+func TestJournalForgets(t *testing.T) {
+	const both = `example.org:0 example.net:0 {
+	bind 127.0.0.1
+	xfrguard {
+		allow as all net * unsigned
+		audit file DIR/audit.log
+		journal DIR/journal
+	}
+	file DIR/db example.org example.net
+}`
+	s := serve(t, both, map[string]string{"db": strings.Replace(manyHosts(10), "$ORIGIN example.org.", "", 1)})
+	for i, name := range []string{"example.org.", "example.net."} {
+		if _, err := transferIn(t, s.addr(t, "tcp", 0), question(dns.TypeAXFR, withName(name)), "", ""); err != nil {
+			t.Fatal(err)
+		}
+		s.events(t, 2*i+2)
+	}
+	kept := func() int {
+		t.Helper()
+		for _, g := range latestInstance().sorted() {
+			if j := g.journals.byApex["example.org."]; j != nil {
+				all, err := j.Zones()
+				if err != nil {
+					t.Fatal(err)
+				}
+				return len(all)
+			}
+		}
+		t.Fatal("no journal")
+		return 0
+	}
+	if n := kept(); n != 2 {
+		t.Fatalf("%d zones", n)
+	}
+	if err := s.reload(strings.ReplaceAll(both, "example.net:0", "")); err != nil {
+		t.Fatal(err)
+	}
+	if n := kept(); n != 1 {
+		t.Errorf("%d zones", n)
+	}
+}

@@ -61,6 +61,7 @@ func (in *instance) startup() (err error) {
 			g.audit = g.auditOf.audit
 		}
 	}
+	pruneJournals(guards)
 	action := ActionPolicyLoaded
 	previous := latestInstance()
 	if previous != nil {
