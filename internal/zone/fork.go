@@ -76,6 +76,9 @@ func (l *lineage) note(serial uint32, d Digest) error {
 
 // cutLocked ends the past at the newest serial with two contents.
 func (l *lineage) cutLocked() error {
+	if len(l.users) == 0 {
+		return nil // its journal may be closed
+	}
 	clear(l.packed)
 	if !l.broken && l.known && l.forks.has(l.serial) {
 		l.broken = true

@@ -148,6 +148,17 @@ func TestForkedSerial(t *testing.T) {
 			p.stop(t)
 		}
 	})
+	t.Run("built after the end of the store", func(t *testing.T) {
+		src := newInMemory()
+		src.set(t, 2, many(t, 100))
+		p := startProcess(t, src, t.TempDir(), newIdentity(), 0)
+		settledVersion(t, p.store)
+		p.stop(t)
+		edit(t, p.store, src, 2, many(t, 90)) // a transfer that was still waiting
+		if len(p.errors) > 0 {
+			t.Error(p.errors)
+		}
+	})
 	t.Run("replaced before it was compared", func(t *testing.T) {
 		src := &channelSource{}
 		s := openStore(t, src, Options{})
