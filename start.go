@@ -302,6 +302,11 @@ func (in *instance) onStop(guards []*guard) {
 	in.controller.OnShutdown(func() error {
 		if latest := latestInstance(); latest != nil && latest != in {
 			transfers.review(latest.sorted()) // what began here after the new instance had looked
+			for _, g := range guards {
+				if g.store != nil {
+					g.store.Retire()
+				}
+			}
 		}
 		for _, g := range guards {
 			g.stopNotify() // the new instance goes on with it

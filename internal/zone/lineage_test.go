@@ -254,6 +254,31 @@ func TestReloadOverlap(t *testing.T) {
 	}
 }
 
+// TestRetire: a store that another has taken the place of keeps nothing and looks no more;
+// who asks it still gets the zone.
+func TestRetire(t *testing.T) {
+	src := newInMemory()
+	src.set(t, 1, many(t, 100))
+	told := make(chan uint32, 10)
+	s := openStore(t, src, Options{OnSerial: func(_ string, soa *dns.SOA) { told <- soa.Serial }})
+	settledVersion(t, s)
+	s.Watch(time.Millisecond)
+	<-told
+	s.Retire()
+	s.work.Wait()
+	if sl := s.slots[apex]; sl.kept != nil || sl.current != nil || s.size != 0 {
+		t.Error("something is kept")
+	}
+	src.set(t, 2, many(t, 101))
+	time.Sleep(20 * time.Millisecond)
+	if len(told) > 0 {
+		t.Error("it looks on")
+	}
+	if v := settledVersion(t, s); v.Serial != 2 {
+		t.Errorf("got %d", v.Serial)
+	}
+}
+
 // TestWatch: a new version is built and told before anybody asks; of a zone that nobody
 // has asked for only the serial is told.
 func TestWatch(t *testing.T) {

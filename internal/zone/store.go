@@ -46,7 +46,9 @@ type Store struct {
 	onSOA  func(apex string, soa *dns.SOA) // of the watch; never nil
 	size   int64                           // of all versions that are kept
 	closed chan struct{}
-	work   sync.WaitGroup // the watch
+	stop   context.CancelFunc // of the watch
+	until  context.Context    // done when the watch has to end
+	work   sync.WaitGroup     // the watch
 }
 
 // slot is the place of one zone.
@@ -82,6 +84,7 @@ func NewStore(sources []Source, zones []string, o Options) *Store {
 			s.quick = false
 		}
 	}
+	s.until, s.stop = context.WithCancel(context.Background())
 	for _, apex := range zones {
 		var j Journal
 		if o.Journal != nil {
@@ -104,12 +107,31 @@ func (s *Store) Close() {
 	}
 	close(s.closed)
 	s.mu.Unlock()
+	s.stop()
 	s.work.Wait()
 	for _, sl := range s.slots {
 		if err := sl.lineage.flush(); err != nil {
 			s.report(sl.apex, err)
 		}
 		sl.lineage.release(s.number)
+	}
+}
+
+// Retire ends the watch of a store that a newer one has taken the place of, and lets go of
+// the versions that it keeps. Who has asked it still gets the zone.
+func (s *Store) Retire() {
+	s.stop()
+	for _, sl := range s.slots {
+		s.mu.Lock()
+		v := sl.kept
+		s.size -= v.memory()
+		sl.kept = nil
+		s.mu.Unlock()
+		sl.mu.Lock()
+		if v != nil && sl.current == v {
+			sl.current = nil
+		}
+		sl.mu.Unlock()
 	}
 }
 

@@ -33,15 +33,7 @@ func (s *Store) Watch(period time.Duration, watched []string, onSOA func(apex st
 	s.work.Add(1)
 	go func() {
 		defer s.work.Done()
-		ctx, cancel := context.WithCancel(context.Background())
-		defer cancel()
-		go func() {
-			select {
-			case <-s.closed:
-				cancel()
-			case <-ctx.Done():
-			}
-		}()
+		ctx := s.until
 		tick := time.NewTicker(period)
 		defer tick.Stop()
 		for {
