@@ -4,13 +4,15 @@
 package xfrguard
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/xfrguard/xfrguard/internal/zone"
-
+	"github.com/coredns/caddy"
+	"github.com/coredns/coredns/core/dnsserver"
+	"github.com/coredns/coredns/plugin"
 	"github.com/miekg/dns"
 )
 
@@ -42,22 +44,40 @@ func (b slowBackend) Transfer(name string, serial uint32) (<-chan []dns.RR, erro
 	return ch, nil
 }
 
-// slowServer has a backend that is held, and room for limit octets.
-func slowServer(t *testing.T, limit int64) (*server, *guard, slowBackend) {
+// ServeDNS implements plugin.Handler: no queries are asked of it.
+func (slowBackend) ServeDNS(context.Context, dns.ResponseWriter, *dns.Msg) (int, error) {
+	return dns.RcodeRefused, nil
+}
+
+// Name implements plugin.Handler.
+func (slowBackend) Name() string { return "slowbackend" }
+
+// slowGate is of the server that is started next.
+var slowGate chan struct{}
+
+func init() {
+	dnsserver.Directives = append(dnsserver.Directives, "slowbackend")
+	plugin.Register("slowbackend", func(c *caddy.Controller) error {
+		b := slowBackend{slowGate}
+		dnsserver.GetConfig(c).AddPlugin(func(plugin.Handler) plugin.Handler { return b })
+		return nil
+	})
+}
+
+// slowServer has a backend that is held, and a cache of this size.
+func slowServer(t *testing.T, cache string) (*server, *guard, slowBackend) {
 	t.Helper()
-	s := serve(t, guarded("allow as all net * unsigned", ""), map[string]string{"db": zoneOrg})
-	g := latestInstance().sorted()[0]
-	g.store.Close()
-	b := slowBackend{make(chan struct{})}
-	g.store = zone.NewStore([]zone.Source{b}, []string{"example.org."}, zone.Options{Limit: limit, Identity: g.identityOf})
-	return s, g, b
+	slowGate = make(chan struct{})
+	corefile := strings.Replace(guarded(unsignedRule+"\n\t\tcache "+cache, ""), "file DIR/db", "slowbackend", 1)
+	s := serve(t, corefile, nil)
+	return s, latestInstance().sorted()[0], slowBackend{slowGate}
 }
 
 // TestCanceledWhileItWaits: a client waits for the zone, or for what changed in it, when it
 // has to go. It gets an answer, and the record says why.
 func TestCanceledWhileItWaits(t *testing.T) {
 	for cause, want := range map[error]Reason{errShutdown: ReasonShutdown, errRevoked: ReasonClientNotAllowed} {
-		s, g, b := slowServer(t, 64<<20)
+		s, g, b := slowServer(t, "64MiB")
 		got := make(chan *dns.Msg, 1)
 		go func() {
 			got <- ask1(t, "tcp", s.addr(t, "tcp", 0), "", packed(t, question(dns.TypeIXFR, withSerial(7))))
@@ -81,7 +101,7 @@ func TestCanceledWhileItWaits(t *testing.T) {
 func TestEndDoesNotHold(t *testing.T) {
 	current := packed(t, question(dns.TypeIXFR, withSerial(7)))
 	t.Run("readers", func(t *testing.T) {
-		s, _, b := slowServer(t, 4<<20)
+		s, _, b := slowServer(t, "4MiB")
 		got := make(chan error, 1)
 		begin := time.Now()
 		go func() {
@@ -100,7 +120,7 @@ func TestEndDoesNotHold(t *testing.T) {
 		}
 	})
 	t.Run("shutdown", func(t *testing.T) {
-		s, g, b := slowServer(t, 64<<20)
+		s, g, b := slowServer(t, "64MiB")
 		defer close(b.gate)
 		if m := ask1(t, "udp", s.addr(t, "udp", 0), "", current); len(m.Answer) != 1 {
 			t.Fatal(m)
