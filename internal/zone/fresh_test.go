@@ -56,7 +56,7 @@ func TestBackendHangs(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			src := sluggish{&channelSource{}, make(chan struct{}, 10), make(chan struct{})}
 			src.set(t, 1, many(t, 10))
-			s := newStoreOf(src, Options{OnSerial: func(string, *dns.SOA) {}})
+			s := newStoreOf(src, Options{})
 			s.slots[apex].large = large
 			begin := time.Now()
 			if _, err := s.Current(context.Background(), apex); !errors.Is(err, ErrUnavailable) {
@@ -65,7 +65,7 @@ func TestBackendHangs(t *testing.T) {
 			if took := time.Since(begin); took > 2*silence {
 				t.Errorf("after %v", took)
 			}
-			s.Watch(time.Second)
+			s.Watch(time.Second, []string{apex}, nil)
 			time.Sleep(5 * time.Second)
 			begin = time.Now()
 			s.Close()

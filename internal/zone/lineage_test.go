@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -259,19 +260,22 @@ func TestReloadOverlap(t *testing.T) {
 func TestRetire(t *testing.T) {
 	src := newInMemory()
 	src.set(t, 1, many(t, 100))
-	told := make(chan uint32, 10)
-	s := openStore(t, src, Options{OnSerial: func(_ string, soa *dns.SOA) { told <- soa.Serial }})
+	var told atomic.Int64
+	s := openStore(t, src, Options{})
 	settledVersion(t, s)
-	s.Watch(time.Millisecond)
-	<-told
+	s.Watch(time.Millisecond, []string{apex}, func(string, *dns.SOA) { told.Add(1) })
+	for told.Load() == 0 {
+		time.Sleep(time.Millisecond)
+	}
 	s.Retire()
 	s.work.Wait()
+	before := told.Load()
 	if sl := s.slots[apex]; sl.kept != nil || sl.current != nil || s.size != 0 {
 		t.Error("something is kept")
 	}
 	src.set(t, 2, many(t, 101))
 	time.Sleep(20 * time.Millisecond)
-	if len(told) > 0 {
+	if told.Load() != before {
 		t.Error("it looks on")
 	}
 	if v := settledVersion(t, s); v.Serial != 2 {

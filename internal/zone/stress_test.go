@@ -118,11 +118,10 @@ func TestStress(t *testing.T) {
 	opened := func() *Store {
 		s := NewStore([]Source{x.src}, x.names, Options{
 			Limit: 50_000, Identity: func(name string) string { return id + name }, Journal: func(string) Journal { return j },
-			OnSerial:  func(string, *dns.SOA) {},
 			OnLineage: func(name string, serial uint32, _ Digest) { t.Errorf("%s %d: other content", name, serial) },
 			OnError:   func(name string, err error) { t.Errorf("%s: %v", name, err) },
 		})
-		s.Watch(3 * time.Millisecond)
+		s.Watch(3*time.Millisecond, x.names, func(string, *dns.SOA) {})
 		return s
 	}
 	x.store = opened()
