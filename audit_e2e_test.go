@@ -133,7 +133,11 @@ func TestAuditReloadLeavesNothing(t *testing.T) {
 		}
 		switch m["event.action"] {
 		case string(ActionDecision):
-			ids[m["coredns.xfr.id"]]++
+			// The first reload moves the listener from port 0, so that what is waiting for
+			// the zone then is refused.
+			if m["event.outcome"] == "success" {
+				ids[m["coredns.xfr.id"]]++
+			}
 		case string(ActionEnd):
 			ids[m["coredns.xfr.id"]]--
 		}
