@@ -116,7 +116,17 @@ func (t *inflight) review(guards []*guard) {
 	}
 }
 
-// stillAllowed asks the guards that serve the listener, view and zone of a transfer.
+// overruled reports whether a newer instance has taken over that would not give the
+// client its answer: until its listeners are closed, the old one meets requests that
+// began after review has looked. Either review sees what this one is about to send, or
+// this one sees the new instance, which was there before review.
+func (x *exchange) overruled() bool {
+	latest := latestInstance()
+	return latest != nil && latest.guards[x.guard.index] != x.guard && !stillAllowed(x, latest.sorted())
+}
+
+// stillAllowed asks the guards that serve the listener, view and zone of a transfer. A
+// whole zone needs the permission for AXFR, also where differences were asked for.
 func stillAllowed(x *exchange, guards []*guard) bool {
 	for _, g := range guards {
 		if g.policies[x.req.Zone] == nil || !g.listens(x) {
@@ -133,7 +143,7 @@ func stillAllowed(x *exchange, guards []*guard) bool {
 		if req.TSIG.Status == TSIGValid && string(g.secrets[req.TSIG.Key].raw) != string(x.secret) {
 			continue // the key is another one now
 		}
-		if g.policies.Decide(&req).Allow {
+		if d := g.policies.Decide(&req); d.Allow && (d.Full || !x.whole.Load()) {
 			return true
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/xfrguard/xfrguard/internal/wire"
@@ -31,7 +32,8 @@ type exchange struct {
 	conn  net.Conn // nil where the writers could not be followed
 	audit *auditor
 	ev    Event
-	rule  string // identity of the rule that allowed it
+	rule  string      // identity of the rule that allowed it
+	whole atomic.Bool // the answer is a whole zone, whatever was asked for
 }
 
 // answer takes a request the whole way: decision, lease, record, answer, record.
@@ -60,6 +62,10 @@ func (g *guard) answer(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (i
 		log.Errorf("Zone %s cannot be transferred: %v", x.req.Zone, err)
 		x.ev.Error = err.Error()
 		d.refuse(unplanned(err))
+	}
+	x.whole.Store(plan.whole())
+	if d.Allow && x.overruled() {
+		d.refuse(ReasonShutdown)
 	}
 	if d.Allow && !x.accept() {
 		d.refuse(ReasonTSIGReplay)
@@ -277,6 +283,9 @@ func unplanned(err error) Reason {
 	}
 	return ReasonZoneUnavailable
 }
+
+// whole reports whether all of the zone is in the answer.
+func (p *plan) whole() bool { return p.served == ServedAXFR || p.served == ServedAXFRFallback }
 
 // close lets go of the version.
 func (p *plan) close() {
