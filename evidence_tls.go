@@ -78,9 +78,9 @@ func hostNames(c *x509.Certificate) (names []string) {
 	return names
 }
 
-// maxPresented bounds the certificates that a client may send: a leaf and the
-// intermediates of any real hierarchy.
-const maxPresented = 10
+// maxPresented bounds the certificates that a client may send: a leaf, the intermediates
+// of any real hierarchy, and its root. With each more there are many more ways to try.
+const maxPresented = 5
 
 // verifies reports whether a chain leads from the client's certificate to the CA of
 // the listener, at this moment and for client authentication. It does not depend on
@@ -94,8 +94,14 @@ func (g *guard) verifies(presented []*x509.Certificate, now time.Time) bool {
 	if listener.ClientCAs == nil && !verifiesClients(listener.ClientAuth) {
 		return false // x509 would ask the CAs of the system, which nobody has chosen
 	}
+	return g.badChains.verify(presented, now, func() bool { return leads(presented, listener.ClientCAs, now) })
+}
+
+// leads reports whether a chain for client authentication leads from the first of the
+// certificates to one of the roots.
+func leads(presented []*x509.Certificate, roots *x509.CertPool, now time.Time) bool {
 	o := x509.VerifyOptions{
-		Roots: listener.ClientCAs, Intermediates: x509.NewCertPool(), CurrentTime: now,
+		Roots: roots, Intermediates: x509.NewCertPool(), CurrentTime: now,
 		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	}
 	for _, c := range presented[1:] {

@@ -63,6 +63,8 @@ type guard struct {
 	traced  bool
 	double  bool // another block looks the same from outside
 
+	badChains badChains // of certificates, under this listener's CA
+
 	running // set at start
 	auditOf *guard
 }
