@@ -106,11 +106,11 @@ func (o *object) quote(v string, limit int) {
 		switch {
 		case r == '"' || r == '\\':
 			o.buf = append(o.buf, '\\', byte(r))
-		case r < 0x20 || r == 0x7f:
+		case r < 0x20 || r >= 0x7f && r < 0xa0: // C0, DEL and C1: some terminals obey all of them
 			o.buf = append(o.buf, '\\', 'u', '0', '0', hexDigits[r>>4], hexDigits[r&15])
-		case r == '\u2028' || r == '\u2029': // line ends to JavaScript
-			o.buf = append(o.buf, `\u202`...)
-			o.buf = append(o.buf, hexDigits[r&15])
+		case r >= '\u2028' && r <= '\u202e', r >= '\u2066' && r <= '\u2069': // line ends to JavaScript; changes of direction
+			o.buf = append(o.buf, `\u20`...)
+			o.buf = append(o.buf, hexDigits[r>>4&15], hexDigits[r&15])
 		default:
 			o.buf = utf8.AppendRune(o.buf, r)
 		}

@@ -382,6 +382,19 @@ func TestQuoteProperty(t *testing.T) {
 	})
 }
 
+// What a client can put into a name, a certificate or an SNI neither controls the
+// terminal of who reads the log, nor turns the rest of the line around.
+func TestQuoteControls(t *testing.T) {
+	for r := rune(1); r < 0x2100; r++ {
+		control := r < 0x20 || r >= 0x7f && r < 0xa0 || r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069
+		o := object{}
+		o.quote(string(r), 16)
+		if shown := strings.ContainsRune(string(o.buf), r); shown == control {
+			t.Errorf("%U became %q", r, o.buf)
+		}
+	}
+}
+
 func FuzzEncode(f *testing.F) {
 	f.Add("example.org.", "key.", "dot", "ns1")
 	f.Add("\xff\\255\"", "\x00", "\u2028", "\xed\xa0\x80")

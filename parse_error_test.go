@@ -154,6 +154,8 @@ func TestParseErrors(t *testing.T) {
 		{"notify key k tls", "notify: expected ADDRESS... [key NAME] [tls], such as 192.0.2.53 key ns2.example.org"},
 		{"notify ns2.example.org", "notify: 'ns2.example.org' is no ADDRESS, expected one such as 192.0.2.53, 192.0.2.53:5300 or [2001:db8::53]:5300"},
 		{"notify 0.0.0.0", "notify: '0.0.0.0' cannot be notified, expected the address of one secondary, without zone identifier, and a port above 0"},
+		{"notify 255.255.255.255", "notify: '255.255.255.255' cannot be notified, expected the address of one secondary, without zone identifier, and a port above 0"},
+		{"notify [::ffff:255.255.255.255]:53", "notify: '[::ffff:255.255.255.255]:53' cannot be notified, expected the address of one secondary, without zone identifier, and a port above 0"},
 		{"notify 192.0.2.1:0", "notify: '192.0.2.1:0' cannot be notified, expected the address of one secondary, without zone identifier, and a port above 0"},
 		{"notify 192.0.2.1 key", "notify: 'key' needs a NAME"},
 		{"notify 192.0.2.1 tls tls", "notify: 'tls' is given twice"},

@@ -3,7 +3,11 @@
 
 package notify
 
-import "github.com/miekg/dns"
+import (
+	"strconv"
+
+	"github.com/miekg/dns"
+)
 
 // Outcome is what became of a notice.
 type Outcome string
@@ -112,4 +116,12 @@ func outcomeOf(rcode int, t *dns.TSIG) Outcome {
 		}
 	}
 	return OtherAnswer
+}
+
+// rcodeName is what people call the rcode.
+func rcodeName(rcode int) string {
+	if name, ok := dns.RcodeToString[rcode]; ok {
+		return name
+	}
+	return "RCODE" + strconv.Itoa(rcode)
 }

@@ -334,7 +334,7 @@ func (s *Sender) ended(n *notice, r reply, used int) {
 // overLocked notes the end of a notice, for tell.
 func (s *Sender) overLocked(n *notice, r reply, algorithm string) {
 	if r.err == nil && r.outcome.Failed() {
-		r.err = errors.New("the answer is " + dns.RcodeToString[r.rcode])
+		r.err = errors.New("the answer is " + rcodeName(r.rcode))
 	}
 	s.over = append(s.over, Result{
 		Target: n.lane.target, Zone: n.zone, Serial: n.soa.Serial, Outcome: r.outcome, Tries: n.tries,
