@@ -57,7 +57,8 @@ type cluster struct {
 	mu       sync.Mutex
 	serial   uint32
 	services []string
-	asked    []uint32 // the serials of the requests for it
+	asked    []uint32      // the serials of the requests for it
+	hangs    chan struct{} // the end of the zone comes once it is closed; nil: at once
 }
 
 // newCluster registers a backend for the zone; the Corefile calls it by the zone's name.
@@ -98,13 +99,16 @@ func (c *cluster) Transfer(zone string, serial uint32) (<-chan []dns.RR, error) 
 		go func() { ch <- soa; close(ch) }()
 		return ch, nil
 	}
-	services := slices.Clone(c.services)
+	services, hangs := slices.Clone(c.services), c.hangs
 	go func() {
 		defer close(ch)
 		ch <- soa
 		ch <- nil // kubernetes sends an empty batch when it has no address for itself
 		for _, s := range services {
 			ch <- []dns.RR{&dns.TXT{Hdr: dns.RR_Header{Name: s + ".svc." + zone, Rrtype: dns.TypeTXT, Class: dns.ClassINET, Ttl: 5}, Txt: []string{s}}}
+		}
+		if hangs != nil {
+			<-hangs
 		}
 		ch <- soa
 	}()

@@ -215,6 +215,8 @@ type plan struct {
 
 // plan looks at the zone as it is now.
 func (x *exchange) plan(ctx context.Context, d *Decision) (p plan, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, x.cfg.limits.backendWait(), errBackendHangs)
+	defer cancel()
 	p.reader, err = x.guard.store.Current(ctx, x.req.Zone)
 	if err != nil {
 		return p, err //nolint:wrapcheck // names the zone
@@ -389,7 +391,7 @@ func (x *exchange) send(ctx context.Context, p plan) (EndReason, wire.SendStats)
 		s = wire.NewMessageSender(ctx, x.w, p.envelope, o)
 	}
 	defer s.Close()
-	err := p.send(ctx, s)
+	err := p.send(ctx, s, x.cfg.limits.backendWait())
 	if err == nil {
 		err = s.Flush()
 	}
@@ -400,10 +402,13 @@ func (x *exchange) send(ctx context.Context, p plan) (EndReason, wire.SendStats)
 	return endReason(err), s.Stats()
 }
 
-// send hands every message of the answer to the sender.
-func (p *plan) send(ctx context.Context, s *wire.Sender) error {
+// send hands every message of the answer to the sender, which has limits of its own.
+func (p *plan) send(ctx context.Context, s *wire.Sender, wait time.Duration) error {
+	dog, ctx, cancel := newWatchdog(ctx, wait)
+	defer cancel()
 	for {
 		m, err := p.next(ctx)
+		dog.pause()
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
@@ -413,6 +418,7 @@ func (p *plan) send(ctx context.Context, s *wire.Sender) error {
 		if err != nil {
 			return err
 		}
+		dog.resume()
 	}
 }
 
@@ -461,7 +467,7 @@ func endReason(err error) EndReason {
 		return EndClientGone
 	case errors.Is(err, zone.ErrInvalid):
 		return EndStreamInvalid
-	case errors.Is(err, zone.ErrUnavailable):
+	case errors.Is(err, zone.ErrUnavailable), errors.Is(err, errBackendHangs):
 		return EndZoneUnavailable
 	case errors.Is(err, wire.ErrMessageTooLarge), errors.Is(err, wire.ErrRecordTooLarge):
 		return EndRecordTooLarge
@@ -495,18 +501,19 @@ func (x *exchange) ended(ctx context.Context, p plan, end EndReason, stats wire.
 }
 
 // patience is how long the end of a transfer waits for the digest of a version that has
-// only just been built.
+// only just been built. One that was cut off waits for nothing: its zone may never be
+// complete, and a shutdown closes the audit log soon.
 const patience = 10 * time.Second
 
 // remember puts the digest of what was sent on record, and notes that the client of this
 // rule has the version. Neither a revocation nor the end of the server waits for that.
 func (x *exchange) remember(ctx context.Context, p plan, e *Event) {
-	if !e.Complete || p.version.Settled() {
-		ctx = done
-	} else {
+	if e.Complete && !p.version.Settled() {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, patience)
 		defer cancel()
+	} else {
+		ctx = done
 	}
 	e.Digest = digestOf(ctx, p.version)
 	if e.Complete {
