@@ -145,3 +145,75 @@ func TestRevocationOfLatecomers(t *testing.T) {
 		t.Errorf("on record as %v", e)
 	}
 }
+
+// TestRevocationOfSecret: a key whose secret is another one after a reload is another
+// key: what was asked for with the old one is not carried on.
+func TestRevocationOfSecret(t *testing.T) {
+	block := guarded("allow as one net 127.0.0.1 key a.example.net.", "")
+	serve(t, block, map[string]string{"db": zoneOrg})
+	ctx, w := lateRequest(t, "127.0.0.1")
+	ctx = context.WithValue(ctx, dnsserver.Key{}, &dnsserver.Server{Addr: "dns://127.0.0.1:0", TsigSecret: map[string]string{keyA: secretA}})
+	r := new(dns.Msg)
+	if err := r.Unpack(signed(t, question(dns.TypeAXFR), keyA, dns.HmacSHA256, secretA)); err != nil {
+		t.Fatal(err)
+	}
+	x := latestInstance().sorted()[0].exchange(ctx, w, r)
+	if x.req.TSIG.Status != TSIGValid {
+		t.Fatalf("signature is %s", x.req.TSIG.Status)
+	}
+	for secret, want := range map[string]bool{secretA: true, "bmV3IHNlY3JldCBvZiBrZXkgYSBmb3IgdGVzdHMgb25seQ==": false} {
+		serve(t, strings.Replace(block, secretA, secret, 1), map[string]string{"db": zoneOrg})
+		if got := stillAllowed(x, latestInstance().sorted()); got != want {
+			t.Errorf("with the secret %s the transfer goes on: %t", secret, got)
+		}
+	}
+}
+
+// TestOldInstanceIsLeaving: after a reload the server that still meets requests tells its
+// clients to close their connections soon, and its notifier tells nobody any more, though
+// a transfer keeps the old instance.
+func TestOldInstanceIsLeaving(t *testing.T) {
+	secondary, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer secondary.Close()
+	block := guarded(unsignedRule+"\n\t\tnotify "+secondary.LocalAddr().String(), "")
+	s := serve(t, block, map[string]string{"db": zoneOrg})
+	old := latestInstance().sorted()[0]
+	ctx, w := lateRequest(t, "127.0.0.1")
+	ctx = context.WithValue(ctx, dnsserver.Key{}, &dnsserver.Server{Addr: "dns://127.0.0.1:0", IdleTimeout: 10 * time.Second})
+	x := old.exchange(ctx, w, question(dns.TypeAXFR, withKeepalive))
+	idle := func() string {
+		o, ok := x.keepalive(ReasonAllowed).(*dns.EDNS0_LOCAL)
+		if !ok {
+			return "nothing"
+		}
+		return fmt.Sprint(o.Data)
+	}
+	if got := idle(); got != "[0 100]" {
+		t.Errorf("before the reload clients are told %s", got)
+	}
+	busy := transfers.begin(ctx, x)
+	if err := s.reload(block); err != nil {
+		t.Fatal(err)
+	}
+	if got := idle(); got != "[0 0]" {
+		t.Errorf("after the reload clients are told %s", got)
+	}
+	soa, _ := dns.NewRR("example.org. 3600 IN SOA ns1 hostmaster 99 7200 3600 1209600 300")
+	old.notifier.OnSerial("example.org.", soa.(*dns.SOA))
+	_ = secondary.SetReadDeadline(time.Now().Add(3 * time.Second)) // longer than a start waits
+	for b := make([]byte, 512); ; {
+		n, _, err := secondary.ReadFrom(b)
+		if err != nil {
+			break
+		}
+		for _, rr := range unpack(t, b[:n]).Answer {
+			if rr.(*dns.SOA).Serial == 99 {
+				t.Error("the old instance notifies")
+			}
+		}
+	}
+	transfers.end(busy)
+}
