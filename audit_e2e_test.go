@@ -160,6 +160,14 @@ func reloadStorm(t *testing.T, corefile string) {
 	// Port 0 would be another one after each reload.
 	_, port, _ := strings.Cut(addr, ":")
 	corefile = strings.Replace(corefile, "example.org:0", "example.org:"+port, 1)
+	// A server that is stopped before its goroutines have begun to serve goes on for ever
+	// (miekg/dns says that it was not started): wait for both.
+	serving := func() {
+		www := packed(t, new(dns.Msg).SetQuestion("www.example.org.", dns.TypeA))
+		ask1(t, "udp", s.addr(t, "udp", 0), "", www)
+		ask1(t, "tcp", addr, "", www)
+	}
+	serving()
 	var transfers atomic.Int64
 	quit := make(chan struct{})
 	var clients sync.WaitGroup
@@ -182,6 +190,7 @@ func reloadStorm(t *testing.T, corefile string) {
 			t.Error(err)
 			break
 		}
+		serving()
 	}
 	close(quit)
 	clients.Wait()
