@@ -1,0 +1,154 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package xfrguard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/xfrguard/xfrguard/internal/wire"
+	"github.com/xfrguard/xfrguard/internal/zone"
+
+	"github.com/miekg/dns"
+)
+
+// plan is what an allowed client will get.
+type plan struct {
+	served   Served
+	version  *zone.Version
+	reader   *zone.Reader   // of the whole zone
+	messages []wire.Message // of an incremental answer
+	envelope wire.Envelope  // of every message
+}
+
+// plan looks at the zone as it is now.
+func (x *exchange) plan(ctx context.Context, d *Decision) (p plan, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, x.cfg.limits.backendWait(), errBackendHangs)
+	defer cancel()
+	p.reader, err = x.guard.store.Current(ctx, x.req.Zone)
+	if err != nil {
+		return p, err //nolint:wrapcheck // names the zone
+	}
+	p.served, p.version = ServedAXFR, p.reader.Version
+	if x.req.Type == dns.TypeIXFR {
+		if err := x.planIncrement(ctx, d, &p); err != nil {
+			return p, err
+		}
+	}
+	if ctx.Err() != nil { // whatever it was that the client has waited for
+		return p, context.Cause(ctx)
+	}
+	largest := p.version.Largest()
+	if p.served == ServedIXFR {
+		largest = 0
+		for _, m := range p.messages {
+			largest = max(largest, len(m.Bytes))
+		}
+	}
+	if p.envelope, err = x.envelope(); err != nil {
+		return p, err
+	}
+	if !p.envelope.Fits(largest) {
+		return p, fmt.Errorf("%w: %d octets", wire.ErrMessageTooLarge, largest)
+	}
+	return p, nil
+}
+
+// planIncrement answers an IXFR (RFC 1995 §2, §4). A client that is behind and cannot
+// be told what changed gets the whole zone, for which it needs the permission too.
+func (x *exchange) planIncrement(ctx context.Context, d *Decision, p *plan) (err error) {
+	v, stream := p.version, x.req.Transport != TransportUDP
+	switch {
+	case x.req.Serial == v.Serial && stream && d.Full && x.guard.store.Ambiguous(ctx, v):
+		p.served = ServedAXFRFallback
+		return nil
+	case !zone.Newer(v.Serial, x.req.Serial):
+		p.served = ServedUpToDate
+		return nil
+	case !stream:
+		p.served = ServedUseTCP
+		return nil
+	}
+	p.messages, err = x.guard.store.Since(ctx, v, x.req.Serial, x.guard.identities(d))
+	switch {
+	case err != nil:
+		return err //nolint:wrapcheck // says all
+	case p.messages != nil:
+		p.served = ServedIXFR
+	case d.Full:
+		p.served = ServedAXFRFallback
+	default:
+		d.Allow, d.Reason = false, ReasonTypeNotAllowed
+	}
+	return nil
+}
+
+// unplanned names why a zone cannot be sent.
+func unplanned(err error) Reason {
+	switch {
+	case errors.Is(err, errShutdown):
+		return ReasonShutdown
+	case errors.Is(err, errRevoked):
+		return ReasonClientNotAllowed
+	}
+	return ReasonZoneUnavailable
+}
+
+// whole reports whether all of the zone is in the answer.
+func (p *plan) whole() bool { return p.served == ServedAXFR || p.served == ServedAXFRFallback }
+
+// close lets go of the version.
+func (p *plan) close() {
+	if p.reader != nil {
+		p.reader.Close()
+	}
+}
+
+// next returns the messages of the answer one after the other, io.EOF after the last.
+func (p *plan) next(ctx context.Context) (wire.Message, error) {
+	if p.served != ServedIXFR {
+		return p.reader.Next(ctx) //nolint:wrapcheck // endReason knows it
+	}
+	if len(p.messages) == 0 {
+		return wire.Message{}, io.EOF
+	}
+	m := p.messages[0]
+	p.messages = p.messages[1:]
+	return m, nil
+}
+
+// identities names the rules by which the client may have the zone: a version that was
+// given under one of them is no news to it.
+func (g *guard) identities(d *Decision) []string {
+	var ids []string
+	for _, r := range [...]*Rule{d.rule, d.fullRule} {
+		if r != nil {
+			ids = append(ids, g.ruleIDs[r])
+		}
+	}
+	return ids
+}
+
+// send hands every message of the answer to the sender, which has limits of its own.
+func (p *plan) send(ctx context.Context, s *wire.Sender, wait time.Duration) error {
+	dog, ctx, cancel := newWatchdog(ctx, wait)
+	defer cancel()
+	for {
+		m, err := p.next(ctx)
+		dog.pause()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err == nil {
+			err = s.Send(m)
+		}
+		if err != nil {
+			return err
+		}
+		dog.resume()
+	}
+}
