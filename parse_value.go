@@ -120,7 +120,7 @@ func parseAlgorithm(s string) (string, error) {
 // is returned as the IPv4 one it stands for.
 func parsePrefix(s string) (netip.Prefix, error) {
 	if addr, zone, ok := strings.Cut(s, "%"); ok {
-		return netip.Prefix{}, fmt.Errorf("%s has a zone identifier, expected it without '%%%s', such as %s", quote(s), zone, quote(addr))
+		return netip.Prefix{}, fmt.Errorf("%s has a zone identifier, expected it without %s, such as %s", quote(s), quote("%"+zone), quote(addr))
 	}
 	if !strings.Contains(s, "/") {
 		addr, err := netip.ParseAddr(s)
