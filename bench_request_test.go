@@ -52,3 +52,41 @@ func BenchmarkRequest(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkAfterPause is one question on a new connection after a third of a second of
+// nothing, when every cache is cold: an ordinary one, which is what CoreDNS itself takes,
+// and an IXFR that is answered with one message. Run it with -benchtime 40x.
+func BenchmarkAfterPause(b *testing.B) {
+	dir := b.TempDir()
+	addr := serveRule(b, dir, "stdout", "allow as all net 127.0.0.0/8 unsigned")
+	for name, m := range map[string]*dns.Msg{
+		"soa":  new(dns.Msg).SetQuestion("example.org.", dns.TypeSOA),
+		"ixfr": question(dns.TypeIXFR, withSerial(1)),
+	} {
+		query, err := m.Pack()
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				b.StopTimer()
+				time.Sleep(300 * time.Millisecond)
+				b.StartTimer()
+				c, err := net.Dial("tcp", addr)
+				if err != nil {
+					b.Fatal(err)
+				}
+				conn := &dns.Conn{Conn: c}
+				if _, err = conn.Write(query); err == nil {
+					_, err = conn.ReadMsg()
+				}
+				b.StopTimer()
+				c.Close()
+				b.StartTimer()
+				if err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
