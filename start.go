@@ -209,6 +209,11 @@ func (g *guard) selfCheck() []string {
 	}
 	findings = append(findings, g.lintTLS(time.Now())...)
 	if g.mode == ModeObserve {
+		for _, cfg := range g.all {
+			if cfg.journal != "" || len(cfg.notify) > 0 {
+				add("%s: journal and notify have no effect in mode observe, which takes nothing over", cfg.pos)
+			}
+		}
 		return findings
 	}
 	if g.config.Handler("acl") != nil {

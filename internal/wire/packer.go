@@ -51,7 +51,6 @@ type Packer struct {
 	emit     func(Message) error
 	records  int
 	first    bool
-	largest  int
 	err      error
 }
 
@@ -178,7 +177,6 @@ func (p *Packer) place(appendTo func([]byte) ([]byte, error)) error {
 // send emits the message and begins the next one.
 func (p *Packer) send() error {
 	binary.BigEndian.PutUint16(p.buf[6:], uint16(p.records))
-	p.largest = max(p.largest, len(p.buf))
 	if err := p.emit(Message{Bytes: p.buf, Records: p.records, First: p.first}); err != nil {
 		return err
 	}
@@ -186,10 +184,6 @@ func (p *Packer) send() error {
 	p.begin()
 	return nil
 }
-
-// Largest is the size in octets of the largest message emitted so far. With
-// [Envelope.Fits] it tells before the first byte is sent that a transfer cannot succeed.
-func (p *Packer) Largest() int { return p.largest }
 
 // Close emits what is left, if anything, and ends the packer. It returns the first
 // error of the packing.

@@ -333,17 +333,14 @@ func (l *lineage) since(v *Version, serial uint32, rules []string) ([]wire.Messa
 	if err != nil {
 		return nil, err
 	}
-	size := 0
-	for _, m := range messages {
-		size += len(m.Bytes)
-	}
+	size := sizeOfMessages(messages)
 	if float64(size) > DeltaRatio*float64(v.Size()) {
 		messages, size = nil, 0
 	}
 	if !newest {
 		return messages, nil
 	}
-	ready := int64(size)
+	ready := size
 	for _, others := range l.packed {
 		ready += sizeOfMessages(others)
 	}
