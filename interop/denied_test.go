@@ -6,6 +6,7 @@ package interop
 import (
 	"net"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -85,9 +86,9 @@ func TestDenied(t *testing.T) {
 
 	for _, d := range denials() {
 		t.Run(d.name, func(t *testing.T) {
-			before := len(decisions(t, primary))
-			d.checkAnswer(t, ask(t, d, port, zone))
-			made := awaitDecision(t, primary, before)
+			answer, source := ask(t, d, port, zone)
+			d.checkAnswer(t, answer)
+			made := awaitDecision(t, primary, source)
 			if len(made) != 1 || made[0].Allowed() || made[0].Reason != d.reason || made[0].Client != d.from || made[0].Outcome != "failure" {
 				t.Errorf("on record: %+v, want one denial of %s for %s", made, d.from, d.reason)
 			}
@@ -108,8 +109,8 @@ func TestDenied(t *testing.T) {
 }
 
 // ask sends one AXFR request with EDNS and returns the first answer, whose TSIG is
-// not checked yet.
-func ask(t *testing.T, d denial, port int, zone string) *dns.Msg {
+// not checked yet, and the port it asked from.
+func ask(t *testing.T, d denial, port int, zone string) (answer *dns.Msg, source int) {
 	t.Helper()
 	dialer := net.Dialer{Timeout: 5 * time.Second, LocalAddr: &net.TCPAddr{IP: net.ParseIP(d.from)}}
 	raw, err := dialer.Dial("tcp", peer.Loopback(port))
@@ -131,14 +132,14 @@ func ask(t *testing.T, d denial, port int, zone string) *dns.Msg {
 	if err := conn.WriteMsg(q); err != nil {
 		t.Fatal(err)
 	}
-	answer, err := conn.ReadMsg() // verifies the TSIG, if there is one, and says so in err
+	answer, err = conn.ReadMsg() // verifies the TSIG, if there is one, and says so in err
 	if answer == nil {
 		t.Fatal(err)
 	}
 	if d.signed && err != nil {
 		t.Errorf("signature of the answer: %v", err)
 	}
-	return answer
+	return answer, raw.LocalAddr().(*net.TCPAddr).Port
 }
 
 func (d denial) checkAnswer(t *testing.T, answer *dns.Msg) {
@@ -177,28 +178,19 @@ func (d denial) clientArgs(name string, port int, zone string) []string {
 	return append(args, zone, "AXFR")
 }
 
-// decisions returns the decisions on record.
-func decisions(t *testing.T, p *primary) []peer.Event {
+// awaitDecision returns the decisions about the client's port source, once there
+// is one: a refusal may be answered before it is on record, so that of an earlier
+// client may come after the answer to a later one.
+func awaitDecision(t *testing.T, p *primary, source int) []peer.Event {
 	t.Helper()
-	events, err := peer.Events(p.Stdout.Lines())
-	if err != nil {
-		t.Fatal(err)
-	}
-	var made []peer.Event
-	for _, e := range events {
-		if e.Action == peer.ActionDecision {
-			made = append(made, e)
+	for range 500 {
+		events, err := peer.Events(p.Stdout.Lines())
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	return made
-}
-
-// awaitDecision returns the decisions after the first n, once there is one.
-func awaitDecision(t *testing.T, p *primary, n int) []peer.Event {
-	t.Helper()
-	for range 200 { // a refusal may be answered before it is on record
-		if made := decisions(t, p); len(made) > n {
-			return made[n:]
+		made := slices.DeleteFunc(events, func(e peer.Event) bool { return e.Action != peer.ActionDecision || e.Port != source })
+		if len(made) > 0 {
+			return made
 		}
 		time.Sleep(10 * time.Millisecond)
 	}

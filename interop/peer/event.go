@@ -21,6 +21,7 @@ type Event struct {
 	EventID  string   `json:"event.id"`
 	ID       string   `json:"coredns.xfr.id"`
 	Client   string   `json:"client.ip"`
+	Port     int      `json:"client.port"`
 	Zone     string   `json:"coredns.zone"`
 	Question string   `json:"dns.question.name"`
 	QType    string   `json:"dns.question.type"`
