@@ -213,9 +213,13 @@ func (k *killed) check(lines []auditLine, catches []catch, digs map[string]bool)
 }
 
 // tear leaves what a crash of the machine can leave at the end of a file: the
-// beginning of a line, or pages that were never filled.
+// beginning of a line, or pages that were never filled. A file that has no whole line
+// yet is left alone: of what may be somebody else's file nothing would be removed.
 func (k *killed) tear(n int) {
 	k.t.Helper()
+	if k.bytes == 0 {
+		return
+	}
 	f, err := os.OpenFile(k.log, os.O_WRONLY|os.O_APPEND, 0)
 	if os.IsNotExist(err) {
 		return

@@ -9,10 +9,13 @@ package peer
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"math"
+	"os"
 	"os/exec"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -37,7 +40,12 @@ type Process struct {
 func Run(t testing.TB, name, dir string, argv ...string) *Process {
 	t.Helper()
 	p := &Process{Name: name, cmd: exec.Command(argv[0], argv[1:]...), done: make(chan struct{})}
-	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = dir, &p.Stdout, &p.Stderr
+	for _, o := range []*Output{&p.Stdout, &p.Stderr} {
+		if err := o.open(t.TempDir()); err != nil {
+			t.Fatalf("start %s: %v", name, err)
+		}
+	}
+	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = dir, p.Stdout.file, p.Stderr.file
 	p.cmd.SysProcAttr = childAttr()
 	p.cmd.WaitDelay = Grace
 	if err := p.cmd.Start(); err != nil {
@@ -102,29 +110,37 @@ func (p *Process) Await(t testing.TB, limit time.Duration, what string, ready fu
 	}
 }
 
-// Output keeps what a process writes. The zero value is empty and ready.
+// Output is what a process has written: into a file, so that a line which is written is
+// there to be read. Through a pipe it would come when this process has time for it. The
+// zero value is empty.
 type Output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
+	file *os.File
 }
 
-// Write implements io.Writer.
-func (o *Output) Write(b []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(b)
+// open makes the file, which has no name any more when open returns.
+func (o *Output) open(dir string) error {
+	f, err := os.CreateTemp(dir, "output")
+	if err != nil {
+		return err
+	}
+	o.file, err = os.OpenFile(f.Name(), os.O_RDWR|os.O_APPEND, 0)
+	return errors.Join(err, os.Remove(f.Name()), f.Close())
 }
 
 // Lines returns the whole lines written so far, without their ends.
 func (o *Output) Lines() []string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	text := o.buf.String()
-	end := strings.LastIndexByte(text, '\n')
+	if o.file == nil {
+		return nil
+	}
+	text, err := io.ReadAll(io.NewSectionReader(o.file, 0, math.MaxInt64))
+	if err != nil {
+		panic(fmt.Sprintf("read what a process wrote: %v", err)) // no test could go on
+	}
+	end := bytes.LastIndexByte(text, '\n')
 	if end < 0 {
 		return nil
 	}
-	return strings.Split(text[:end], "\n")
+	return strings.Split(string(text[:end]), "\n")
 }
 
 // Tail returns the last n lines, each cut to a readable length.
