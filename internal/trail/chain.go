@@ -126,6 +126,9 @@ func checkEvent(event []byte) error {
 	depth, quoted := 0, false
 	for i := 0; i < len(event); i++ {
 		c := event[i]
+		if ordinary[c] {
+			continue
+		}
 		switch {
 		case c < ' ': // in a string it must be escaped, and there is no other use for it
 			return ErrNotEvent
@@ -156,6 +159,14 @@ func checkEvent(event []byte) error {
 	}
 	return nil
 }
+
+// ordinary are the bytes that mean nothing to the structure of JSON: nearly all of a line.
+var ordinary = func() (set [256]bool) {
+	for c := range set {
+		set[c] = c >= ' ' && !strings.ContainsRune(`"\\{}[]`, rune(c))
+	}
+	return set
+}()
 
 // ownName is the name of the chain's own member that begins here, or "". Text of a client is no danger: inside a string a
 // quote is escaped, so that no member begins there.

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"net"
 	"reflect"
+	"sync"
 	"unsafe" // only here
 
 	"github.com/miekg/dns"
@@ -47,21 +48,41 @@ func inner(w dns.ResponseWriter) dns.ResponseWriter {
 		return nil
 	}
 	var only dns.ResponseWriter
-	for i := range v.NumField() {
-		field := v.Type().Field(i)
+	for _, i := range writerFields(v.Type()) {
+		next, _ := v.Field(i).Interface().(dns.ResponseWriter)
+		if next != nil && only != nil {
+			return nil
+		}
+		if next != nil {
+			only = next
+		}
+	}
+	return only
+}
+
+// fieldsOf remembers writerFields by type. The types are those of the program's writers.
+var fieldsOf sync.Map
+
+// writerFields gives the indexes of the exported fields of a struct that may hold a writer,
+// or that of the one named ResponseWriter alone.
+func writerFields(t reflect.Type) []int {
+	if known, ok := fieldsOf.Load(t); ok {
+		return known.([]int)
+	}
+	var fields []int
+	for i := range t.NumField() {
+		field := t.Field(i)
 		if !field.IsExported() || !field.Type.Implements(writerType) {
 			continue
 		}
-		next, _ := v.Field(i).Interface().(dns.ResponseWriter)
 		if field.Name == "ResponseWriter" {
-			return next
+			fields = []int{i}
+			break
 		}
-		if only != nil {
-			return nil
-		}
-		only = next
+		fields = append(fields, i)
 	}
-	return only
+	fieldsOf.Store(t, fields)
+	return fields
 }
 
 // TLSState gives the TLS state of the connection that w writes to, nil if there is
