@@ -80,7 +80,7 @@ func follow(t *rapid.T, kind string) {
 	far := false
 	known := map[int]bool{} // whose version is certainly still known
 	for range steps {
-		switch rapid.IntRange(0, 9).Draw(t, "step") {
+		switch rapid.IntRange(0, 10).Draw(t, "step") {
 		case 0: // reload: the new instance starts before the old one stops
 			next := newStoreOf(src, o)
 			s.Close()
@@ -94,6 +94,10 @@ func follow(t *rapid.T, kind string) {
 			if v != nil {
 				sl.lineage.evict(v)
 			}
+			clear(known)
+		case 10: // so does some of the past, in favour of other zones
+			sl := s.slots[apex]
+			s.shorten(sl, sl.lineage.past()*int64(rapid.IntRange(0, 3).Draw(t, "quarters"))/4)
 			clear(known)
 		case 2, 3, 4: // edit
 			add := rapid.SliceOfN(rapid.Custom(genRecord), 0, 4).Draw(t, "added")

@@ -20,7 +20,7 @@ const (
 	minPast   = 256 << 10 // octets of deltas that even a small zone may have
 	maxDeltas = 10_000
 	maxGiven  = 1024 // rules that are remembered for one version
-	maxPacked = 8    // incremental answers kept ready, all together not larger than the zone
+	maxPacked = 8    // incremental answers kept ready; see readyLimitLocked
 )
 
 // lineage is the past of one zone of one server block and view: how each version came
@@ -193,11 +193,7 @@ func (l *lineage) advanceLocked(v *Version, now contents) error {
 	}
 	l.deltas = append(l.deltas, *d)
 	l.newest, l.serial, l.digest = v, v.Serial, now.digest
-	drop := l.surplusLocked(v.Size())
-	for i := range drop {
-		delete(l.given, l.deltas[i].FromDigest)
-	}
-	l.deltas = slices.Delete(l.deltas, 0, drop)
+	l.dropLocked(l.surplusLocked(v.Size()))
 	return l.saveDeltaLocked(d, now)
 }
 
@@ -344,7 +340,7 @@ func (l *lineage) since(v *Version, serial uint32, rules []string) ([]wire.Messa
 	for _, others := range l.packed {
 		ready += sizeOfMessages(others)
 	}
-	if len(l.packed) >= maxPacked || ready > v.Size() {
+	if len(l.packed) >= maxPacked || ready > min(v.Size(), l.readyLimitLocked()) {
 		clear(l.packed)
 	}
 	l.packed[serial] = messages

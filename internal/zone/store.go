@@ -19,7 +19,8 @@ import (
 // Options are what a store is made with.
 type Options struct {
 	// Limit is how many octets of memory the versions that are kept may take, their
-	// messages and their index. A larger zone is packed for each who asks.
+	// messages and their index, and what is known of how they came about. A larger zone is
+	// packed for each who asks.
 	Limit int64
 	// Identity names a zone of this server block and view in the process and in the
 	// journal. It must be the same after a reload, and no other block's.
@@ -44,7 +45,7 @@ type Store struct {
 
 	mu     sync.Mutex
 	onSOA  func(apex string, soa *dns.SOA) // of the watch; never nil
-	size   int64                           // of all versions that are kept
+	size   int64                           // of all versions that are kept, and of the zones' past
 	closed chan struct{}
 	stop   context.CancelFunc // of the watch
 	until  context.Context    // done when the watch has to end
@@ -67,6 +68,7 @@ type slot struct {
 
 	used time.Time // guarded by Store.mu
 	kept *Version  // counted in Store.size; guarded by Store.mu
+	past int64     // what the lineage takes, as counted in Store.size; guarded by Store.mu
 }
 
 var stores atomic.Uint64
@@ -124,8 +126,8 @@ func (s *Store) Retire() {
 	for _, sl := range s.slots {
 		s.mu.Lock()
 		v := sl.kept
-		s.size -= v.memory()
-		sl.kept = nil
+		s.size -= v.memory() + sl.past
+		sl.kept, sl.past = nil, 0
 		s.mu.Unlock()
 		sl.mu.Lock()
 		if v != nil && sl.current == v {
@@ -241,6 +243,7 @@ func (s *Store) settle(sl *slot, v *Version) (settled bool) {
 	s.keep(sl, v)
 	other, err := sl.lineage.settle(v, s.number)
 	s.report(sl.apex, err)
+	s.keepPast(sl)
 	s.mu.Lock()
 	gone := sl.kept != v // another zone has taken its place meanwhile
 	s.mu.Unlock()
@@ -290,70 +293,6 @@ func (s *Store) private(ctx context.Context, sl *slot) (*Reader, error) {
 		close(v.settled)
 	}
 	return r, nil
-}
-
-// keep counts a version that is complete in the place of the one before, and lets go of
-// those that nobody asked for longest when there is too much.
-func (s *Store) keep(sl *slot, v *Version) {
-	s.mu.Lock()
-	s.size += v.memory() - sl.kept.memory()
-	sl.kept = v
-	type victim struct {
-		slot    *slot
-		version *Version
-	}
-	var victims []victim
-	for s.size > s.o.Limit {
-		oldest := s.oldestLocked(sl)
-		if oldest == nil {
-			break
-		}
-		victims = append(victims, victim{oldest, oldest.kept})
-		s.size -= oldest.kept.memory()
-		oldest.kept = nil
-	}
-	s.mu.Unlock()
-	for _, x := range victims {
-		x.slot.mu.Lock()
-		if x.slot.current == x.version {
-			x.slot.current = nil
-		}
-		x.slot.mu.Unlock()
-		x.slot.lineage.evict(x.version)
-	}
-}
-
-// oldestLocked returns the slot with a version that was asked for longest ago, but for sl.
-func (s *Store) oldestLocked(sl *slot) (oldest *slot) {
-	for _, other := range s.slots {
-		if other != sl && other.kept != nil && (oldest == nil || other.used.Before(oldest.used)) {
-			oldest = other
-		}
-	}
-	return oldest
-}
-
-// drop lets go of a version whose zone is no longer there.
-func (s *Store) drop(sl *slot, v *Version) {
-	s.mu.Lock()
-	if sl.kept == v {
-		s.size -= v.memory()
-		sl.kept = nil
-	}
-	s.mu.Unlock()
-	sl.lineage.evict(v)
-}
-
-// memory is what a version takes, in octets: its messages and its index.
-func (v *Version) memory() int64 {
-	if v == nil {
-		return 0
-	}
-	size := v.Size()
-	if v.index != nil {
-		size += int64(len(v.index.entries)) * entrySize
-	}
-	return size
 }
 
 // Since returns the messages of an incremental answer that leads from the client's

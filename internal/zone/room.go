@@ -1,0 +1,166 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package zone
+
+import "slices"
+
+// What a store keeps in memory is bounded by Options.Limit: the current version of each
+// zone, and its past. What was asked for longest ago leaves first, and a version before
+// any past: it can be packed again, the past cannot be had a second time.
+
+// memory is what a version takes, in octets: its messages and its index.
+func (v *Version) memory() int64 {
+	if v == nil {
+		return 0
+	}
+	size := v.Size()
+	if v.index != nil {
+		size += int64(len(v.index.entries)) * entrySize
+	}
+	return size
+}
+
+// keep counts a version that is complete in the place of the one before.
+func (s *Store) keep(sl *slot, v *Version) {
+	s.mu.Lock()
+	s.size += v.memory() - sl.kept.memory()
+	sl.kept = v
+	victims := s.victimsLocked(sl)
+	s.mu.Unlock()
+	s.evict(victims)
+}
+
+// keepPast counts what the zone's lineage takes now. Where that is too much with all
+// others gone, the lineage begins later.
+func (s *Store) keepPast(sl *slot) {
+	past := sl.lineage.past()
+	s.mu.Lock()
+	s.size += past - sl.past
+	sl.past = past
+	victims := s.victimsLocked(sl)
+	excess := s.size - s.o.Limit
+	s.mu.Unlock()
+	s.evict(victims)
+	if excess > 0 {
+		s.shorten(sl, past-excess)
+	}
+}
+
+// shorten lets a zone's past have limit octets at most.
+func (s *Store) shorten(sl *slot, limit int64) {
+	past := sl.lineage.shorten(limit)
+	s.mu.Lock()
+	s.size += past - sl.past
+	sl.past = past
+	s.mu.Unlock()
+}
+
+// victim is what is to leave memory: a version, or the past of a zone.
+type victim struct {
+	slot    *slot
+	version *Version // nil: the past
+}
+
+// victimsLocked takes out of the count what has to leave in favour of a zone.
+func (s *Store) victimsLocked(favoured *slot) (victims []victim) {
+	for s.size > s.o.Limit {
+		if sl := s.oldestLocked(favoured, func(sl *slot) bool { return sl.kept != nil }); sl != nil {
+			victims = append(victims, victim{sl, sl.kept})
+			s.size -= sl.kept.memory()
+			sl.kept = nil
+			continue
+		}
+		sl := s.oldestLocked(favoured, func(sl *slot) bool { return sl.past > 0 })
+		if sl == nil {
+			break
+		}
+		victims = append(victims, victim{slot: sl})
+		s.size -= sl.past
+		sl.past = 0
+	}
+	return victims
+}
+
+// oldestLocked returns the slot that was asked for longest ago, of those that have what
+// is looked for, but for one.
+func (s *Store) oldestLocked(but *slot, has func(*slot) bool) (oldest *slot) {
+	for _, sl := range s.slots {
+		if sl != but && has(sl) && (oldest == nil || sl.used.Before(oldest.used)) {
+			oldest = sl
+		}
+	}
+	return oldest
+}
+
+func (s *Store) evict(victims []victim) {
+	for _, x := range victims {
+		if x.version == nil {
+			s.shorten(x.slot, 0)
+			continue
+		}
+		x.slot.mu.Lock()
+		if x.slot.current == x.version {
+			x.slot.current = nil
+		}
+		x.slot.mu.Unlock()
+		x.slot.lineage.evict(x.version)
+	}
+}
+
+// drop lets go of a version whose zone is no longer there.
+func (s *Store) drop(sl *slot, v *Version) {
+	s.mu.Lock()
+	if sl.kept == v {
+		s.size -= v.memory()
+		sl.kept = nil
+	}
+	s.mu.Unlock()
+	sl.lineage.evict(v)
+}
+
+// past is what the lineage may take, in octets: its deltas, and the answers made of them.
+func (l *lineage) past() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.pastLocked()
+}
+
+func (l *lineage) pastLocked() int64 {
+	if len(l.deltas) == 0 {
+		return 0
+	}
+	return sizeOf(l.deltas) + l.readyLimitLocked()
+}
+
+// minReady is how many octets of answers are kept ready for any zone with a past.
+const minReady = 16 << 10
+
+// readyLimitLocked is how many octets of incremental answers are kept ready.
+func (l *lineage) readyLimitLocked() int64 { return max(sizeOf(l.deltas), minReady) }
+
+// shorten lets go of the oldest deltas until the past takes at most limit octets, and
+// returns what it takes then. The journal lets go of them with its next change.
+func (l *lineage) shorten(limit int64) int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.pastLocked() <= limit {
+		return l.pastLocked()
+	}
+	clear(l.packed)
+	drop, size := 0, sizeOf(l.deltas)
+	for drop < len(l.deltas) && size+max(size, minReady) > limit {
+		size -= int64(l.deltas[drop].Size())
+		drop++
+	}
+	l.dropLocked(drop)
+	return l.pastLocked()
+}
+
+// dropLocked lets go of the oldest deltas, and of who was given the versions before them.
+func (l *lineage) dropLocked(n int) {
+	for i := range n {
+		delete(l.given, l.deltas[i].FromDigest)
+	}
+	l.deltas = slices.Delete(l.deltas, 0, n)
+}

@@ -1,0 +1,118 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package zone
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/coredns/coredns/plugin/file"
+	"github.com/miekg/dns"
+)
+
+// TestPastWithinLimit: what is known of the past of many zones that change all the time
+// takes part in the limit, and is what leaves when no other version is left to leave.
+func TestPastWithinLimit(t *testing.T) {
+	const zones, hosts, limit = 8, 200, 200 << 10
+	z := make(map[string]*file.Zone)
+	var names []string
+	for i := range zones {
+		names = append(names, fmt.Sprintf("z%d.%s", i, apex))
+	}
+	change := func(serial uint32) {
+		for _, name := range names {
+			next := file.NewZone(name, "stdin")
+			soa := soaRecord(serial)
+			soa.Hdr.Name = name
+			records := []dns.RR{soa, rr(t, "%s 1 IN NS ns1.%s", name, name)}
+			for k := range hosts {
+				ttl := uint32(1)
+				if k < hosts/5 {
+					ttl = serial
+				}
+				records = append(records, rr(t, "h%d.%s %d IN A 192.0.2.1", k, name, ttl))
+			}
+			for _, r := range records {
+				if err := next.Insert(r); err != nil {
+					t.Fatal(err)
+				}
+			}
+			z[name] = next
+		}
+	}
+	change(1)
+	id := newIdentity()
+	s := NewStore([]Source{file.File{Zones: file.Zones{Z: z}}}, names,
+		Options{Limit: limit, Identity: func(a string) string { return id + a }})
+	defer s.Close()
+	pasts := func() (n int) {
+		t.Helper()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		var sum int64
+		for _, sl := range s.slots {
+			past := sl.lineage.past()
+			if past > 0 {
+				n++
+			}
+			sum += sl.kept.memory() + past
+		}
+		if sum != s.size || sum > limit {
+			t.Fatalf("%d octets kept, %d counted, limit %d", sum, s.size, limit)
+		}
+		return n
+	}
+	full := false
+	for serial := uint32(1); serial < 30; serial++ {
+		change(serial)
+		for _, name := range names {
+			r, err := s.Current(t.Context(), name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			<-r.Version.settled
+			r.Close()
+			s.Give(t.Context(), r.Version, "rule")
+			n := pasts()
+			full = full || serial > 1 && n > 0 && n < zones && name == names[zones-1]
+			if serial > 1 {
+				if m, err := s.Since(t.Context(), r.Version, serial-1, []string{"rule"}); err != nil || (m == nil) != (n == 0 || s.slots[name].lineage.past() == 0) {
+					t.Fatalf("%s, serial %d: %d messages, %v", name, serial, len(m), err)
+				}
+			}
+			pasts()
+		}
+	}
+	if !full {
+		t.Error("there was room for all, or for none: this shows nothing")
+	}
+}
+
+// TestPastShortened: a zone that fills the limit itself has a shorter past, and who is too
+// far behind gets it whole.
+func TestPastShortened(t *testing.T) {
+	src := newInMemory()
+	records := many(t, 1000)
+	src.set(t, 1, records)
+	version := settledVersion(t, openStore(t, src, Options{})).memory()
+	limit := version*5/4 + 2*minReady
+	s := openStore(t, src, Options{Limit: limit})
+	latest := settledVersion(t, s)
+	const last = 40
+	for serial := uint32(2); serial <= last; serial++ {
+		s.Give(t.Context(), latest, "rule")
+		for i := range records[1:60] {
+			records[i+1].Header().Ttl = serial
+		}
+		latest = edit(t, s, src, serial, records)
+		if got := latest.memory() + s.slots[apex].lineage.past(); got > limit || got != s.size {
+			t.Fatalf("serial %d: %d octets, %d counted, limit %d", serial, got, s.size, limit)
+		}
+	}
+	for serial, want := range map[uint32]bool{last - 1: true, 1: false} {
+		if m, err := s.Since(t.Context(), latest, serial, []string{"rule"}); err != nil || (m != nil) != want {
+			t.Errorf("from %d: %d messages, %v", serial, len(m), err)
+		}
+	}
+}
