@@ -171,7 +171,11 @@ func (x *exchange) write(m *dns.Msg, sign func([]byte) ([]byte, error)) error {
 	if sign == nil && block == 0 {
 		return x.w.WriteMsg(m)
 	}
-	finish := func(m *dns.Msg) ([]byte, error) { return finished(m, sign, block) }
+	limit := dns.MaxMsgSize
+	if x.req.Transport == TransportUDP {
+		limit = (&request.Request{W: x.w, Req: x.r}).Size()
+	}
+	finish := func(m *dns.Msg) ([]byte, error) { return finished(m, sign, block, limit) }
 	if x.tap != nil {
 		x.tap.finish = finish
 		return x.w.WriteMsg(m) // down to the tap, seen by all in between
@@ -190,8 +194,10 @@ func writeFinished(w dns.ResponseWriter, m *dns.Msg, finish func(*dns.Msg) ([]by
 
 // finished packs a message, pads it to a whole number of blocks, and lets sign append
 // the TSIG record. The record counts, for its length shows through TLS as well: it is
-// known once the message has been signed, and then it is signed again.
-func finished(m *dns.Msg, sign func([]byte) ([]byte, error), block int) ([]byte, error) {
+// known once the message has been signed, and then it is signed again. An answer that is
+// longer than limit with it goes out as a truncated one without records: CoreDNS, which
+// shortens messages, has not seen the TSIG record (RFC 8945 §5.3).
+func finished(m *dns.Msg, sign func([]byte) ([]byte, error), block, limit int) ([]byte, error) {
 	pack := func() ([]byte, error) {
 		packed, err := m.Pack()
 		if err != nil || sign == nil {
@@ -200,6 +206,10 @@ func finished(m *dns.Msg, sign func([]byte) ([]byte, error), block int) ([]byte,
 		return sign(packed)
 	}
 	packed, err := pack()
+	if err == nil && len(packed) > limit && len(m.Answer) > 0 {
+		m.Answer, m.Truncated = nil, true
+		packed, err = pack()
+	}
 	opt := m.IsEdns0()
 	if err != nil || block == 0 || opt == nil {
 		return packed, err

@@ -50,7 +50,8 @@ type index struct {
 	opening  []byte  // the SOA as an uncompressed record
 	digest   Digest
 	digested bool
-	usable   bool // the entries tell what to add and to remove
+	usable   bool  // the entries tell what to add and to remove
+	fault    error // why they do not, but for a lack of room
 }
 
 // errUnusable means that a version cannot be compared with another.
@@ -86,7 +87,7 @@ func indexOf(v *Version, r *Reader) (_ *index, err error) {
 		}
 		if err := in.add(m, number); err != nil {
 			// Data that has not the form of its type can be sent, but not compared.
-			return ix.without(), nil //nolint:nilerr // see above
+			return &index{opening: ix.opening, fault: err}, nil
 		}
 	}
 	ix.digest, ix.digested = in.digester.sum()
@@ -94,15 +95,14 @@ func indexOf(v *Version, r *Reader) (_ *index, err error) {
 		ix.digest, ix.digested = digestUnordered(v.messages)
 	}
 	if ix.usable {
-		ix.usable = ix.sort(v.messages) == nil && ix.digested
+		ix.fault = ix.sort(v.messages)
+		ix.usable = ix.fault == nil && ix.digested
 	}
 	if !ix.usable {
 		ix.entries = nil
 	}
 	return ix, nil
 }
-
-func (ix *index) without() *index { return &index{opening: ix.opening} }
 
 func (v *Version) isPassing() bool {
 	v.mu.Lock()

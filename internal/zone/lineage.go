@@ -182,7 +182,7 @@ func (l *lineage) restartLocked(v *Version, now contents, usable bool) error {
 func (l *lineage) advanceLocked(v *Version, now contents) error {
 	old, err := l.newestLocked()
 	if err != nil {
-		if errors.Is(err, errForgotten) {
+		if errors.Is(err, errForgotten) || errors.Is(err, errUnusable) { // the latter was said when it was built
 			err = nil
 		}
 		return errors.Join(err, l.restartLocked(v, now, true))

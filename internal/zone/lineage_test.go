@@ -5,6 +5,7 @@ package zone
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -146,7 +147,8 @@ func TestSplitHorizon(t *testing.T) {
 // cannot be told apart by a secondary that removes one, so there is no difference to send.
 func TestUncomparable(t *testing.T) {
 	src := &channelSource{}
-	s := openStore(t, src, Options{})
+	var said []error
+	s := openStore(t, src, Options{OnError: func(_ string, err error) { said = append(said, err) }})
 	one, two := rr(t, "a.%s 1 IN A 192.0.2.1", apex), rr(t, "a.%s 2 IN A 192.0.2.1", apex)
 	s.Give(t.Context(), edit(t, s, src, 1, append(many(t, 50), one, two)), "rule")
 	v := edit(t, s, src, 2, append(many(t, 50), one))
@@ -156,6 +158,9 @@ func TestUncomparable(t *testing.T) {
 	s.Give(t.Context(), v, "rule")
 	if m, _ := s.Since(t.Context(), edit(t, s, src, 3, many(t, 50)), 2, []string{"rule"}); m == nil {
 		t.Error("it does not recover")
+	}
+	if len(said) != 1 || !errors.Is(said[0], errUnusable) {
+		t.Errorf("said: %v", said)
 	}
 }
 

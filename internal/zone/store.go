@@ -200,6 +200,9 @@ func (s *Store) build(sl *slot, v *Version, st *stream) {
 	go v.indexAlong(v.attach(true))
 	v.build(st, s.o.Limit)
 	<-v.indexed
+	if v.index != nil && v.index.fault != nil {
+		s.report(sl.apex, fmt.Errorf("serial %d cannot be compared with others, secondaries get it whole: %w", v.Serial, v.index.fault))
+	}
 	settled := s.complete(sl, v) && s.settle(sl, v)
 	if !settled {
 		s.note(sl, v)
