@@ -26,6 +26,7 @@ type request struct {
 	records   int    // that a full zone must have, 0: any number
 	ixfr      bool   // else AXFR
 	have      uint32 // serial that an IXFR is asked for
+	soa       bool   // an ordinary query for the SOA instead, whose serial is have
 }
 
 // answer is what a transfer was.
@@ -82,7 +83,7 @@ func (r request) fetch(ctx context.Context, begin time.Time) (a answer, err erro
 	if _, err := conn.Write(packed); err != nil {
 		return a, err
 	}
-	s := stream{want: r.records, have: r.have, ixfr: r.ixfr}
+	s := stream{want: r.records, have: r.have, ixfr: r.ixfr || r.soa}
 	err = readMessages(conn, func(m message) (bool, error) {
 		if a.Messages == 0 {
 			a.First = time.Since(begin)
@@ -108,9 +109,12 @@ func (r request) fetch(ctx context.Context, begin time.Time) (a answer, err erro
 // pack returns the request with its length prefix.
 func (r request) pack() (uint16, []byte, *chain, error) {
 	q := new(dns.Msg)
-	if r.ixfr {
+	switch {
+	case r.soa:
+		q.SetQuestion(origin, dns.TypeSOA)
+	case r.ixfr:
 		q.SetIxfr(origin, r.have, "ns1."+origin, "hostmaster."+origin)
-	} else {
+	default:
 		q.SetAxfr(origin)
 	}
 	q.Id = uint16(ids.Add(1))

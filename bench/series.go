@@ -19,6 +19,7 @@ const (
 	rateKind   kind = "a new connection for each transfer"
 	deltaCold  kind = "first one of a new serial"
 	delta      kind = "repeated"
+	deltaPause kind = "each after a pause of 0.3 s"
 )
 
 // series is one table: samples of each server under the same load.
@@ -66,6 +67,10 @@ func (b *bench) load(s *series) load {
 	switch {
 	case s.kind == rateKind:
 		l.span = b.span
+	case s.kind == deltaPause:
+		l.settle = 300 * time.Millisecond
+	case s.kind == delta && s.changes == fewChanges:
+		l.each = 20 // whatever the size of the zone: the sizes are compared
 	case s.zone.records > 500_000:
 		l.settle = 300 * time.Millisecond
 	case s.kind == warm || s.kind == delta:
@@ -80,7 +85,11 @@ func (b *bench) measure(ctx context.Context, s *series, server *server) {
 	if s.notes[server.name] != "" {
 		return
 	}
-	got, err := b.load(s).run(ctx, server)
+	l := b.load(s)
+	if server.name == soaOnly.name {
+		l.request.soa, l.request.ixfr, l.request.have = true, false, s.zone.serial
+	}
+	got, err := l.run(ctx, server)
 	switch {
 	case err != nil && ctx.Err() != nil:
 		s.notes[server.name] = "not finished: the time was up"

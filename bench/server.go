@@ -91,6 +91,13 @@ func (b *bench) start(ctx context.Context, soft software, z *zone) (s *server, e
 	return s, nil
 }
 
+// as is the same running server under another name.
+func (s *server) as(soft software) *server {
+	other := *s
+	other.software = soft
+	return &other
+}
+
 // stop ends the server; nil is fine.
 func (s *server) stop() {
 	if s != nil {

@@ -23,7 +23,10 @@ var (
 		argv := s.guarded(t, "audit stdout\n\t\taudit_failure serve")
 		return append([]string{"sh", "-c", `exec "$@" >/dev/null`, "sh"}, argv...)
 	}}
-	stock = software{
+	// soaOnly is ours-noaudit asked for the zone's SOA by an ordinary query, which the guard
+	// lets pass: what CoreDNS takes for any answer over a new connection.
+	soaOnly = software{name: "coredns-soa"}
+	stock   = software{
 		name: "coredns", peer: true, noIXFR: "its transfer plugin has no deltas",
 		configure: func(t *lifetime, s *server) []string {
 			return s.corefile(t, "transfer {\n\t\tto *\n\t}")

@@ -20,14 +20,14 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestSideBySide runs the whole plan with a tiny zone: the limit, ours and NSD.
+// TestSideBySide runs the whole plan with a tiny zone: the limit, ours with and without audit, and NSD.
 func TestSideBySide(t *testing.T) {
 	if os.Getenv("XFRGUARD_SKIP_PEERS") == "1" {
 		fmt.Println("bench: not run, because XFRGUARD_SKIP_PEERS=1 says so")
 		return
 	}
 	b, err := parseFlags([]string{
-		"-zones", "200", "-only", "limit,ours,nsd", "-rounds", "1", "-cold", "1", "-clients", "1,2", "-verify", "all",
+		"-zones", "200", "-only", "limit,ours,ours-noaudit,nsd", "-rounds", "1", "-cold", "1", "-clients", "1,2", "-verify", "all",
 		"-rate-clients", "4", "-span", "100ms", "-limit", "30s", "-dir", t.TempDir(), "-out", t.TempDir() + "/tables.md",
 	})
 	if err != nil {
@@ -52,7 +52,12 @@ func TestSideBySide(t *testing.T) {
 			sane(t, s, soft.name, s.samples[soft.name][0])
 		}
 	}
-	for k, want := range map[kind]int{coldStart: 1, warm: 4, rateKind: 2, coldSerial: 1, delta: 2} {
+	for _, s := range b.report {
+		if floor := s.samples[soaOnly.name]; s.changes > 0 && (len(floor) != 1 || floor[0].answer.Style != singleStyle) {
+			t.Errorf("%s: answers to an ordinary query: %+v", s.title(), floor)
+		}
+	}
+	for k, want := range map[kind]int{coldStart: 1, warm: 4, rateKind: 2, coldSerial: 1, delta: 2, deltaPause: 2} {
 		if kinds[k] != want {
 			t.Errorf("%d tables of %q, want %d", kinds[k], k, want)
 		}
@@ -94,7 +99,7 @@ func tables(t *testing.T, path string) {
 		t.Fatal(err)
 	}
 	parts := strings.Split(string(b), "\n#### ")
-	if len(parts) != 1+2+10+1 { // goals, summary, the series above, memory
+	if len(parts) != 1+2+12+1 { // goals, summary, the series above, memory
 		t.Errorf("%d tables:\n%s", len(parts)-1, b)
 	}
 	for _, part := range parts[1:] {

@@ -44,7 +44,7 @@ type row struct {
 // rows returns the servers that have samples, the fastest first.
 func (b *bench) rows(s *series) []row {
 	var rows []row
-	for _, soft := range b.software {
+	for _, soft := range append(slices.Clone(b.software), soaOnly) {
 		samples := s.samples[soft.name]
 		if len(samples) == 0 {
 			continue

@@ -37,13 +37,14 @@ func (b *bench) versions(ctx context.Context, z *zone, deadline time.Time) {
 		b.newVersion(ctx, z, fewChanges, r, whole)
 		last = time.Since(begin)
 	}
-	b.deltas(ctx, z, fewChanges, deadline)
+	b.deltas(ctx, z, delta, fewChanges, deadline)
+	b.deltas(ctx, z, deltaPause, fewChanges, deadline)
 	if z.records < 2*manyChanges {
 		return
 	}
 	first := b.newSeries(z, deltaCold, true, 1, manyChanges)
 	b.newVersion(ctx, z, manyChanges, 0, first)
-	b.deltas(ctx, z, manyChanges, deadline)
+	b.deltas(ctx, z, delta, manyChanges, deadline)
 	for _, s := range b.running {
 		b.memory(z, s.name).versions = peakOf(s)
 	}
@@ -77,18 +78,23 @@ func (b *bench) newVersion(ctx context.Context, z *zone, changes, round int, s *
 			continue
 		}
 		b.measure(ctx, s, server)
+		if server.ours { // its rule for unsigned requests has to be given the version too
+			if _, err := fetch(ctx, request{addr: server.addr(), records: z.axfr()}); err != nil {
+				b.fail(fmt.Errorf("%s, unsigned: %w", server.name, err))
+			}
+		}
 		b.memory(z, server.name).versions = peakOf(server)
 	}
 }
 
 // deltas asks for the last changes by IXFR, again and again. They are so short that they
 // have some time also where the new version took more than its share.
-func (b *bench) deltas(ctx context.Context, z *zone, changes int, deadline time.Time) {
+func (b *bench) deltas(ctx context.Context, z *zone, k kind, changes int, deadline time.Time) {
 	if least := time.Now().Add(deltaTime); least.After(deadline) {
 		deadline = least
 	}
 	for _, signed := range []bool{false, true} {
-		s := b.newSeries(z, delta, signed, 1, changes)
+		s := b.newSeries(z, k, signed, 1, changes)
 		var able []*server
 		for _, server := range b.running {
 			switch {
@@ -97,6 +103,9 @@ func (b *bench) deltas(ctx context.Context, z *zone, changes int, deadline time.
 				s.notes[server.name] = "n/a: " + server.noIXFR
 			default:
 				able = append(able, server)
+				if changes == fewChanges && server.name == oursNoAudit.name {
+					able = append(able, server.as(soaOnly))
+				}
 			}
 		}
 		b.rounds(ctx, s, able, deadline)
