@@ -91,7 +91,7 @@ func TestNoSystemCAs(t *testing.T) {
 	leaf := newTestCA(t).client(t, "ns2.example.net").Leaf
 	for auth, want := range map[tls.ClientAuthType]int{tls.RequestClientCert: 0, tls.RequireAnyClientCert: 0, tls.VerifyClientCertIfGiven: 1} {
 		g := &guard{config: &dnsserver.Config{TLSConfig: &tls.Config{ClientAuth: auth}}}
-		if g.verifies([]*x509.Certificate{leaf}, time.Now()) || len(g.badChains.until) != want {
+		if _, ok := g.verifies([]*x509.Certificate{leaf}, time.Now()); ok || len(g.badChains.until) != want {
 			t.Errorf("client_auth %d: x509 was asked about %d chains, want %d", auth, len(g.badChains.until), want)
 		}
 	}

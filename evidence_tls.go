@@ -4,6 +4,7 @@
 package xfrguard
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -59,7 +60,7 @@ func (g *guard) proofOf(cs *tls.ConnectionState, client netip.Addr, now time.Tim
 	// check: it does so for those that the handshake has verified, and for clients
 	// whose address some rule knows.
 	if len(cs.VerifiedChains) > 0 || g.policies.knows(client) {
-		p.Verified = g.verifies(cs.PeerCertificates, now)
+		p.Root, p.Verified = g.verifies(cs.PeerCertificates, now)
 	}
 	if p.Verified {
 		p.Names = hostNames(leaf)
@@ -83,23 +84,28 @@ func hostNames(c *x509.Certificate) (names []string) {
 const maxPresented = 5
 
 // verifies reports whether a chain leads from the client's certificate to the CA of
-// the listener, at this moment and for client authentication. It does not depend on
+// the listener, at this moment and for client authentication, and to which root. It does not depend on
 // what client_auth made of it in the handshake: under request and require nobody has
 // looked yet.
-func (g *guard) verifies(presented []*x509.Certificate, now time.Time) bool {
+func (g *guard) verifies(presented []*x509.Certificate, now time.Time) (root [32]byte, ok bool) {
 	if g.config == nil || g.config.TLSConfig == nil || len(presented) > maxPresented {
-		return false
+		return root, false
 	}
 	listener := g.config.TLSConfig // CoreDNS lets no two blocks of a listener disagree about its CA
 	if listener.ClientCAs == nil && !verifiesClients(listener.ClientAuth) {
-		return false // x509 would ask the CAs of the system, which nobody has chosen
+		return root, false // x509 would ask the CAs of the system, which nobody has chosen
 	}
-	return g.badChains.verify(presented, now, func() bool { return leads(presented, listener.ClientCAs, now) })
+	ok = g.badChains.verify(presented, now, func() (leading bool) {
+		root, leading = leads(presented, listener.ClientCAs, now)
+		return leading
+	})
+	return root, ok
 }
 
 // leads reports whether a chain for client authentication leads from the first of the
-// certificates to one of the roots.
-func leads(presented []*x509.Certificate, roots *x509.CertPool, now time.Time) bool {
+// certificates to one of the roots, and the SHA-256 of that one's public key; the smallest
+// when there are several.
+func leads(presented []*x509.Certificate, roots *x509.CertPool, now time.Time) (root [32]byte, ok bool) {
 	o := x509.VerifyOptions{
 		Roots: roots, Intermediates: x509.NewCertPool(), CurrentTime: now,
 		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
@@ -107,8 +113,17 @@ func leads(presented []*x509.Certificate, roots *x509.CertPool, now time.Time) b
 	for _, c := range presented[1:] {
 		o.Intermediates.AddCert(c)
 	}
-	_, err := presented[0].Verify(o)
-	return err == nil
+	chains, err := presented[0].Verify(o)
+	if err != nil {
+		return root, false
+	}
+	for i, chain := range chains {
+		sum := sha256.Sum256(chain[len(chain)-1].RawSubjectPublicKeyInfo)
+		if i == 0 || bytes.Compare(sum[:], root[:]) < 0 {
+			root = sum
+		}
+	}
+	return root, true
 }
 
 // verifiesClients reports whether the handshake fails for a certificate that does

@@ -170,3 +170,49 @@ func TestJournalForgets(t *testing.T) {
 		t.Errorf("%d zones", n)
 	}
 }
+
+// TestNewCA: after a reload another CA says who has the name that a rule allows. Its client
+// claims the serial that the old one's was given, and is not told what was deleted since;
+// the old one's still is, as long as its CA counts too.
+func TestNewCA(t *testing.T) {
+	ca, other := newTestCA(t), newTestCA(t)
+	files := xotFiles(t, ca)
+	db := manyHosts(50)
+	files["db"], files["other.pem"], files["both.pem"] = db+"secret IN TXT \"deleted\"\n", other.pem, ca.pem+other.pem
+	corefile := xotBlock(certRule, auth("request"), "")
+	s := serve(t, corefile, files)
+	got := func(from *testCA, m *dns.Msg) string {
+		t.Helper()
+		answer := xot(t, s.listenerAddr(t, "tls"), "", xotClient(from.client(t, "ns2.example.net"), "dot"), packed(t, m))
+		if answer == nil || len(answer.Answer) < 3 {
+			t.Fatalf("got %v", answer)
+		}
+		return answer.String()
+	}
+	if !strings.Contains(got(ca, question(dns.TypeAXFR)), "deleted") {
+		t.Fatal("not the zone")
+	}
+	s.events(t, 2)
+	if err := os.WriteFile(filepath.Join(s.dir, "db"), []byte(strings.Replace(db, " 7 7200", " 8 7200", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		name      string
+		pem       string
+		from      *testCA
+		increment bool
+	}{
+		{"the same CA", "ca.pem", ca, true},
+		{"the old one of two", "both.pem", ca, true},
+		{"the new one of two", "both.pem", other, false},
+		{"the new one", "other.pem", other, false},
+	} {
+		if err := s.reload(strings.Replace(corefile, "ca.pem", step.pem, 1)); err != nil {
+			t.Fatal(err)
+		}
+		answer := got(step.from, question(dns.TypeIXFR, withSerial(7)))
+		if strings.Contains(answer, "deleted") != step.increment || strings.Contains(answer, "h17.") == step.increment {
+			t.Errorf("%s: got %s", step.name, answer)
+		}
+	}
+}

@@ -5,9 +5,12 @@ package xfrguard
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/xfrguard/xfrguard/internal/wire"
@@ -73,7 +76,7 @@ func (x *exchange) planIncrement(ctx context.Context, d *Decision, p *plan) (err
 		p.served = ServedUseTCP
 		return nil
 	}
-	p.messages, err = x.guard.store.Since(ctx, v, x.req.Serial, x.guard.identities(d))
+	p.messages, err = x.guard.store.Since(ctx, v, x.req.Serial, x.identities(d))
 	switch {
 	case err != nil:
 		return err //nolint:wrapcheck // says all
@@ -123,14 +126,26 @@ func (p *plan) next(ctx context.Context) (wire.Message, error) {
 
 // identities names the rules by which the client may have the zone: a version that was
 // given under one of them is no news to it.
-func (g *guard) identities(d *Decision) []string {
+func (x *exchange) identities(d *Decision) []string {
 	var ids []string
 	for _, r := range [...]*Rule{d.rule, d.fullRule} {
 		if r != nil {
-			ids = append(ids, g.ruleIDs[r])
+			ids = append(ids, x.identity(r))
 		}
 	}
 	return ids
+}
+
+// identity names a rule by which the client is allowed. Where a certificate's name allows
+// it, the CA that says so belongs to it: under another one the name may be another's.
+func (x *exchange) identity(r *Rule) string {
+	id := x.guard.ruleIDs[r]
+	named := slices.ContainsFunc(r.Certs, func(c Cert) bool { return c.Name != "" })
+	if !named || !x.req.TLS.Verified {
+		return id
+	}
+	sum := sha256.Sum256(append([]byte(id), x.req.TLS.Root[:]...))
+	return hex.EncodeToString(sum[:])
 }
 
 // send hands every message of the answer to the sender, which has limits of its own.

@@ -42,6 +42,7 @@ type TLSProof struct {
 	ALPN     string   // negotiated protocol, "dot" for XoT (RFC 9103 §7.1)
 	HasCert  bool     // the client presented a certificate
 	Verified bool     // a chain to the listener's CA was verified, now, for client authentication
+	Root     [32]byte // SHA-256 of the SubjectPublicKeyInfo of the root of that chain
 	Names    []string // canonical DNS SANs of the verified leaf: lower case, fully qualified
 	SPKI     [32]byte // SHA-256 of the leaf's SubjectPublicKeyInfo
 	Current  bool     // the leaf is inside its validity period
