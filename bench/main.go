@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
@@ -64,6 +65,11 @@ func (b *bench) main(ctx context.Context) error {
 	b.dir = dir
 	if b.coredns, err = peer.Build(ctx, dir); err != nil {
 		return err
+	}
+	if slices.ContainsFunc(b.software, func(s software) bool { return s.unrecorded }) {
+		if b.unrecorded, err = buildUnrecorded(ctx, dir); err != nil {
+			return err
+		}
 	}
 	b.begun = time.Now()
 	runErr := b.run(ctx)

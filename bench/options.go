@@ -32,13 +32,15 @@ type bench struct {
 	out, parent string
 	cpus        int
 
-	dir      string // of this run
-	coredns  string // binary
-	begun    time.Time
-	running  []*server
-	report   []*series
-	memories []*memory
-	failures []error
+	dir     string // of this run
+	coredns string // binary
+
+	unrecorded string // binary that records nothing
+	begun      time.Time
+	running    []*server
+	report     []*series
+	memories   []*memory
+	failures   []error
 }
 
 // memory is what one server held with one zone, in KiB.

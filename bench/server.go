@@ -27,6 +27,9 @@ type software struct {
 	// peer marks what ours is compared with: other people's servers as they are.
 	peer bool
 
+	// unrecorded: with the binary that records no transfer.
+	unrecorded bool
+
 	// configure writes what is needed into s.dir and returns the command line that runs
 	// the server in the foreground with the zone file s.zoneFile().
 	configure func(t *lifetime, s *server) []string
@@ -66,6 +69,9 @@ func (s *server) write(t *lifetime, name, text string) { peer.WriteFile(t, s.pat
 // parent, and returns when it answers with the zone's serial.
 func (b *bench) start(ctx context.Context, soft software, z *zone) (s *server, err error) {
 	s = &server{software: soft, coredns: b.coredns, life: &lifetime{parent: b.dir}}
+	if soft.unrecorded {
+		s.coredns = b.unrecorded
+	}
 	err = attempt(func() {
 		s.dir = s.life.TempDir()
 		s.port, s.control = peer.Port(s.life), peer.Port(s.life)

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/xfrguard/xfrguard/interop/peer"
 )
 
 // TestMain lets the test binary be the limit too, as the program is.
@@ -119,5 +121,39 @@ func tables(t *testing.T, path string) {
 		if rows < 4 || !strings.Contains(part, "ours") && !strings.Contains(part, "Goals") && !strings.HasPrefix(part, "Goals") {
 			t.Errorf("table without rows for ours:\n%s", part)
 		}
+	}
+}
+
+// TestUnrecorded: the server without audit hands out the zone and records nothing of it;
+// the other one does.
+func TestUnrecorded(t *testing.T) {
+	b, err := parseFlags([]string{"-zones", "200", "-only", "ours,ours-noaudit", "-dir", t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	b.dir = t.TempDir()
+	if b.coredns, err = peer.Build(ctx, b.dir); err != nil {
+		t.Fatal(err)
+	}
+	if b.unrecorded, err = buildUnrecorded(ctx, b.dir); err != nil {
+		t.Fatal(err)
+	}
+	z := b.zones[0]
+	if err := z.write(b.zonePath(z)); err != nil {
+		t.Fatal(err)
+	}
+	for _, soft := range b.software {
+		s, err := b.start(ctx, soft, z)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = fetch(ctx, request{addr: s.addr(), signed: true, records: z.axfr()})
+		log, readErr := os.ReadFile(s.path("audit.log"))
+		if n := strings.Count(string(log), "zone-transfer-decision"); err != nil || readErr != nil || (n == 0) != soft.unrecorded {
+			t.Errorf("%s: %d decisions on record, %v, %v", soft.name, n, err, readErr)
+		}
+		s.stop()
 	}
 }

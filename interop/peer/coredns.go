@@ -28,8 +28,14 @@ func Build(ctx context.Context, dir string) (string, error) {
 	if path := os.Getenv("XFRGUARD_COREDNS"); path != "" {
 		return path, nil
 	}
-	path := filepath.Join(dir, "coredns")
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", path, "github.com/xfrguard/xfrguard/cmd/coredns")
+	return Compile(ctx, filepath.Join(dir, "coredns"))
+}
+
+// Compile compiles this module's cmd/coredns to path, without cgo and with these arguments
+// for go build, and returns the path.
+func Compile(ctx context.Context, path string, args ...string) (string, error) {
+	args = append(append([]string{"build", "-o", path}, args...), "github.com/xfrguard/xfrguard/cmd/coredns")
+	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build cmd/coredns: %w\n%s", err, out)
