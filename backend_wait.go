@@ -28,7 +28,7 @@ func (l *Limits) backendWait() time.Duration {
 	return min(backendStalls*l.Stall, l.Timeout)
 }
 
-// watchdog ends a context when nobody has calmed it for some time.
+// watchdog ends a context when nobody has calmed it for some time. A nil one does nothing.
 type watchdog struct {
 	wait  time.Duration
 	timer *time.Timer
@@ -45,5 +45,14 @@ func newWatchdog(ctx context.Context, wait time.Duration) (*watchdog, context.Co
 }
 
 // pause keeps it quiet until resume.
-func (w *watchdog) pause()  { w.timer.Stop() }
-func (w *watchdog) resume() { w.timer.Reset(w.wait) }
+func (w *watchdog) pause() {
+	if w != nil {
+		w.timer.Stop()
+	}
+}
+
+func (w *watchdog) resume() {
+	if w != nil {
+		w.timer.Reset(w.wait)
+	}
+}

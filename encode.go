@@ -263,6 +263,9 @@ func (s *Suppressed) put(o *object) {
 }
 
 func (e *Event) putExtra(o *object) {
+	if len(e.Extra) == 0 { // no transfer has any
+		return
+	}
 	for _, k := range slices.Sorted(maps.Keys(e.Extra)) {
 		if !slices.Contains(extraFields, k) {
 			o.truncated = true // only a fault of the program gets here

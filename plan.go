@@ -150,8 +150,12 @@ func (x *exchange) identity(r *Rule) string {
 
 // send hands every message of the answer to the sender, which has limits of its own.
 func (p *plan) send(ctx context.Context, s *wire.Sender, wait time.Duration) error {
-	dog, ctx, cancel := newWatchdog(ctx, wait)
-	defer cancel()
+	var dog *watchdog
+	if p.served != ServedIXFR && !p.reader.Complete() {
+		var cancel context.CancelFunc
+		dog, ctx, cancel = newWatchdog(ctx, wait)
+		defer cancel()
+	}
 	for {
 		m, err := p.next(ctx)
 		dog.pause()

@@ -56,6 +56,7 @@ type guard struct {
 	all      []*config
 	digests  map[string]string // of the policies, by apex
 	ruleIDs  map[*Rule]string
+	scopes   map[*config]scope
 
 	config  *dnsserver.Config   // of the block's first key, which holds the chain
 	keys    []*dnsserver.Config // of all its keys
@@ -92,25 +93,36 @@ func newGuard(index int, configs []*config) *guard {
 	return g
 }
 
-// scopeOf names what the limits of a directive's requests are counted under. It is
-// the same for the same directive after a reload. UDP, whose source can be forged,
-// has a count of its own: it must not be able to use up that of a secondary.
+// scope is what the limits of a directive's requests are counted under. It is the same
+// for the same directive after a reload. UDP, whose source can be forged, has a count of
+// its own: it must not be able to use up that of a secondary.
+type scope struct{ stream, udp string }
+
 func (g *guard) scopeOf(cfg *config, via Transport) string {
+	if via == TransportUDP {
+		return g.scopes[cfg].udp
+	}
+	return g.scopes[cfg].stream
+}
+
+func (g *guard) makeScopes() {
 	parts := []string{g.config.ViewName, strings.Join(g.config.ListenHosts, ",")}
 	for _, c := range g.keys {
 		parts = append(parts, c.Transport+":"+c.Port)
 	}
 	slices.Sort(parts[2:])
-	parts = append(slices.Compact(parts), cfg.zones...)
-	if via == TransportUDP {
-		parts = append(parts, "udp")
+	parts = slices.Compact(parts)
+	g.scopes = make(map[*config]scope)
+	for _, cfg := range g.all {
+		name := strings.Join(slices.Concat(parts, cfg.zones), " ")
+		g.scopes[cfg] = scope{stream: name, udp: name + " udp"}
 	}
-	return strings.Join(parts, " ")
 }
 
 // check compares the policy with the rest of the Corefile: what would never have
 // an effect, or another one than it seems, is an error at start.
 func (g *guard) check() error {
+	g.makeScopes()
 	g.secrets = make(map[string]secret)
 	for name, text := range g.config.TsigSecret {
 		raw, err := base64.StdEncoding.DecodeString(text)

@@ -68,6 +68,11 @@ func (s *Store) look(sl *slot) (op *opening, joined bool) {
 
 // wait waits for what a backend has to do before it begins to send, but not for ever.
 func wait(ctx context.Context, apex string, what <-chan struct{}) error {
+	select {
+	case <-what:
+		return nil
+	default:
+	}
 	timeout := time.NewTimer(silence)
 	defer timeout.Stop()
 	select {

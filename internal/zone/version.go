@@ -346,6 +346,15 @@ func (r *Reader) Next(ctx context.Context) (wire.Message, error) {
 	}
 }
 
+// Complete reports whether Next will not have to wait any more.
+func (r *Reader) Complete() bool {
+	if r.start != nil {
+		return false
+	}
+	done, _ := r.Version.finished()
+	return done
+}
+
 // Close lets go of the version. It may be called twice.
 func (r *Reader) Close() {
 	if r.start != nil {
