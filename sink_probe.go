@@ -32,9 +32,9 @@ func (w *watchedSink) probeSoonLocked() {
 func (w *watchedSink) probe() {
 	w.mu.Lock()
 	w.timer = nil
-	if w.closed || w.probing {
+	if w.closed || w.probing || w.self && w.down { // its accountant would count the gap event as lost too
 		w.mu.Unlock()
-		return
+		return // setUp comes back to it
 	}
 	w.probing = true
 	w.mu.Unlock()

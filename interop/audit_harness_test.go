@@ -154,7 +154,6 @@ func (a *audited) metric(t testing.TB, prefix string) float64 {
 // auditLine is a line of the audit file, with what these tests look at besides.
 type auditLine struct {
 	peer.Event
-	Port       int    `json:"client.port"`
 	DNSID      string `json:"dns.id"`
 	Sequence   int64  `json:"event.sequence"`
 	Kind       string `json:"coredns.xfr.audit.kind"`

@@ -201,16 +201,21 @@ func count[T any](all []T, is func(T) bool) int {
 
 // unrecorded returns the catches that hold bytes of the zone and have no line that allowed it.
 func unrecorded(lines []auditLine, catches []catch) []catch {
+	return withoutLine(lines, catches, auditLine.Allowed)
+}
+
+// withoutLine returns the catches that hold bytes of the zone and have no line of that kind.
+func withoutLine(lines []auditLine, catches []catch, kind func(auditLine) bool) []catch {
 	type request struct{ ip, port, id string }
-	allowed := make(map[request]bool)
+	recorded := make(map[request]bool)
 	for _, l := range lines {
-		if l.Allowed() {
-			allowed[request{l.Client, strconv.Itoa(l.Port), l.DNSID}] = true
+		if kind(l) {
+			recorded[request{l.Client, strconv.Itoa(l.Port), l.DNSID}] = true
 		}
 	}
 	return slices.DeleteFunc(slices.Clone(catches), func(c catch) bool {
 		id := request{c.client.Addr().String(), strconv.Itoa(int(c.client.Port())), strconv.Itoa(int(c.id))}
-		return c.zone == 0 || allowed[id]
+		return c.zone == 0 || recorded[id]
 	})
 }
 
