@@ -126,6 +126,14 @@ func (l *lineage) past() int64 {
 	return l.pastLocked()
 }
 
+// inherited is what a store before this one has left in memory: it is this one's to count
+// and to let go of, also where nobody asks for the zone any more.
+func (l *lineage) inherited() (newest *Version, past int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.newest, l.pastLocked()
+}
+
 func (l *lineage) pastLocked() int64 {
 	if len(l.deltas) == 0 {
 		return 0

@@ -116,3 +116,75 @@ func TestPastShortened(t *testing.T) {
 		}
 	}
 }
+
+// TestInheritedWithinLimit: what the store before a reload has left of zones that nobody
+// asks for any more takes part in the limit of the one that follows, and leaves first.
+func TestInheritedWithinLimit(t *testing.T) {
+	const zones, limit = 20, 1 << 20
+	src := file.File{Zones: file.Zones{Z: make(map[string]*file.Zone)}}
+	var names []string
+	for i := range zones {
+		name := fmt.Sprintf("z%d.%s", i, apex)
+		names, src.Z[name] = append(names, name), file.NewZone(name, "stdin")
+	}
+	id := newIdentity()
+	open := func() *Store {
+		return NewStore([]Source{src}, names, Options{Limit: limit, Identity: func(a string) string { return id + a }})
+	}
+	ask := func(s *Store, serial uint32, names []string) {
+		t.Helper()
+		for _, name := range names {
+			z := file.NewZone(name, "stdin")
+			soa := soaRecord(serial)
+			soa.Hdr.Name = name
+			records := []dns.RR{soa, rr(t, "%s 1 IN NS ns1.%s", name, name)}
+			for k := range 200 {
+				ttl := serial
+				if k > 40 {
+					ttl = 1
+				}
+				records = append(records, rr(t, "h%d.%s %d IN A 192.0.2.1", k, name, ttl))
+			}
+			for _, r := range records {
+				if err := z.Insert(r); err != nil {
+					t.Fatal(err)
+				}
+			}
+			live := src.Z[name]
+			live.Lock()
+			live.Apex, live.Tree = z.Apex, z.Tree
+			live.Unlock()
+			r, err := s.Current(t.Context(), name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			<-r.Version.settled
+			r.Close()
+		}
+	}
+	check := func(s *Store, when string) {
+		t.Helper()
+		var taken int64
+		for _, sl := range s.slots {
+			newest, past := sl.lineage.inherited()
+			taken += newest.memory() + past
+		}
+		if taken != s.size || taken > limit || taken < limit/2 {
+			t.Errorf("%s: %d octets taken, %d counted, limit %d", when, taken, s.size, limit)
+		}
+	}
+	before := open()
+	for serial := range uint32(12) {
+		ask(before, 1+serial, names)
+	}
+	check(before, "before")
+	after := open()
+	defer after.Close()
+	before.Retire()
+	before.Close()
+	check(after, "after the reload")
+	for serial := range uint32(12) {
+		ask(after, 20+serial, names[:zones/2])
+		check(after, "later")
+	}
+}

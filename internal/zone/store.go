@@ -92,7 +92,10 @@ func NewStore(sources []Source, zones []string, o Options) *Store {
 		if o.Journal != nil {
 			j = o.Journal(apex)
 		}
-		s.slots[apex] = &slot{apex: apex, lineage: acquireLineage(o.Identity(apex), apex, j, s.number)}
+		sl := &slot{apex: apex, lineage: acquireLineage(o.Identity(apex), apex, j, s.number)}
+		sl.kept, sl.past = sl.lineage.inherited()
+		s.size += sl.kept.memory() + sl.past
+		s.slots[apex] = sl
 	}
 	return s
 }
