@@ -34,10 +34,8 @@ func (s *Store) keep(sl *slot, v *Version) {
 // keepPast counts what the zone's lineage takes now. Where that is too much with all
 // others gone, the lineage begins later.
 func (s *Store) keepPast(sl *slot) {
-	past := sl.lineage.past()
+	past := s.countPast(sl, sl.lineage.past)
 	s.mu.Lock()
-	s.size += past - sl.past
-	sl.past = past
 	victims := s.victimsLocked(sl)
 	excess := s.size - s.o.Limit
 	s.mu.Unlock()
@@ -49,11 +47,20 @@ func (s *Store) keepPast(sl *slot) {
 
 // shorten lets a zone's past have limit octets at most.
 func (s *Store) shorten(sl *slot, limit int64) {
-	past := sl.lineage.shorten(limit)
+	s.countPast(sl, func() int64 { return sl.lineage.shorten(limit) })
+}
+
+// countPast enters what a zone's past takes now. Of two that look at it at once the later
+// one must be the later one to write, or the count is wrong until the zone changes again.
+func (s *Store) countPast(sl *slot, look func() int64) int64 {
+	sl.counting.Lock()
+	defer sl.counting.Unlock()
+	past := look()
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.size += past - sl.past
 	sl.past = past
-	s.mu.Unlock()
+	return past
 }
 
 // victim is what is to leave memory: a version, or the past of a zone.

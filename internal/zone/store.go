@@ -65,6 +65,7 @@ type slot struct {
 	seen    *Version // what the watch saw last of such a zone; has no messages
 
 	settling sync.Mutex // held while a version is settled; taken before mu
+	counting sync.Mutex // held while the lineage's past is looked at and counted; taken before Store.mu
 
 	used time.Time // guarded by Store.mu
 	kept *Version  // counted in Store.size; guarded by Store.mu
