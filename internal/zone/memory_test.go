@@ -45,3 +45,35 @@ func TestMemory(t *testing.T) {
 	}
 	t.Logf("%.2f times the wire size", float64(one)/float64(wire))
 }
+
+// TestMemoryOfPast: a past of many small changes takes no more of the heap than is counted.
+func TestMemoryOfPast(t *testing.T) {
+	heap := func() int64 {
+		runtime.GC()
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	src := newInMemory()
+	records := many(t, 200)
+	src.set(t, 1, records)
+	s := openStore(t, src, Options{})
+	latest := settledVersion(t, s)
+	before, counted := heap(), s.sizeNow()
+	const last = 1000
+	for serial := uint32(2); serial <= last; serial++ {
+		s.Give(t.Context(), latest, "rule")
+		records[1].Header().Ttl = serial
+		latest = edit(t, s, src, serial, records)
+	}
+	for i := range uint32(maxPacked) {
+		if m, err := s.Since(t.Context(), latest, last-1-i*100, []string{"rule"}); err != nil || m == nil {
+			t.Fatalf("%d messages, %v", len(m), err)
+		}
+	}
+	counted = s.sizeNow() - counted
+	if taken := heap() - before; taken > counted || taken < counted/2 {
+		t.Errorf("%d octets are taken, %d counted", taken, counted)
+	}
+}

@@ -145,8 +145,12 @@ func (l *lineage) pastLocked() int64 {
 	if len(l.deltas) == 0 {
 		return 0
 	}
-	return sizeOf(l.deltas) + l.readyLimitLocked()
+	return sizeOf(l.deltas) + int64(len(l.deltas))*deltaSize + l.readyLimitLocked()
 }
+
+// deltaSize is what a delta takes beside its records, and who was given the version before
+// it: of a zone in which one record changes at a time more than the records.
+const deltaSize = 640
 
 // minReady is how many octets of answers are kept ready for any zone with a past.
 const minReady = 16 << 10
@@ -164,7 +168,7 @@ func (l *lineage) shorten(limit int64) int64 {
 	}
 	clear(l.packed)
 	drop, size := 0, sizeOf(l.deltas)
-	for drop < len(l.deltas) && size+max(size, minReady) > limit {
+	for drop < len(l.deltas) && size+int64(len(l.deltas)-drop)*deltaSize+max(size, minReady) > limit {
 		size -= int64(l.deltas[drop].Size())
 		drop++
 	}
