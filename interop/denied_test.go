@@ -88,8 +88,8 @@ func TestDenied(t *testing.T) {
 		t.Run(d.name, func(t *testing.T) {
 			answer, source := ask(t, d, port, zone)
 			d.checkAnswer(t, answer)
-			made := awaitDecision(t, primary, source)
-			if len(made) != 1 || made[0].Allowed() || made[0].Reason != d.reason || made[0].Client != d.from || made[0].Outcome != "failure" {
+			made := awaitDecision(t, primary, d.from, source)
+			if len(made) != 1 || made[0].Allowed() || made[0].Reason != d.reason || made[0].Outcome != "failure" {
 				t.Errorf("on record: %+v, want one denial of %s for %s", made, d.from, d.reason)
 			}
 			for name, pattern := range d.says {
@@ -178,17 +178,19 @@ func (d denial) clientArgs(name string, port int, zone string) []string {
 	return append(args, zone, "AXFR")
 }
 
-// awaitDecision returns the decisions about the client's port source, once there
-// is one: a refusal may be answered before it is on record, so that of an earlier
+// awaitDecision returns the decisions about the client's address and port, which another
+// address may have used too, once there is one: a refusal may be answered before it is on record, so that of an earlier
 // client may come after the answer to a later one.
-func awaitDecision(t *testing.T, p *primary, source int) []peer.Event {
+func awaitDecision(t *testing.T, p *primary, from string, port int) []peer.Event {
 	t.Helper()
 	for range 500 {
 		events, err := peer.Events(p.Stdout.Lines())
 		if err != nil {
 			t.Fatal(err)
 		}
-		made := slices.DeleteFunc(events, func(e peer.Event) bool { return e.Action != peer.ActionDecision || e.Port != source })
+		made := slices.DeleteFunc(events, func(e peer.Event) bool {
+			return e.Action != peer.ActionDecision || e.Client != from || e.Port != port
+		})
 		if len(made) > 0 {
 			return made
 		}
