@@ -178,9 +178,9 @@ func (d denial) clientArgs(name string, port int, zone string) []string {
 	return append(args, zone, "AXFR")
 }
 
-// awaitDecision returns the decisions about the client's address and port, which another
-// address may have used too, once there is one: a refusal may be answered before it is on record, so that of an earlier
-// client may come after the answer to a later one.
+// awaitDecision returns the decisions about the client's address and port, once there is
+// one: a refusal may be answered before it is on record, so that of an earlier client may
+// come after the answer to a later one, from the same port of another address too.
 func awaitDecision(t *testing.T, p *primary, from string, port int) []peer.Event {
 	t.Helper()
 	for range 500 {
