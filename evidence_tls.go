@@ -84,9 +84,9 @@ func hostNames(c *x509.Certificate) (names []string) {
 const maxPresented = 5
 
 // verifies reports whether a chain leads from the client's certificate to the CA of
-// the listener, at this moment and for client authentication, and to which root. It does not depend on
-// what client_auth made of it in the handshake: under request and require nobody has
-// looked yet.
+// the listener, at this moment and for client authentication, and to which root. It does
+// not depend on what client_auth made of it in the handshake: under request and require
+// nobody has looked yet.
 func (g *guard) verifies(presented []*x509.Certificate, now time.Time) (root [32]byte, ok bool) {
 	if g.config == nil || g.config.TLSConfig == nil || len(presented) > maxPresented {
 		return root, false
