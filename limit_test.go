@@ -351,3 +351,14 @@ func TestLimitRace(t *testing.T) {
 	l.Shutdown()
 	checkLimiterEmpty(t, l)
 }
+
+// TestScopesOfTransports: what comes over UDP, whose source can be forged, does not count
+// against those who come over TCP and TLS.
+func TestScopesOfTransports(t *testing.T) {
+	serve(t, guarded(unsignedRule, ""), map[string]string{"db": zoneOrg})
+	g := latestInstance().sorted()[0]
+	udp, tcp, tls := g.scopeOf(g.all[0], TransportUDP), g.scopeOf(g.all[0], TransportTCP), g.scopeOf(g.all[0], TransportTLS)
+	if udp == tcp || tcp != tls || tcp == "" {
+		t.Errorf("UDP counts under %q, TCP under %q, TLS under %q", udp, tcp, tls)
+	}
+}

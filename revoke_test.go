@@ -50,14 +50,7 @@ func rest(c *dns.Conn, records, want int) int {
 
 const slowHosts = 90000
 
-func slowZone() string {
-	var b strings.Builder
-	b.WriteString(zoneOrg)
-	for i := range slowHosts {
-		fmt.Fprintf(&b, "h%d IN TXT \"%s\"\n", i, strings.Repeat("x", 240))
-	}
-	return b.String()
-}
+func slowZone() string { return zoneOfTexts(slowHosts, 240) }
 
 // TestRevocationOfAXFRAlone: the whole zone that an IXFR is answered with needs the
 // permission for AXFR, after a reload too: the one for IXFR does not carry it on.

@@ -90,11 +90,14 @@ func verifyChain(t *testing.T, query []byte, messages [][]byte, secret string) {
 const bigHosts = 3000
 
 // bigZone is a zone of several messages.
-func bigZone() string {
+func bigZone() string { return zoneOfTexts(bigHosts, 60) }
+
+// zoneOfTexts is example.org with n texts of that length beside it.
+func zoneOfTexts(n, length int) string {
 	var b strings.Builder
 	b.WriteString(zoneOrg)
-	for i := range bigHosts {
-		fmt.Fprintf(&b, "h%d IN TXT \"%s\"\n", i, strings.Repeat("x", 60))
+	for i := range n {
+		fmt.Fprintf(&b, "h%d IN TXT \"%s\"\n", i, strings.Repeat("x", length))
 	}
 	return b.String()
 }

@@ -32,9 +32,8 @@ type bench struct {
 	out, parent string
 	cpus        int
 
-	dir     string // of this run
-	coredns string // binary
-
+	dir        string // of this run
+	coredns    string // binary
 	unrecorded string // binary that records nothing
 	begun      time.Time
 	running    []*server

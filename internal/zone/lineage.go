@@ -20,7 +20,7 @@ const (
 	minPast   = 256 << 10 // octets of deltas that even a small zone may have
 	maxDeltas = 10_000
 	maxGiven  = 1024 // rules that are remembered for one version
-	maxPacked = 8    // incremental answers kept ready; see readyLimitLocked
+	maxPacked = 8    // incremental answers kept ready; see readyLimit
 )
 
 // lineage is the past of one zone of one server block and view: how each version came
@@ -340,7 +340,7 @@ func (l *lineage) since(v *Version, serial uint32, rules []string) ([]wire.Messa
 	for _, others := range l.packed {
 		ready += sizeOfMessages(others)
 	}
-	if len(l.packed) >= maxPacked || ready > min(v.Size(), l.readyLimitLocked()) {
+	if len(l.packed) >= maxPacked || ready > min(v.Size(), readyLimit(sizeOf(l.deltas))) {
 		clear(l.packed)
 	}
 	l.packed[serial] = messages

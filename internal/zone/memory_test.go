@@ -8,17 +8,19 @@ import (
 	"testing"
 )
 
+// heap is how many octets of it are in use.
+func heap() int64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
 // TestMemory: a version that is kept takes at most 2.5 times its wire size of the heap,
 // its index included, and the store counts it right. While the next one is built there
 // are two, and the old one goes when the new one is settled.
 func TestMemory(t *testing.T) {
-	heap := func() int64 {
-		runtime.GC()
-		runtime.GC()
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return int64(m.HeapAlloc)
-	}
 	src := newInMemory()
 	records := many(t, 300_000)
 	src.set(t, 1, records)
@@ -29,9 +31,7 @@ func TestMemory(t *testing.T) {
 	if one > wire*5/2 {
 		t.Errorf("%d octets of heap for %d on the wire", one, wire)
 	}
-	s.mu.Lock()
-	counted := s.size
-	s.mu.Unlock()
+	counted := s.sizeNow()
 	if counted > wire*5/2 || counted < one*9/10 || counted > one*11/10 {
 		t.Errorf("%d octets are counted, %d are taken", counted, one)
 	}
@@ -48,13 +48,6 @@ func TestMemory(t *testing.T) {
 
 // TestMemoryOfPast: a past of many small changes takes no more of the heap than is counted.
 func TestMemoryOfPast(t *testing.T) {
-	heap := func() int64 {
-		runtime.GC()
-		runtime.GC()
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return int64(m.HeapAlloc)
-	}
 	src := newInMemory()
 	records := many(t, 200)
 	src.set(t, 1, records)

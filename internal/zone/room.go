@@ -141,11 +141,14 @@ func (l *lineage) inherited() (newest *Version, past int64) {
 	return l.newest, l.pastLocked()
 }
 
-func (l *lineage) pastLocked() int64 {
-	if len(l.deltas) == 0 {
+func (l *lineage) pastLocked() int64 { return pastOf(len(l.deltas), sizeOf(l.deltas)) }
+
+// pastOf is what n deltas of that size may take, with the answers made of them.
+func pastOf(n int, size int64) int64 {
+	if n == 0 {
 		return 0
 	}
-	return sizeOf(l.deltas) + int64(len(l.deltas))*deltaSize + l.readyLimitLocked()
+	return size + int64(n)*deltaSize + readyLimit(size)
 }
 
 // deltaSize is what a delta takes beside its records, and who was given the version before
@@ -155,24 +158,24 @@ const deltaSize = 640
 // minReady is how many octets of answers are kept ready for any zone with a past.
 const minReady = 16 << 10
 
-// readyLimitLocked is how many octets of incremental answers are kept ready.
-func (l *lineage) readyLimitLocked() int64 { return max(sizeOf(l.deltas), minReady) }
+// readyLimit is how many octets of incremental answers are kept ready beside deltas of
+// that size.
+func readyLimit(deltas int64) int64 { return max(deltas, minReady) }
 
 // shorten lets go of the oldest deltas until the past takes at most limit octets, and
 // returns what it takes then. The journal lets go of them with its next change.
 func (l *lineage) shorten(limit int64) int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.pastLocked() <= limit {
-		return l.pastLocked()
-	}
-	clear(l.packed)
 	drop, size := 0, sizeOf(l.deltas)
-	for drop < len(l.deltas) && size+int64(len(l.deltas)-drop)*deltaSize+max(size, minReady) > limit {
+	for drop < len(l.deltas) && pastOf(len(l.deltas)-drop, size) > limit {
 		size -= int64(l.deltas[drop].Size())
 		drop++
 	}
-	l.dropLocked(drop)
+	if drop > 0 {
+		clear(l.packed)
+		l.dropLocked(drop)
+	}
 	return l.pastLocked()
 }
 
