@@ -4,6 +4,7 @@
 package xfrguard
 
 import (
+	"crypto/sha256"
 	"encoding/hex"
 	"path/filepath"
 	"slices"
@@ -134,7 +135,18 @@ func (g *guard) identityOf(apex string) string {
 	if g.double {
 		parts = append(parts, g.pos.String(), uuid.NewString())
 	}
-	return strings.Join(parts, " ")
+	return journalName(strings.Join(parts, " "), apex)
+}
+
+// journalName is the identity as a journal can keep it. One that is too long, of a block
+// with many keys, becomes its hash and the apex; the others stay as they are, so that
+// journals on disk are found again.
+func journalName(identity, apex string) string {
+	if len(identity) <= journal.MaxZone {
+		return identity
+	}
+	sum := sha256.Sum256([]byte(identity))
+	return "sha256:" + hex.EncodeToString(sum[:]) + " " + apex
 }
 
 // tellApart finds blocks that cannot be told apart by what clients see of them, which

@@ -4,8 +4,11 @@
 package xfrguard
 
 import (
+	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/xfrguard/xfrguard/internal/zone/journal"
 
 	"github.com/coredns/coredns/core/dnsserver"
 )
@@ -37,6 +40,36 @@ func TestIdentity(t *testing.T) {
 	for i, g := range guards {
 		if g.double {
 			t.Errorf("block %d is taken for another", i)
+		}
+	}
+}
+
+// TestIdentityFitsJournal: a block with many keys has a past that the journal can name,
+// by what every key says; and what was short enough stays as it is on disk.
+func TestIdentityFitsJournal(t *testing.T) {
+	const apex = "example.org."
+	block := func(keys int) *guard {
+		g := &guard{policies: Policies{apex: {}}}
+		for i := range keys {
+			c := &dnsserver.Config{Transport: "dns", Port: strconv.Itoa(1000 + i), Zone: "org."}
+			g.keys = append(g.keys, c)
+		}
+		g.config = g.keys[0]
+		return g
+	}
+	for _, keys := range []int{1, 20, 62, 63, 64, 65, 500} {
+		id := block(keys).identityOf(apex)
+		if len(id) > journal.MaxZone || !strings.HasSuffix(id, " "+apex) {
+			t.Errorf("%d keys: the journal cannot keep %q for %s", keys, id, apex)
+		}
+		if short := 16*keys+14 <= journal.MaxZone; short != strings.HasPrefix(id, "dns://") {
+			t.Errorf("%d keys are named %q", keys, id)
+		}
+		if other := block(keys + 1).identityOf(apex); other == id {
+			t.Errorf("%d keys and %d are both %q", keys, keys+1, id)
+		}
+		if again := block(keys).identityOf(apex); again != id {
+			t.Errorf("%d keys are %q after a reload, and were %q", keys, again, id)
 		}
 	}
 }

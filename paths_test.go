@@ -132,6 +132,13 @@ func TestPathRefused(t *testing.T) {
 			if len(events) != 1 || e["event.reason"] != p.reason || e["event.outcome"] != "failure" || e["coredns.zone"] != cmp.Or(p.zone, "example.org.") {
 				t.Errorf("on record as %v, want %s", events, p.reason)
 			}
+			var opcode any // only where it is not QUERY
+			if op := unpack(t, p.query(t)).Opcode; op != dns.OpcodeQuery {
+				opcode = dns.OpcodeToString[op]
+			}
+			if e["dns.op_code"] != opcode {
+				t.Errorf("on record with opcode %v, want %v", e["dns.op_code"], opcode)
+			}
 		})
 	}
 }

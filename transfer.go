@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"net"
 	"strconv"
 	"sync/atomic"
@@ -128,6 +129,7 @@ func (x *exchange) event() Event {
 		QueryName:  q.Name,
 		QueryType:  dns.TypeToString[q.Qtype],
 		QueryClass: dns.Class(q.Qclass).String(),
+		Opcode:     opcodeName(x.r.Opcode),
 		Block:      x.listener,
 		Zone:       x.zone(),
 		View:       x.view,
@@ -142,6 +144,14 @@ func (x *exchange) event() Event {
 		e.SerialRequested = &serial
 	}
 	return e
+}
+
+// opcodeName is what the record calls an opcode.
+func opcodeName(opcode int) string {
+	if s, ok := dns.OpcodeToString[opcode]; ok {
+		return s
+	}
+	return fmt.Sprintf("OPCODE%d", opcode)
 }
 
 // decided puts the decision into the record.
