@@ -51,6 +51,7 @@ type Limits struct {
 	Bandwidth int64         // one transfer, in bytes a second; 0 is unlimited
 	Timeout   time.Duration // a whole transfer
 	Stall     time.Duration // without any progress
+	Pace      int64         // bytes a second below which a transfer makes room for who waits; 0 is never
 }
 
 // Rate is a number of requests in a period, with a burst.
@@ -122,6 +123,7 @@ var (
 		Wait:      5 * time.Second,
 		Timeout:   2 * time.Hour,
 		Stall:     30 * time.Second,
+		Pace:      4 << 10,
 	}
 )
 

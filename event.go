@@ -115,6 +115,7 @@ const (
 	EndClientGone      EndReason = "client-gone"
 	EndStalled         EndReason = "write-timeout"
 	EndTimeout         EndReason = "transfer-timeout"
+	EndTooSlow         EndReason = "too-slow" // below the pace, and somebody waited for the place
 	EndPolicyRevoked   EndReason = "policy-revoked"
 	EndShutdown        EndReason = "shutdown"
 	EndZoneUnavailable EndReason = "zone-unavailable" // the backend failed before or while sending
@@ -125,8 +126,8 @@ const (
 
 // EndReasons is every EndReason.
 var EndReasons = []EndReason{
-	EndComplete, EndUpToDate, EndUseTCP, EndClientGone, EndStalled, EndTimeout, EndPolicyRevoked,
-	EndShutdown, EndZoneUnavailable, EndStreamInvalid, EndRecordTooLarge, EndInternalError,
+	EndComplete, EndUpToDate, EndUseTCP, EndClientGone, EndStalled, EndTimeout, EndTooSlow,
+	EndPolicyRevoked, EndShutdown, EndZoneUnavailable, EndStreamInvalid, EndRecordTooLarge, EndInternalError,
 }
 
 // good reports whether the client got all that there was to get.

@@ -89,6 +89,9 @@ type lease struct {
 	limiter *limiter
 	scope   *limitScope
 	holder  *holder // nil once released
+
+	progress func() int64 // see Watch
+	end      func(error)
 }
 
 // slots is how many transfers there may be for a request to start.

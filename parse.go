@@ -53,6 +53,7 @@ type parser struct {
 	cfg        *config             // the directive being read
 	given      map[string]position // its properties
 	auditGiven bool                // an `audit` line has taken the place of the default
+	paceGiven  bool                // `timeout` says it
 }
 
 // setting is a property that holds for the whole server block, whichever of its
@@ -68,7 +69,7 @@ func (p *parser) directive() (*config, error) {
 	p.cfg = newConfig()
 	p.cfg.pos = p.here()
 	p.given = map[string]position{}
-	p.auditGiven = false
+	p.auditGiven, p.paceGiven = false, false
 	if err := p.readZones(p.RemainingArgs()); err != nil {
 		return nil, err
 	}
@@ -125,12 +126,31 @@ func (p *parser) checkWhole() error {
 		!slices.ContainsFunc(cfg.audit, func(s sinkSpec) bool { return s.kind == "file" }) {
 		return errAt(pos, "audit_key: there is no file to sign checkpoints of, expected an 'audit file PATH' too")
 	}
+	if err := p.checkPace(); err != nil {
+		return err
+	}
 	for i, r := range cfg.rules {
 		if r.Concurrent > cfg.limits.Total {
 			return errAt(cfg.rulePos[i], "rule '%s' allows %d transfers at once, but 'concurrent' allows %d in all",
 				r.Name, r.Concurrent, cfg.limits.Total)
 		}
 	}
+	return nil
+}
+
+// checkPace looks that a transfer can keep the pace within its bandwidth. The default
+// pace gives way.
+func (p *parser) checkPace() error {
+	l := &p.cfg.limits
+	half := l.Bandwidth / 2
+	switch {
+	case l.Bandwidth == 0 || l.Pace <= half:
+		return nil
+	case p.paceGiven:
+		return errAt(p.given["timeout"], "timeout: a pace of %d bytes a second is more than half of the 'bandwidth' %d, which no transfer would keep",
+			l.Pace, l.Bandwidth)
+	}
+	l.Pace = half
 	return nil
 }
 

@@ -105,11 +105,11 @@ func (p *parser) bandwidth(args []string) (err error) {
 	return err
 }
 
-// timeout reads `TOTAL [stall DURATION]`. A total below the default of stall
-// takes that down with it.
+// timeout reads `TOTAL [stall DURATION] [pace SIZE|off]`. A total below the default of
+// stall takes that down with it.
 func (p *parser) timeout(args []string) error {
 	if len(args) == 0 {
-		return errors.New("expected TOTAL [stall DURATION], such as 2h stall 30s")
+		return errors.New("expected TOTAL [stall DURATION] [pace SIZE|off], such as 2h stall 30s pace 4KiB")
 	}
 	l := &p.cfg.limits
 	var err error
@@ -119,6 +119,14 @@ func (p *parser) timeout(args []string) error {
 	l.Stall = min(l.Stall, l.Timeout)
 	err = options(args[1:], option{"stall", func(v string) (err error) {
 		l.Stall, err = parseDuration(v, minDuration)
+		return err
+	}}, option{"pace", func(v string) (err error) {
+		l.Pace, p.paceGiven = 0, true
+		if v != "off" {
+			if l.Pace, err = parseSize(v); err != nil {
+				err = fmt.Errorf("%w, or off", err)
+			}
+		}
 		return err
 	}})
 	if err != nil {

@@ -45,7 +45,7 @@ func expect(changes ...func(*config)) *config {
 		limits: Limits{
 			Rate:  Rate{Count: 60, Period: time.Minute, Burst: 10},
 			Total: 16, PerClient: 4, Wait: 5 * time.Second,
-			Timeout: 2 * time.Hour, Stall: 30 * time.Second,
+			Timeout: 2 * time.Hour, Stall: 30 * time.Second, Pace: 4 << 10,
 		},
 		audit:        []sinkSpec{{kind: "stdout"}},
 		auditFailure: "refuse",
@@ -171,7 +171,12 @@ func TestParse(t *testing.T) {
 		{"a timeout below the default stall", "{\n timeout 10s\n}", expect(func(c *config) {
 			c.limits.Timeout, c.limits.Stall = 10*time.Second, 10*time.Second
 		})},
-		{"all of timeout", "{\n timeout 1h stall 1m\n}", expect(func(c *config) { c.limits.Timeout, c.limits.Stall = time.Hour, time.Minute })},
+		{"all of timeout", "{\n timeout 1h pace 1KB stall 1m\n}", expect(func(c *config) {
+			c.limits.Timeout, c.limits.Stall, c.limits.Pace = time.Hour, time.Minute, 1000
+		})},
+		{"no pace", "{\n timeout 2h pace off\n}", expect(func(c *config) { c.limits.Pace = 0 })},
+		{"a bandwidth below the default pace", "{\n bandwidth 2000B\n}", expect(func(c *config) { c.limits.Bandwidth, c.limits.Pace = 2000, 1000 })},
+		{"a pace within the bandwidth", "{\n timeout 2h pace 1KB\n bandwidth 2KB\n}", expect(func(c *config) { c.limits.Bandwidth, c.limits.Pace = 2000, 1000 })},
 		{
 			"sinks", "{\n audit file /var/log/xfr//audit.log\n audit journald\n audit syslog tls log.example.org:6514\n audit syslog tcp [::1]:601\n audit syslog unix /run/log\n audit stdout\n audit syslog\n}",
 			expect(func(c *config) {

@@ -330,6 +330,8 @@ func endReason(err error) EndReason {
 		return EndPolicyRevoked
 	case errors.Is(err, errShutdown):
 		return EndShutdown
+	case errors.Is(err, errTooSlow):
+		return EndTooSlow
 	case errors.Is(err, wire.ErrStalled):
 		return EndStalled
 	case errors.Is(err, wire.ErrTimeout):
