@@ -46,7 +46,11 @@ func corefile(c *config) string {
 	if l.Bandwidth > 0 {
 		line("bandwidth", fmt.Sprintf("%dB", l.Bandwidth))
 	}
-	line("timeout", l.Timeout.String(), "stall", l.Stall.String())
+	pace := "off"
+	if l.Pace > 0 {
+		pace = fmt.Sprintf("%dB", l.Pace)
+	}
+	line("timeout", l.Timeout.String(), "stall", l.Stall.String(), "pace", pace)
 	for _, s := range c.audit {
 		line(slices.DeleteFunc([]string{"audit", s.kind, s.path, s.network, s.address}, func(s string) bool { return s == "" })...)
 	}
@@ -179,6 +183,10 @@ func drawConfig(t *rapid.T) *config {
 	l.Bandwidth = rapid.Int64Min(0).Draw(t, "bandwidth")
 	l.Timeout = drawDuration(t, "timeout", minDuration)
 	l.Stall = min(l.Timeout, drawDuration(t, "stall", minDuration))
+	l.Pace = rapid.Int64Range(0, 1<<20).Draw(t, "pace")
+	if l.Bandwidth > 0 {
+		l.Pace = min(l.Pace, l.Bandwidth/2)
+	}
 	if slices.ContainsFunc(c.audit, func(s sinkSpec) bool { return s.kind == "file" }) {
 		c.auditKey = rapid.SampledFrom([]string{"", "/etc/xfr key"}).Draw(t, "audit_key")
 	}
@@ -277,7 +285,7 @@ func checkConfig(t *testing.T, c *config, zones map[string]bool) {
 	}
 	l := c.limits
 	if l.Rate.Count < 1 || l.Rate.Period <= 0 || l.Rate.Burst < 1 || l.PerClient < 1 || l.PerClient > l.Total || l.Wait < 0 ||
-		l.Bandwidth < 0 || l.Stall <= 0 || l.Stall > l.Timeout || c.cache <= 0 || len(c.audit) == 0 || len(c.algorithms) == 0 {
+		l.Bandwidth < 0 || l.Pace < 0 || l.Bandwidth > 0 && l.Pace > l.Bandwidth/2 || l.Stall <= 0 || l.Stall > l.Timeout || c.cache <= 0 || len(c.audit) == 0 || len(c.algorithms) == 0 {
 		t.Fatalf("out of bounds: %+v", c)
 	}
 	names := map[string]bool{}
