@@ -19,6 +19,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/xfrguard/xfrguard/internal/wire"
+	"github.com/xfrguard/xfrguard/interop/lab"
 	"github.com/xfrguard/xfrguard/interop/peer"
 )
 
@@ -37,7 +38,7 @@ var limitBuffers = sync.Pool{New: func() any {
 // limit is what a server cannot be faster than: packed messages copied from memory to
 // the socket in large writes, each with its HMAC when the request is signed. It checks
 // nothing, and is a process of its own, so that it is measured like the others.
-var limit = software{name: "limit", listens: true, configure: func(t *lifetime, s *server) []string {
+var limit = software{name: "limit", listens: true, configure: func(t *lab.Lifetime, s *server) []string {
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

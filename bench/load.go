@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/xfrguard/xfrguard/interop/lab"
 )
 
 // load is what one run asks of a server.
@@ -23,28 +25,28 @@ type load struct {
 // run makes the transfers and measures the server meanwhile.
 func (l load) run(ctx context.Context, s *server) (sample, error) {
 	l.request.addr = s.addr()
-	before, err := s.group().cpu()
+	before, err := s.group().CPU()
 	if err != nil {
 		return sample{}, err
 	}
-	busyBefore, selfBefore, begin := busy(), self(), time.Now()
+	busyBefore, selfBefore, begin := lab.Busy(), lab.Self(), time.Now()
 	answers, err := l.transfers(ctx)
-	elapsed, client := time.Since(begin), self()-selfBefore
+	elapsed, client := time.Since(begin), lab.Self()-selfBefore
 	if err != nil {
 		return sample{}, err
 	}
 	time.Sleep(l.settle)
-	after, err := s.group().cpu()
+	after, err := s.group().CPU()
 	if err != nil {
 		return sample{}, err
 	}
-	used := after.since(before)
-	foreign := busy() - busyBefore - used - (self() - selfBefore)
+	used := after.Since(before)
+	foreign := lab.Busy() - busyBefore - used - (lab.Self() - selfBefore)
 	firsts := make([]time.Duration, len(answers))
 	for i, a := range answers {
 		firsts[i] = a.First
 	}
-	_, peak := s.group().memory()
+	_, peak := s.group().Memory()
 	n := time.Duration(len(answers))
 	return sample{
 		Transfers: len(answers), Clients: l.clients, Elapsed: elapsed, First: median(firsts),

@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/xfrguard/xfrguard/interop/lab"
 	"github.com/xfrguard/xfrguard/interop/peer"
 )
 
@@ -89,10 +90,5 @@ func (b *bench) main(ctx context.Context) error {
 // fail notes an error and goes on: the other servers are still of interest.
 func (b *bench) fail(err error) {
 	b.failures = append(b.failures, err)
-	progress("%v", err)
-}
-
-// progress tells on standard error what goes on.
-func progress(format string, args ...any) {
-	fmt.Fprintf(os.Stderr, time.Now().Format("15:04:05 ")+format+"\n", args...)
+	lab.Progress("%v", err)
 }

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"path/filepath"
 	"time"
+
+	"github.com/xfrguard/xfrguard/interop/lab"
 )
 
 // Shares of the time that the parts of a zone's runs may take; those of a larger zone
@@ -142,7 +144,7 @@ func (b *bench) cold(ctx context.Context, z *zone, deadline time.Time) {
 		}
 	}
 	b.warmUp(ctx, z)
-	progress("%s: done", s.title())
+	lab.Progress("%s: done", s.title())
 }
 
 // startCold starts a server for one first transfer, or for good.
@@ -157,7 +159,7 @@ func (b *bench) startCold(ctx context.Context, s *series, soft software, z *zone
 		return
 	}
 	loaded := b.memory(z, soft.name)
-	loaded.idle, loaded.load = server.group().memory()
+	loaded.idle, loaded.load = server.group().Memory()
 	if !soft.listens {
 		b.measure(ctx, s, server)
 	}
@@ -178,6 +180,6 @@ func (b *bench) warmUp(ctx context.Context, z *zone) {
 				b.fail(fmt.Errorf("%s, first look at what it sends: %w", s.name, err))
 			}
 		}
-		s.group().resetPeak()
+		s.group().ResetPeak()
 	}
 }

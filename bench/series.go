@@ -7,6 +7,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/xfrguard/xfrguard/interop/lab"
 )
 
 // kind is what a series measures.
@@ -95,7 +97,7 @@ func (b *bench) measure(ctx context.Context, s *series, server *server) {
 		s.notes[server.name] = "not finished: the time was up"
 	case err != nil:
 		s.notes[server.name] = "failed: " + err.Error()
-		progress("%s: %s: %v", s.title(), server.name, err)
+		lab.Progress("%s: %s: %v", s.title(), server.name, err)
 	case s.changes > 0 && got.answer.Style == deltaStyle && got.answer.Records < ixfr(s.changes):
 		s.notes[server.name] = fmt.Sprintf("failed: %d records, want %d", got.answer.Records, ixfr(s.changes))
 	default:
@@ -107,7 +109,7 @@ func (b *bench) measure(ctx context.Context, s *series, server *server) {
 // more, up to the number of rounds, have those that the time until deadline suffices
 // for, the fast ones first: the slow ones would take it from them.
 func (b *bench) rounds(ctx context.Context, s *series, servers []*server, deadline time.Time) {
-	defer progress("%s: done", s.title())
+	defer lab.Progress("%s: done", s.title())
 	took := make([]time.Duration, len(servers))
 	for r := range b.roundCount {
 		for i := range servers {

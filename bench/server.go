@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/xfrguard/xfrguard/interop/lab"
 	"github.com/xfrguard/xfrguard/interop/peer"
 )
 
@@ -32,7 +33,7 @@ type software struct {
 
 	// configure writes what is needed into s.dir and returns the command line that runs
 	// the server in the foreground with the zone file s.zoneFile().
-	configure func(t *lifetime, s *server) []string
+	configure func(t *lab.Lifetime, s *server) []string
 
 	// reload is the command that makes it read the zone file again; nil: it looks itself.
 	reload func(s *server) []string
@@ -55,24 +56,24 @@ type server struct {
 	dir     string
 	port    int
 	control int // port of a control channel
-	life    *lifetime
+	life    *lab.Lifetime
 	process *peer.Process
 }
 
-func (s *server) addr() string                         { return peer.Loopback(s.port) }
-func (s *server) path(name string) string              { return filepath.Join(s.dir, name) }
-func (s *server) zoneFile() string                     { return s.path("bench.db") }
-func (s *server) group() group                         { return group(s.process.PID()) }
-func (s *server) write(t *lifetime, name, text string) { peer.WriteFile(t, s.path(name), text) }
+func (s *server) addr() string                             { return peer.Loopback(s.port) }
+func (s *server) path(name string) string                  { return filepath.Join(s.dir, name) }
+func (s *server) zoneFile() string                         { return s.path("bench.db") }
+func (s *server) group() lab.Group                         { return lab.Group(s.process.PID()) }
+func (s *server) write(t *lab.Lifetime, name, text string) { peer.WriteFile(t, s.path(name), text) }
 
 // start runs software with the zone file at path in a directory of its own below
 // parent, and returns when it answers with the zone's serial.
 func (b *bench) start(ctx context.Context, soft software, z *zone) (s *server, err error) {
-	s = &server{software: soft, coredns: b.coredns, life: &lifetime{parent: b.dir}}
+	s = &server{software: soft, coredns: b.coredns, life: &lab.Lifetime{Parent: b.dir}}
 	if soft.unrecorded {
 		s.coredns = b.unrecorded
 	}
-	err = attempt(func() {
+	err = lab.Attempt(func() {
 		s.dir = s.life.TempDir()
 		s.port, s.control = peer.Port(s.life), peer.Port(s.life)
 		if soft.ours && b.profile != "" {
@@ -107,7 +108,7 @@ func (s *server) as(soft software) *server {
 // stop ends the server; nil is fine.
 func (s *server) stop() {
 	if s != nil {
-		s.life.end()
+		s.life.End()
 	}
 }
 
@@ -141,7 +142,7 @@ func (s *server) update(ctx context.Context, path string, serial uint32) error {
 
 // await waits until the server answers with serial.
 func (s *server) await(ctx context.Context, serial uint32) error {
-	return attempt(func() {
+	return lab.Attempt(func() {
 		s.process.Await(s.life, startLimit, fmt.Sprintf("serve serial %d", serial), func(limit context.Context) error {
 			if ctx.Err() != nil {
 				s.life.Fatal(context.Cause(ctx))

@@ -6,6 +6,7 @@ package main
 import (
 	"fmt"
 
+	"github.com/xfrguard/xfrguard/interop/lab"
 	"github.com/xfrguard/xfrguard/interop/peer"
 )
 
@@ -15,11 +16,11 @@ const guardLimits = `rate 1000000/1s burst 1000000
 		cache 1GiB`
 
 var (
-	ours = software{name: "ours", ours: true, configure: func(t *lifetime, s *server) []string {
+	ours = software{name: "ours", ours: true, configure: func(t *lab.Lifetime, s *server) []string {
 		return s.guarded(t, "audit file "+s.path("audit.log"))
 	}}
 	// oursNoAudit is ours without the audit; see buildUnrecorded.
-	oursNoAudit = software{name: "ours-noaudit", ours: true, unrecorded: true, configure: func(t *lifetime, s *server) []string {
+	oursNoAudit = software{name: "ours-noaudit", ours: true, unrecorded: true, configure: func(t *lab.Lifetime, s *server) []string {
 		return s.guarded(t, "audit file "+s.path("audit.log"))
 	}}
 	// soaOnly is ours-noaudit asked for the zone's SOA by an ordinary query, which the guard
@@ -27,13 +28,13 @@ var (
 	soaOnly = software{name: "coredns-soa"}
 	stock   = software{
 		name: "coredns", peer: true, noIXFR: "its transfer plugin has no deltas",
-		configure: func(t *lifetime, s *server) []string {
+		configure: func(t *lab.Lifetime, s *server) []string {
 			return s.corefile(t, "transfer {\n\t\tto *\n\t}")
 		},
 	}
 )
 
-func (s *server) guarded(t *lifetime, audit string) []string {
+func (s *server) guarded(t *lab.Lifetime, audit string) []string {
 	return s.corefile(t, fmt.Sprintf(`xfrguard {
 		allow as signed net 127.0.0.1 key %s
 		allow as plain net 127.0.0.1 unsigned
@@ -42,7 +43,7 @@ func (s *server) guarded(t *lifetime, audit string) []string {
 	}`, keyName, guardLimits, audit))
 }
 
-func (s *server) corefile(t *lifetime, transfer string) []string {
+func (s *server) corefile(t *lab.Lifetime, transfer string) []string {
 	if s.pprof != 0 {
 		transfer += "\n\tpprof " + peer.Loopback(s.pprof)
 	}

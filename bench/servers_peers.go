@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"strings"
 
+	"github.com/xfrguard/xfrguard/interop/lab"
 	"github.com/xfrguard/xfrguard/interop/peer"
 )
 
@@ -37,7 +38,7 @@ var (
 	}
 )
 
-func configureNamed(t *lifetime, s *server) []string {
+func configureNamed(t *lab.Lifetime, s *server) []string {
 	key := fmt.Sprintf("key %q { algorithm %s; secret %q; };\n", shortKey, shortAlg, keySecret)
 	// More transfers at a time than its defaults permit; no glue is needed, and sets of
 	// any size are welcome.
@@ -65,7 +66,7 @@ zone %[5]q { type primary; file "%[6]s"; check-integrity no; ixfr-from-differenc
 	return []string{peer.Binary(t, "named"), "-g", "-c", s.path("named.conf")}
 }
 
-func configureNSD(t *lifetime, s *server) []string {
+func configureNSD(t *lab.Lifetime, s *server) []string {
 	s.write(t, "nsd.conf", fmt.Sprintf(`server:
 	ip-address: 127.0.0.1@%[2]d
 	server-count: 2
@@ -97,7 +98,7 @@ zone:
 	return []string{peer.Binary(t, "nsd"), "-d", "-c", s.path("nsd.conf")}
 }
 
-func configureKnot(t *lifetime, s *server) []string {
+func configureKnot(t *lab.Lifetime, s *server) []string {
 	if err := os.Mkdir(s.path("db"), 0o700); err != nil { // without it no journal, and no new version
 		t.Fatal(err)
 	}
@@ -136,7 +137,7 @@ zone:
 	return []string{peer.Binary(t, "knotd"), "-c", s.path("knot.conf")}
 }
 
-func configurePDNS(t *lifetime, s *server) []string {
+func configurePDNS(t *lab.Lifetime, s *server) []string {
 	s.write(t, "zones.conf", fmt.Sprintf("zone %q { type master; file %q; };\n", shortOrigin, s.zoneFile()))
 	s.write(t, "pdns.conf", fmt.Sprintf(`launch=bind
 bind-config=%[1]s/zones.conf

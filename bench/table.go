@@ -10,12 +10,14 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/xfrguard/xfrguard/interop/lab"
 )
 
 // markdown is the whole report.
 func (b *bench) markdown() string {
 	var w strings.Builder
-	fmt.Fprintf(&w, "%s; %s to measure. Each n is the runs that count.\n", machine(), time.Since(b.begun).Round(time.Second))
+	fmt.Fprintf(&w, "%s; %s to measure. Each n is the runs that count.\n", lab.Machine(), time.Since(b.begun).Round(time.Second))
 	b.summary(&w)
 	b.goals(&w)
 	for _, s := range b.report {

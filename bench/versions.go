@@ -24,7 +24,7 @@ func (b *bench) versions(ctx context.Context, z *zone, deadline time.Time) {
 	defer b.stopAll()
 	for _, s := range b.running {
 		b.memory(z, s.name).transfers = peakOf(s)
-		s.group().resetPeak()
+		s.group().ResetPeak()
 	}
 	whole := b.newSeries(z, coldSerial, true, 1, 0)
 	half := time.Now().Add(time.Until(deadline) / 2)
@@ -51,7 +51,7 @@ func (b *bench) versions(ctx context.Context, z *zone, deadline time.Time) {
 }
 
 func peakOf(s *server) int64 {
-	_, peak := s.group().memory()
+	_, peak := s.group().Memory()
 	return peak
 }
 

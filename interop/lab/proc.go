@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The xfrguard authors
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package lab
 
 import (
 	"bytes"
@@ -18,12 +18,12 @@ import (
 // tick is the unit of times in /proc/*/stat: USER_HZ, 100 on every Linux.
 const tick = 10 * time.Millisecond
 
-// group is the processes that one server consists of: those of its process group, as
+// Group is the processes that one server consists of: those of its process group, as
 // some fork, and their parents end.
-type group int
+type Group int
 
 // pids returns the processes that are there now.
-func (g group) pids() ([]string, error) {
+func (g Group) pids() ([]string, error) {
 	dirs, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
 		return nil, err
@@ -57,23 +57,23 @@ func statFields(path string) ([]string, error) {
 	return fields, nil
 }
 
-// cpuTime is what the threads of a group have used so far.
-type cpuTime struct {
+// CPUTime is what the threads of a group have used so far.
+type CPUTime struct {
 	threads map[string]time.Duration // of those alive, exact
 	ticks   time.Duration            // of all, in ticks
 }
 
-// cpu reads /proc/*/task/*/schedstat, and the ticks beside it.
-func (g group) cpu() (cpuTime, error) {
+// CPU reads /proc/*/task/*/schedstat, and the ticks beside it.
+func (g Group) CPU() (CPUTime, error) {
 	pids, err := g.pids()
 	if err != nil {
-		return cpuTime{}, err
+		return CPUTime{}, err
 	}
-	t := cpuTime{threads: map[string]time.Duration{}}
+	t := CPUTime{threads: map[string]time.Duration{}}
 	for _, dir := range pids {
 		tasks, err := filepath.Glob(dir + "/task/*/schedstat")
 		if err != nil {
-			return cpuTime{}, err
+			return CPUTime{}, err
 		}
 		for _, task := range tasks {
 			if b, err := os.ReadFile(task); err == nil {
@@ -89,14 +89,14 @@ func (g group) cpu() (cpuTime, error) {
 		}
 	}
 	if len(t.threads) == 0 {
-		return cpuTime{}, errors.New("no /proc/*/task/*/schedstat: CPU can be measured on Linux only")
+		return CPUTime{}, errors.New("no /proc/*/task/*/schedstat: CPU can be measured on Linux only")
 	}
 	return t, nil
 }
 
-// since is the time used from before to t. The time of threads that have ended is in
+// Since is the time used from before to t. The time of threads that have ended is in
 // the ticks only, so these count where they say clearly more.
-func (t cpuTime) since(before cpuTime) time.Duration {
+func (t CPUTime) Since(before CPUTime) time.Duration {
 	var exact time.Duration
 	for task, ns := range t.threads {
 		exact += ns - before.threads[task]
@@ -108,9 +108,9 @@ func (t cpuTime) since(before cpuTime) time.Duration {
 	return exact
 }
 
-// memory is what a group holds, and its high-water mark, in KiB. Pages that processes
+// Memory is what a group holds, and its high-water mark, in KiB. Pages that processes
 // of it share count once for each.
-func (g group) memory() (rss, peak int64) {
+func (g Group) Memory() (rss, peak int64) {
 	pids, _ := g.pids()
 	for _, dir := range pids {
 		b, _ := os.ReadFile(dir + "/status")
@@ -131,16 +131,16 @@ func (g group) memory() (rss, peak int64) {
 	return rss, peak
 }
 
-// resetPeak begins a new high-water mark.
-func (g group) resetPeak() {
+// ResetPeak begins a new high-water mark.
+func (g Group) ResetPeak() {
 	pids, _ := g.pids()
 	for _, dir := range pids {
 		_ = os.WriteFile(dir+"/clear_refs", []byte("5"), 0) // else the mark is that of the whole life
 	}
 }
 
-// busy is what all processes of the machine have used so far.
-func busy() time.Duration {
+// Busy is what all processes of the machine have used so far.
+func Busy() time.Duration {
 	b, _ := os.ReadFile("/proc/stat")
 	fields := strings.Fields(strings.SplitN(string(b), "\n", 2)[0])
 	var total time.Duration
@@ -154,8 +154,8 @@ func busy() time.Duration {
 	return total
 }
 
-// self is what this process, the client, has used so far.
-func self() time.Duration {
+// Self is what this process, the client, has used so far.
+func Self() time.Duration {
 	g, _ := filepath.Glob("/proc/self/task/*/schedstat")
 	var total time.Duration
 	for _, task := range g {
@@ -166,8 +166,8 @@ func self() time.Duration {
 	return total
 }
 
-// machine describes where the figures come from.
-func machine() string {
+// Machine describes where the figures come from.
+func Machine() string {
 	model := "unknown CPU"
 	b, _ := os.ReadFile("/proc/cpuinfo")
 	for line := range strings.SplitSeq(string(b), "\n") {
@@ -177,4 +177,15 @@ func machine() string {
 		}
 	}
 	return fmt.Sprintf("%d × %s, %s", runtime.NumCPU(), model, runtime.Version())
+}
+
+// Descriptors is how many files and sockets a group has open.
+func (g Group) Descriptors() int {
+	pids, _ := g.pids()
+	n := 0
+	for _, dir := range pids {
+		names, _ := os.ReadDir(dir + "/fd")
+		n += len(names)
+	}
+	return n
 }
