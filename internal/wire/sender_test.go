@@ -19,7 +19,6 @@ import (
 	"math/big"
 	"net"
 	"os"
-	"syscall"
 	"testing"
 	"time"
 
@@ -363,23 +362,6 @@ func TestSenderSlowReader(t *testing.T) {
 				t.Errorf("took only %v: the reader was not slow", took)
 			}
 		})
-	}
-}
-
-// TestAbortResets: the client must not take the end of a failed transfer for a
-// regular one.
-func TestAbortResets(t *testing.T) {
-	for _, secure := range []bool{false, true} {
-		server, client := pair(t, secure)
-		if _, err := server.Write([]byte("half a mess")); err != nil {
-			t.Fatal(err)
-		}
-		if err := Abort(server); err != nil {
-			t.Error(err)
-		}
-		if _, err := io.Copy(io.Discard, client); !errors.Is(err, syscall.ECONNRESET) {
-			t.Errorf("tls %v: the client sees %v", secure, err)
-		}
 	}
 }
 

@@ -5,7 +5,6 @@ package wire
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -155,21 +154,4 @@ func earlier(a, b time.Time) time.Time {
 		return b
 	}
 	return a
-}
-
-// Abort closes a connection on which a transfer has failed, at once: with a reset, so
-// that the kernel drops what the client has not read and the client cannot take the
-// end for a regular one; and below TLS, whose Close would wait up to 5 s to say
-// goodbye to a client that does not read.
-func Abort(conn net.Conn) error {
-	if t, ok := conn.(*tls.Conn); ok {
-		conn = t.NetConn()
-	}
-	if t, ok := conn.(*net.TCPConn); ok {
-		_ = t.SetLinger(0) // if it fails, the connection closes the slow way
-	}
-	if err := conn.Close(); err != nil {
-		return fmt.Errorf("closing the connection: %w", err)
-	}
-	return nil
 }
