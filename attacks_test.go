@@ -42,6 +42,49 @@ func TestAttackSecondSignature(t *testing.T) {
 	}
 }
 
+// TestUDPAnswerIsNoReplay: over UDP a client gets the SOA alone. The same message then
+// comes over TCP, or the datagram once more, and is answered; what opened a zone is not.
+func TestUDPAnswerIsNoReplay(t *testing.T) {
+	s := serve(t, guarded("allow as ns2 net 127.0.0.1 key a.example.net.", ""), map[string]string{"db": zoneOrg})
+	udp, tcp := s.addr(t, "udp", 0), s.addr(t, "tcp", 0)
+	for _, serial := range []uint32{1, 7, 8} { // behind, current, ahead
+		query := signed(t, question(dns.TypeIXFR, withSerial(serial)), keyA, dns.HmacSHA256, secretA)
+		for n := range 3 {
+			if m := ask1(t, "udp", udp, "", query); len(m.Answer) != 1 {
+				t.Fatalf("serial %d, datagram %d: %v", serial, n, m)
+			}
+		}
+		if m := ask1(t, "tcp", tcp, "", query); len(m.Answer) == 0 {
+			t.Fatalf("serial %d, the same message over TCP: %v", serial, m)
+		}
+		for _, network := range []string{"tcp", "udp"} {
+			wantRefused(t, ask(t, network, s.addr(t, network, 0), "", query, 1), dns.RcodeNotAuth)
+		}
+	}
+}
+
+// TestRepeatedDatagrams: whoever saw one signed datagram can send it again, from any
+// address that the rule knows. That is bounded as other datagrams that prove nothing are.
+func TestRepeatedDatagrams(t *testing.T) {
+	burst := freshUnproven(t)
+	s := serve(t, guarded("allow as all net 127.0.0.0/8 key a.example.net.", ""), map[string]string{"db": zoneOrg})
+	udp := s.addr(t, "udp", 0)
+	query := signed(t, question(dns.TypeIXFR), keyA, dns.HmacSHA256, secretA)
+	answered := 0
+	for n := range 3 * burst {
+		if m := ask1(t, "udp", udp, fmt.Sprintf("127.3.%d.%d", n/200, n%200+1), query); len(m.Answer) == 1 {
+			answered++
+		}
+	}
+	if answered < burst || answered > burst+burst/2 {
+		t.Errorf("%d of %d are answered, want about %d", answered, 3*burst, burst)
+	}
+	fresh := signed(t, question(dns.TypeIXFR), keyA, dns.HmacSHA256, secretA, func(s *dns.TSIG) { s.TimeSigned-- })
+	if m := ask1(t, "udp", udp, "127.4.0.1", fresh); len(m.Answer) != 1 {
+		t.Errorf("a signature that is new: %v", m)
+	}
+}
+
 // TestAttackReplay: the same octets again, after another request and from another
 // port, are refused; so are two at once.
 func TestAttackReplay(t *testing.T) {

@@ -49,6 +49,7 @@ type recorder struct {
 	sinks    []*watchedSink
 	releases []func() error
 	fold     *folder
+	unwatch  func()         // ends the watch over the clock
 	late     sync.WaitGroup // ends that wait for a slower sink's decision
 }
 
@@ -112,9 +113,11 @@ func openRecorder(cfg auditConfig, names []string) (*recorder, error) {
 		rec.releases = append(rec.releases, release)
 	}
 	rec.fold = newFolder(cfg.fold, rec.postDenied)
+	rec.watchClock()
 	start := &Event{Action: ActionStart, Extra: map[string]any{extraSinks: names, extraFailure: string(cfg.failure)}}
 	if err := rec.record(context.Background(), start); err != nil {
 		if cfg.failure == AuditRefuse {
+			rec.unwatch()
 			return nil, errors.Join(fmt.Errorf("audit: no sink takes a record: %w", err), rec.releaseSinks())
 		}
 		log.Warningf("audit: no sink takes a record: %v", err)
@@ -134,6 +137,9 @@ func tellOthers(from *watchedSink, e *Event) {
 
 // close is called for the last user of the set.
 func (r *recorder) close() error {
+	if r.unwatch != nil {
+		r.unwatch()
+	}
 	r.late.Wait() // no longer than a sink's deadline
 	r.fold.close()
 	err := r.record(context.Background(), &Event{Action: ActionStop})

@@ -126,6 +126,9 @@ func sampleEvents() map[string]*Event {
 			e.Extra = map[string]any{extraSink: "file:/var/log/coredns/xfr.log"}
 		}),
 		"sink-up": life(ActionSinkUp, func(e *Event) { e.Extra = map[string]any{extraSink: "file:/var/log/coredns/xfr.log"} }),
+		"clock-step": life(ActionClockStep, func(e *Event) {
+			e.Reason, e.Extra = string(ClockBack), map[string]any{trail.FieldClockStep: int64(-3600e9)}
+		}),
 		"gap": life(ActionGap, func(e *Event) {
 			e.Reason, e.Error = "timeout", errDeadline.Error()
 			e.Extra = map[string]any{
@@ -151,6 +154,7 @@ var sampleTrailFields = map[trail.Kind]map[string]any{
 		trail.FieldLost: uint64(3), trail.FieldLate: uint64(1), trail.FieldLateFirst: uint64(40), trail.FieldLateLast: uint64(44),
 		trail.FieldSince: "2026-11-22T21:24:18.102Z", trail.FieldError: "input/output error",
 	},
+	trail.KindClock:      {trail.FieldCause: "back", trail.FieldClockStep: int64(-3600e9)},
 	trail.KindCheckpoint: {trail.FieldCheckpoint: "xfrguard audit\n5\n" + strings.Repeat("AbCd", 16) + "\n\n— xfrguard " + strings.Repeat("AbCd", 24) + "\n"},
 }
 

@@ -31,6 +31,7 @@ const (
 	ActionSinkDown     Action = "audit-sink-down"
 	ActionSinkUp       Action = "audit-sink-up"
 	ActionGap          Action = "audit-gap"        // events were lost: how many, since when, why
+	ActionClockStep    Action = "clock-step"       // the machine's clock was set, or stood still while it slept
 	ActionOpened       Action = "audit-opened"     // the first line of a new chain
 	ActionResumed      Action = "audit-resumed"    // a file with lines was opened, its chain goes on
 	ActionClosed       Action = "audit-closed"     // the file was closed in good order
@@ -67,6 +68,7 @@ var eventSpecs = []eventSpec{
 	{ActionSinkDown, "XFR220", "process", []string{"change"}, true, "audit sink down"},
 	{ActionSinkUp, "XFR221", "process", []string{"change"}, false, "audit sink up"},
 	{ActionGap, "XFR222", "process", []string{"info"}, true, "audit events were lost"},
+	{ActionClockStep, "XFR250", "process", []string{"change"}, false, "clock was set"},
 	{ActionOpened, "XFR230", "file", []string{"creation"}, false, "audit chain begun"},
 	{ActionResumed, "XFR231", "file", []string{"access"}, false, "audit chain resumed"},
 	{ActionClosed, "XFR232", "file", []string{"info"}, false, "audit file closed"},
@@ -247,5 +249,5 @@ var extraFields = []string{
 	extraNotified, extraNotifiedPort, extraNotifySerial, extraNotifyTries,
 	trail.FieldKind, trail.FieldCause, trail.FieldRewritten, trail.FieldAction, trail.FieldBytes, trail.FieldBytesHash,
 	trail.FieldSizeBefore, trail.FieldSizeNow, trail.FieldLost, trail.FieldLate, trail.FieldLateFirst, trail.FieldLateLast,
-	trail.FieldSince, trail.FieldError, trail.FieldCheckpoint,
+	trail.FieldSince, trail.FieldError, trail.FieldCheckpoint, trail.FieldClockStep,
 }

@@ -71,6 +71,11 @@ var (
 		Help: "Gauge of an audit sink's state: 1 up, 0 down.",
 	}, []string{"sink"})
 
+	clockSteps = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "clock_steps_total",
+		Help: "Counter of steps of the machine's clock, by direction; a suspended machine that wakes up is one forward.",
+	}, []string{"direction"})
+
 	policyInfo = promauto.NewGaugeVec(prometheus.GaugeOpts{
 		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "policy_info",
 		Help: "Gauge that is 1 for each policy in force, with its digest.",

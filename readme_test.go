@@ -77,7 +77,7 @@ func TestReadmeMetrics(t *testing.T) {
 	var registered []string
 	for _, c := range []prometheus.Collector{
 		requestsTotal, transfersTotal, transferBytes, transferRecords, transferDuration, inFlight, notifiesTotal,
-		auditEvents, auditFailures, auditRefused, auditSinkUp, policyInfo, tlsUntil,
+		auditEvents, auditFailures, auditRefused, auditSinkUp, clockSteps, policyInfo, tlsUntil,
 	} {
 		ch := make(chan *prometheus.Desc, 1)
 		c.Describe(ch)

@@ -13,11 +13,15 @@ import (
 
 // replays is the one memory of the process: a request accepted before a reload,
 // or by another server block, is a replay after it.
-var replays = newReplayMemory(100_000, 4096)
+var replays = newReplayMemory(65_536, 262_144)
 
 // replayWindow is how long a signature can be good, in seconds either side of
 // its Time Signed: the widest fudge that is accepted.
 const replayWindow = maxFudge
+
+// longGone is for how many seconds more than a window a floor stays without signatures:
+// longer than any request waits for its turn.
+const longGone = 3600
 
 // minMAC is the fewest octets of a MAC that RFC 8945 §5.2.2.1 lets anybody send.
 const minMAC = 10
@@ -28,35 +32,40 @@ const minMAC = 10
 // chance only, or by the work of somebody who has the key, against that key.
 type macID [minMAC]byte
 
-// replayMemory remembers the signatures of accepted requests until they can be
-// sent again no more, so that a recorded request opens nothing (RFC 8945 §5.2.3
-// and §10).
+// replayMemory remembers the signatures of accepted requests, so that a recorded
+// request opens nothing (RFC 8945 §5.2.3 and §10): all that a window still reaches,
+// and the last ones whatever their age, for the clock may be set back.
 //
 // RFC 8945 §5.2.3 suggests one mark per key, the latest Time Signed, and to
 // refuse what is older. A secondary that opens many connections has its requests
 // arrive out of order, within a second and across, and would be refused at
 // random. So each MAC is remembered, and a mark per key, the floor, stands only
 // for what is not remembered any longer: whatever was signed at or before it
-// counts as seen. Forgetting raises the floor, always. Hence a request is never
-// accepted twice in the life of the process, whatever overflows and however the
-// clock is set. What has expired is below every window, so in ordinary times the
-// floor refuses nobody.
+// counts as seen. Forgetting raises the floor, always. What has expired is below
+// every window, so in ordinary times the floor refuses nobody.
+//
+// When the clock was ahead and is set back, the floors are of a time that has not
+// come yet, and would refuse everybody until it has. They go then, and with them what
+// they stood for: a request that was forgotten already, signed in the time that is
+// repeated, can be accepted once more. That takes keep other requests after it.
 //
 // Only requests whose MAC is proven may be put in: nobody without a key can
 // fill it. When it is full the key with the most signatures loses its oldest:
 // a client that floods takes nothing from other keys, and its own key, while it
-// floods, refuses what was signed long before or arrives late.
+// floods, refuses what was signed long before or arrives late. There are no more
+// keys than the configuration has.
 //
 // The memory starts empty with the process. A request recorded before a restart
 // can be sent once more after it, while its window lasts.
 type replayMemory struct {
-	maxSignatures int
-	maxKeys       int
+	keep int // signatures that stay however old they are
+	most int // signatures in all
 
 	mu         sync.Mutex
 	keys       map[string]*replayKey
-	signatures int
-	floor      int64 // of every key without a record
+	signatures int // under keys
+	sweepAt    int // more signatures than that: look for expired ones
+	past       replayPast
 }
 
 // replayKey is what is remembered of one key. Times are Unix seconds, which is
@@ -73,13 +82,12 @@ type replaySecond struct {
 	macs   []macID
 }
 
-// newReplayMemory returns an empty memory for that many signatures and keys.
-func newReplayMemory(maxSignatures, maxKeys int) *replayMemory {
+// newReplayMemory returns an empty memory that keeps so many signatures however old
+// they are, and has at most so many.
+func newReplayMemory(keep, most int) *replayMemory {
 	return &replayMemory{
-		maxSignatures: maxSignatures,
-		maxKeys:       maxKeys,
-		keys:          make(map[string]*replayKey),
-		floor:         math.MinInt64,
+		keep: keep, most: most, sweepAt: keep,
+		keys: make(map[string]*replayKey), past: replayPast{has: make(map[pastMAC]struct{})},
 	}
 }
 
@@ -92,11 +100,16 @@ func (m *replayMemory) Seen(key string, mac []byte) bool {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	k := m.keys[key]
-	if k == nil {
-		return false
+	return m.seenLocked(key, macID(mac))
+}
+
+func (m *replayMemory) seenLocked(key string, id macID) bool {
+	if k := m.keys[key]; k != nil {
+		if _, seen := k.macs[id]; seen {
+			return true
+		}
 	}
-	_, seen := k.macs[macID(mac)]
+	_, seen := m.past.has[pastMAC{key, id}]
 	return seen
 }
 
@@ -112,60 +125,87 @@ func (m *replayMemory) Accept(key string, mac []byte, signed, now time.Time) boo
 	id := macID(mac)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	k := m.keys[key]
-	if k == nil {
-		k = &replayKey{floor: m.floor, macs: make(map[macID]struct{})}
-	}
-	if _, seen := k.macs[id]; seen || at <= k.floor {
+	if m.seenLocked(key, id) {
 		return false
 	}
-	m.keys[key] = k
+	k := m.keys[key]
+	if k == nil {
+		k = &replayKey{floor: math.MinInt64, macs: make(map[macID]struct{})}
+		m.keys[key] = k
+	}
+	if at <= k.floor {
+		return false
+	}
 	k.add(id, at)
 	m.signatures++
-	m.expireLocked(k, now)
-	m.shrinkLocked(now)
+	m.shrinkLocked(now.Unix())
 	return true
 }
 
-// expireLocked forgets what no window reaches any longer.
-func (m *replayMemory) expireLocked(k *replayKey, now time.Time) {
-	for len(k.seconds) > 0 && now.Unix()-k.seconds[0].signed > replayWindow {
-		m.signatures -= k.dropOldest()
-	}
+// SetBack is called when the clock was set back: the floors are of a time that is
+// still to come. The signatures stay.
+func (m *replayMemory) SetBack() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.past.take(m.keys, m.keep)
+	m.keys = make(map[string]*replayKey)
+	m.signatures, m.sweepAt = 0, m.keep
 }
 
 // shrinkLocked forgets until the memory is within its bounds.
-func (m *replayMemory) shrinkLocked(now time.Time) {
-	if m.signatures > m.maxSignatures {
-		for _, k := range m.keys {
-			m.expireLocked(k, now)
-		}
+func (m *replayMemory) shrinkLocked(now int64) {
+	m.past.shrink(m.keep - m.signatures)
+	if m.signatures > m.sweepAt || m.signatures > m.most {
+		m.sweepLocked(now - replayWindow - 1)
+		m.sweepAt = max(m.signatures, m.keep) + m.keep/8
 	}
-	for m.signatures > m.maxSignatures {
-		m.signatures -= m.keys[m.firstKeyLocked(func(a, b *replayKey) int {
-			return cmp.Compare(len(b.macs), len(a.macs))
-		})].dropOldest()
-	}
-	for len(m.keys) > m.maxKeys {
-		name := m.firstKeyLocked(func(a, b *replayKey) int { return cmp.Compare(a.latest(), b.latest()) })
-		k := m.keys[name]
-		m.floor = max(m.floor, k.latest())
-		m.signatures -= len(k.macs)
-		delete(m.keys, name)
+	for m.signatures > m.most {
+		m.signatures -= m.largestLocked().dropOldest()
 	}
 }
 
-// firstKeyLocked returns the name of the key that sorts first, by name where
-// keys are equal.
-func (m *replayMemory) firstKeyLocked(compare func(a, b *replayKey) int) string {
+// sweepLocked forgets what was signed at that time or before, the oldest first, down to
+// the number of signatures that stay in any case.
+func (m *replayMemory) sweepLocked(expired int64) {
+	type second struct {
+		name   string
+		key    *replayKey
+		signed int64
+		count  int
+	}
+	var old []second
+	for name, k := range m.keys {
+		if len(k.seconds) == 0 && k.floor < expired-longGone { // its key is gone, or idle
+			delete(m.keys, name)
+		}
+		for _, s := range k.seconds {
+			if s.signed > expired {
+				break
+			}
+			old = append(old, second{name, k, s.signed, len(s.macs)})
+		}
+	}
+	slices.SortFunc(old, func(a, b second) int {
+		return cmp.Or(cmp.Compare(a.signed, b.signed), cmp.Compare(a.name, b.name))
+	})
+	for _, s := range old {
+		if m.signatures-s.count < m.keep {
+			return
+		}
+		m.signatures -= s.key.dropOldest()
+	}
+}
+
+// largestLocked returns the key with the most signatures, the first by name of several.
+func (m *replayMemory) largestLocked() *replayKey {
 	var first string
 	var best *replayKey
 	for name, k := range m.keys {
-		if best == nil || cmp.Or(compare(k, best), cmp.Compare(name, first)) < 0 {
+		if best == nil || cmp.Or(cmp.Compare(len(best.macs), len(k.macs)), cmp.Compare(name, first)) < 0 {
 			first, best = name, k
 		}
 	}
-	return first
+	return best
 }
 
 // add remembers a MAC that is not there yet.
@@ -190,12 +230,4 @@ func (k *replayKey) dropOldest() int {
 	k.floor = max(k.floor, oldest.signed)
 	k.seconds = slices.Delete(k.seconds, 0, 1)
 	return len(oldest.macs)
-}
-
-// latest returns the last second of which anything is known.
-func (k *replayKey) latest() int64 {
-	if n := len(k.seconds); n > 0 {
-		return max(k.floor, k.seconds[n-1].signed)
-	}
-	return k.floor
 }

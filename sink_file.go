@@ -81,6 +81,7 @@ var trailActions = map[trail.Kind]Action{
 	trail.KindForeign:    ActionForeign,
 	trail.KindGap:        ActionGap,
 	trail.KindCheckpoint: ActionCheckpoint,
+	trail.KindClock:      ActionClockStep,
 }
 
 // composeTrail makes an event of the trail's own in our schema.

@@ -204,11 +204,14 @@ func (x *exchange) admission(d *Decision) admission {
 }
 
 // accept enters a signature that is about to open a zone into the replay memory.
-// It fails when the very same one got there first.
+// It fails when the very same one got there first. Over UDP a client gets the SOA alone,
+// and comes again with the same message over TCP, or sends the datagram once more: such a
+// signature has opened nothing.
 func (x *exchange) accept() bool {
-	if x.req.TSIG.Status != TSIGValid {
+	if x.req.TSIG.Status != TSIGValid || x.req.Transport == TransportUDP {
 		return true
 	}
+	clock.check()
 	return replays.Accept(x.req.TSIG.Key, x.mac, time.Unix(int64(x.tsig.TimeSigned), 0), time.Now())
 }
 

@@ -233,6 +233,7 @@ var errRestless = errors.New("the audit file was deleted or changed under every 
 // commit writes the batch and everything else that waits, with one write. With sync it returns nil only when all that is
 // on stable storage, in the file that the path leads to.
 func (w *writer) commit(b *batch, sync bool) error {
+	w.lookAtClock()
 	for range maxMoves {
 		if err := w.look(); err != nil {
 			return err

@@ -37,13 +37,17 @@ const (
 	KindGap Kind = "gap"
 	// KindCheckpoint carries a signed note over the line before it: [FieldCheckpoint].
 	KindCheckpoint Kind = "checkpoint"
+	// KindClock stands before the first line that was written after the machine's clock was set: [FieldCause],
+	// [FieldClockStep].
+	KindClock Kind = "clock"
 )
 
 // The members of the trail's own events. [Verify] reads them, so a composer must keep them as they are.
 const (
 	// FieldKind is the [Kind]; every event of the trail has it.
 	FieldKind = "coredns.xfr.audit.kind"
-	// FieldCause is why the file was left: "renamed", "deleted", or "unknown" when the file was down at that time.
+	// FieldCause is why the file was left: "renamed", "deleted", or "unknown" when the file was down at that time; of a
+	// clock that was set, "forward" or "back".
 	FieldCause = "coredns.xfr.audit.cause"
 	// FieldRewritten is how many events follow that were written once before, into a file that is gone or was disturbed.
 	FieldRewritten = "coredns.xfr.audit.rewritten"
@@ -73,6 +77,8 @@ const (
 	FieldError = "coredns.xfr.audit.error"
 	// FieldCheckpoint is the signed note, see [Checkpoint].
 	FieldCheckpoint = "coredns.xfr.audit.checkpoint"
+	// FieldClockStep is how far the clock was set, in nanoseconds; negative when back.
+	FieldClockStep = "coredns.xfr.clock.step"
 )
 
 // The values of [FieldCause] and [FieldAction].
@@ -80,6 +86,8 @@ const (
 	causeRenamed     = "renamed"
 	causeDeleted     = "deleted"
 	causeUnknown     = "unknown"
+	causeForward     = "forward"
+	causeBack        = "back"
 	actionRemoved    = "removed"
 	actionTerminated = "terminated"
 )
@@ -128,6 +136,7 @@ type own struct {
 	Since      string    `json:"coredns.xfr.audit.since"`
 	Error      string    `json:"coredns.xfr.audit.error"`
 	Checkpoint string    `json:"coredns.xfr.audit.checkpoint"`
+	ClockStep  int64     `json:"coredns.xfr.clock.step"`
 }
 
 // ownFields reads the trail's members of an event or a line; of other events there are none.

@@ -51,7 +51,8 @@ type Options struct {
 	// Patience is how long Open and Close wait for a file system that hangs, default 5 s.
 	Patience time.Duration
 
-	disk disk // for tests
+	disk  disk         // for tests
+	clock func() Clock // for tests
 }
 
 const (
@@ -69,6 +70,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Patience <= 0 {
 		o.Patience = defaultPatience
+	}
+	if o.clock == nil {
+		o.clock = ReadClock
 	}
 	if o.disk == nil {
 		o.disk = osDisk{}
@@ -135,7 +139,7 @@ func join(path string, opts Options) (*File, *writer) {
 	w := registry.writers[path]
 	first := w == nil
 	if first {
-		w = newWriter(path, opts.disk)
+		w = newWriter(path, opts.disk, opts.clock)
 		registry.writers[path] = w
 	}
 	f := &File{w: w, opts: opts}

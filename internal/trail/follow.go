@@ -150,6 +150,8 @@ func (v *verifier) ownEvent(s *sealed, o *own) {
 		v.warn(ProblemTruncated, v.at, "the file was cut while it was written to (copytruncate): use rename")
 	case KindForeign:
 		v.add(ProblemForeign, v.at, "somebody else wrote into the file before this line")
+	case KindClock:
+		v.clockSet(o)
 	case KindCheckpoint:
 		v.checkpoint(s, o)
 	}

@@ -39,6 +39,8 @@ const (
 	ProblemForeign Problem = "foreign"
 	// ProblemRepaired is a warning: a crash tore the last line, and the next start removed or ended it.
 	ProblemRepaired Problem = "repaired"
+	// ProblemClock is a warning: the machine's clock was set.
+	ProblemClock Problem = "clock"
 	// ProblemCheckpoint is a checkpoint that is wrong, that is signed by none of the keys, or that the files contradict.
 	ProblemCheckpoint Problem = "checkpoint"
 	// ProblemUnsigned is a checkpoint that is missing or late.

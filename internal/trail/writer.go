@@ -56,6 +56,7 @@ type request struct {
 type writer struct {
 	path, dir string
 	disk      disk
+	readClock func() Clock
 	wake      chan struct{}
 	ready     chan struct{} // closed when startErr is set
 	done      chan struct{} // closed when closeErr is set and the goroutine is about to end
@@ -95,6 +96,7 @@ type writer struct {
 	told          gap      // what the gap event in the current group says
 	notes         []string // checkpoints that are not synced yet
 	printed       []string // that are, and the owner does not know yet
+	clock         Clock    // when it was last looked at, or set
 	up            bool     // which the owner does not know yet
 	buf           []byte
 	tick          bool
@@ -173,9 +175,9 @@ func (w *writer) announce(kind Kind, fields map[string]any) {
 	}
 }
 
-func newWriter(path string, d disk) *writer {
+func newWriter(path string, d disk, clock func() Clock) *writer {
 	return &writer{
-		path: path, dir: filepath.Dir(path), disk: d,
+		path: path, dir: filepath.Dir(path), disk: d, readClock: clock, clock: clock(),
 		wake: make(chan struct{}, 1), ready: make(chan struct{}), done: make(chan struct{}),
 	}
 }
