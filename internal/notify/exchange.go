@@ -12,6 +12,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 
@@ -40,31 +41,67 @@ var (
 	errNoAlgorithm = errors.New("the key has no algorithm to sign with")
 )
 
+// maxForged is how many datagrams are passed over that are no answer, or prove nothing:
+// whoever sends more has a guess at the ID with each, and is not listened to any longer.
+const maxForged = 32
+
+// grace is how long a better answer over UDP may take that is there when TCP has said no.
+const grace = 100 * time.Millisecond
+
 // exchange sends the request once and waits for its answer: over UDP, and over TCP
 // when that brings none, one that is cut short, or one that proves nothing; or over
 // TLS. wait bounds UDP, and TCP or TLS, each.
+//
+// Anybody can send a datagram in the target's name, so one that proves nothing, a
+// refusal too, is passed over (RFC 8945 §5.3). BADKEY and BADSIG never prove anything,
+// so TCP is asked as soon as such an answer comes: there it counts.
 func exchange(ctx context.Context, t *Target, r *request, wait time.Duration) reply {
-	if t.TLS {
+	switch {
+	case t.TLS:
 		return overStream(ctx, t, r, wait, OverTLS)
-	}
-	if !r.udp {
+	case !r.udp:
 		return overStream(ctx, t, r, wait, TCP)
 	}
-	first := overUDP(ctx, t, r, wait)
-	if ctx.Err() != nil || (first.err == nil && !first.tc) {
+	var asked sync.WaitGroup
+	defer asked.Wait()
+	whole, cancel := context.WithCancel(ctx)
+	defer cancel()
+	udp, enough := context.WithCancel(whole)
+	defer enough()
+	stream := sync.OnceValue(func() reply { return overStream(whole, t, r, wait, TCP) })
+	first := overUDP(udp, t, r, wait, func() {
+		asked.Go(func() {
+			second := stream()
+			if !second.proven { // a better answer may have come already
+				pauseFor(udp, grace)
+			}
+			if second.answered() {
+				enough()
+			}
+		})
+	})
+	if ctx.Err() != nil || (first.proven && !first.tc) {
 		return first
 	}
-	second := overStream(ctx, t, r, wait, TCP)
-	switch second.outcome {
-	case Timeout, Unreachable:
-		return first // it says no less
+	if second := stream(); second.answered() {
+		return second
 	}
-	return second
+	return first // it says no less
 }
 
-// overUDP waits for the answer to a datagram. What is no answer to it is passed over,
-// and so is a NOERROR that is not proven: the true one may come behind it.
-func overUDP(ctx context.Context, t *Target, r *request, wait time.Duration) reply {
+func pauseFor(ctx context.Context, d time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	<-ctx.Done()
+}
+
+// answered reports whether there was an answer, whatever it says.
+func (r reply) answered() bool { return r.outcome != Timeout && r.outcome != Unreachable }
+
+// overUDP waits for the answer to a datagram. What is no answer to it, or proves nothing,
+// is passed over: the true one may come behind it. It calls doubt at the first answer
+// that proves nothing.
+func overUDP(ctx context.Context, t *Target, r *request, wait time.Duration, doubt func()) reply {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	out := reply{transport: UDP}
@@ -80,22 +117,33 @@ func overUDP(ctx context.Context, t *Target, r *request, wait time.Duration) rep
 	}
 	var unproven *reply
 	b := make([]byte, dns.MaxMsgSize)
-	for {
+	for range maxForged {
 		n, err := conn.Read(b)
-		if err != nil && unproven != nil {
-			return *unproven
-		} else if err != nil {
+		if err != nil && unproven == nil {
 			return out.failed(err)
+		} else if err != nil {
+			return *unproven
 		}
-		switch a, err := r.read(b[:n]); {
+		a, err := r.read(b[:n])
+		switch {
 		case err != nil:
-		case a.outcome == Unproven:
-			unproven = &reply{answer: a, transport: UDP, err: errUnproven}
-		default:
+			continue
+		case a.proven:
 			out.answer = a
 			return out
+		case unproven == nil:
+			doubt()
+		}
+		unproven = &reply{answer: a, transport: UDP}
+		if a.outcome == Unproven {
+			unproven.err = errUnproven
 		}
 	}
+	if unproven != nil {
+		return *unproven
+	}
+	out.outcome, out.err = Timeout, errors.New("no answer among the datagrams that came")
+	return out
 }
 
 // overStream waits for the answer over a connection of its own.

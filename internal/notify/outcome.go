@@ -13,8 +13,8 @@ import (
 type Outcome string
 
 // The outcomes. A notice with a key is accepted only by an answer that is signed with
-// it. A refusal needs no proof: BADKEY and BADSIG cannot have any (RFC 8945 §5.3.2), and
-// who forges one gains no more than a false record, for the notice has arrived.
+// it. A refusal may lack the proof, as BADKEY and BADSIG do (RFC 8945 §5.3.2), when it
+// comes over TCP or TLS; in a datagram it ends nothing: see exchange and reply.again.
 const (
 	Accepted       Outcome = "accepted"        // NOERROR
 	Superseded     Outcome = "superseded"      // a newer serial took its place before it was accepted

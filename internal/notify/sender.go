@@ -291,6 +291,12 @@ func (r reply) otherAlgorithm() bool {
 	return false
 }
 
+// again reports whether the target is asked again: also after a refusal that anybody may
+// have sent.
+func (r reply) again() bool {
+	return r.outcome.Again() || (r.transport == UDP && !r.proven)
+}
+
 // ended takes the end of a try.
 func (s *Sender) ended(n *notice, r reply, used int) {
 	s.mu.Lock()
@@ -323,7 +329,7 @@ func (s *Sender) ended(n *notice, r reply, used int) {
 	switch {
 	case s.closed && r.outcome != Accepted:
 		r.outcome = Stopped
-	case !s.closed && n.tries < s.o.Tries && r.outcome.Again():
+	case !s.closed && n.tries < s.o.Tries && r.again():
 		s.laterLocked(n, s.o.Pause(n.tries))
 		return
 	}
