@@ -218,6 +218,18 @@ func (a *auditor) Lifecycle(e *Event) {
 	a.post(&ev, 0)
 }
 
+// Announce records an event of the start, of which there may be thousands at once: where a
+// sink has no room it waits for some, no longer than the sink's deadline in all.
+func (a *auditor) Announce(e *Event) {
+	ev := *e
+	stamp(&ev)
+	rec := &record{action: ev.Action, event: ev.line()}
+	for _, s := range a.sinks {
+		s.awaitRoom()
+		s.post(rec)
+	}
+}
+
 // Close gives the sinks back. The last user of a set writes what is folded and the
 // stop event, and waits a bounded time for the sinks. Close again does nothing.
 func (a *auditor) Close() error { return a.release() }

@@ -229,12 +229,12 @@ type Suppressed struct {
 // The Extra fields of our own lifecycle events; internal/trail has those of the
 // audit file's.
 const (
-	extraSinks       = "coredns.xfr.audit.sinks"        // []string
-	extraFailure     = "coredns.xfr.audit.failure"      // string: refuse or serve
-	extraSink        = "coredns.xfr.audit.sink"         // string
-	extraLostAllowed = "coredns.xfr.audit.lost_allowed" // int64: how many of the lost events were allow decisions
-	extraLostDenials = "coredns.xfr.audit.lost_denials" // int64: denials that lost folded lines stood for
-	extraPolicy      = "coredns.xfr.policy"             // string: the rules in plain text
+	extraSinks       = "coredns.xfr.audit.sinks"   // []string
+	extraFailure     = "coredns.xfr.audit.failure" // string: refuse or serve
+	extraSink        = "coredns.xfr.audit.sink"    // string
+	extraLostAllowed = trail.FieldLostAllowed      // int64: how many of the lost events were allow decisions
+	extraLostDenials = trail.FieldLostDenials      // int64: denials that lost folded lines stood for
+	extraPolicy      = "coredns.xfr.policy"        // string: the rules in plain text
 
 	extraNotified     = "destination.ip"            // string
 	extraNotifiedPort = "destination.port"          // int

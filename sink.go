@@ -41,6 +41,12 @@ type poster interface {
 	post(event []byte, failed func(error)) error
 }
 
+// roomy is a sink that tells whether it would take a posted event.
+type roomy interface {
+	// hasRoom reports whether the next Post would find a place, if nobody else comes first.
+	hasRoom() bool
+}
+
 // The errors of sinks.
 var (
 	errBusy       = errors.New("audit sink has no room for more events")

@@ -51,6 +51,9 @@ func (s *fileSink) Close() error {
 	return err
 }
 
+// hasRoom implements roomy.
+func (s *fileSink) hasRoom() bool { return s.Room() }
+
 func (s *fileSink) state(err error) {
 	s.mu.Lock()
 	s.err = err

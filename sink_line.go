@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	lineQueue     = 512         // events waiting for a sink that is slow: at most 2 MB
+	lineQueue     = 4096        // events waiting for a sink that is slow: some 5 MB
 	lineCloseWait = time.Second // for a writer that hangs
 )
 
@@ -126,6 +126,8 @@ func (s *lineSink) post(event []byte, failed func(error)) error {
 		return errBusy
 	}
 }
+
+func (s *lineSink) hasRoom() bool { return len(s.room) < cap(s.room) }
 
 func (s *lineSink) run() {
 	defer close(s.done)

@@ -14,8 +14,9 @@ import (
 )
 
 const (
-	defaultDeadline = 2 * time.Second // for one durable record in one sink
-	maxUnderWay     = 4096            // appends at once in one sink
+	defaultDeadline = 2 * time.Second      // for one durable record in one sink
+	maxUnderWay     = 4096                 // appends at once in one sink
+	roomPause       = 5 * time.Millisecond // before a queue is looked at again
 	firstProbe      = 250 * time.Millisecond
 	lastProbe       = 30 * time.Second
 )
@@ -219,6 +220,23 @@ func (w *watchedSink) post(r *record) {
 		return
 	}
 	auditEvents.WithLabelValues(w.name, string(r.action)).Inc()
+}
+
+// awaitRoom waits until the sink would take a posted event, or no longer than its deadline.
+func (w *watchedSink) awaitRoom() {
+	r, ok := w.sink.(roomy)
+	if !ok {
+		return
+	}
+	for end := time.Now().Add(w.deadline); !r.hasRoom() && time.Now().Before(end); {
+		w.mu.Lock()
+		useless := w.down || w.closed
+		w.mu.Unlock()
+		if useless {
+			return
+		}
+		time.Sleep(roomPause)
+	}
 }
 
 // missed counts an event that the sink failed to take and marks the sink down.

@@ -274,7 +274,7 @@ func (g *guard) announce(action Action) {
 			policyInfo.WithLabelValues(listener, apex, c.ViewName, g.digests[apex]).Set(1)
 			p.announceUntil(listener, c.ViewName)
 		}
-		g.each[apex].Lifecycle(&Event{
+		g.each[apex].Announce(&Event{
 			Time: time.Now(), Action: action, Reason: string(g.mode), Zone: apex, View: g.config.ViewName,
 			Policy: g.digests[apex], Enforced: g.mode != ModeObserve,
 			Extra: map[string]any{extraPolicy: p.Summary()},

@@ -24,6 +24,7 @@ func TestMain(m *testing.M) {
 // The scripts show what an operator does and sees. Besides xfrguard itself they have:
 //
 //	record LOG COUNT [KEY]   what CoreDNS does: opens LOG, appends COUNT events, closes it; prints checkpoints as it would to its log
+//	lose LOG COUNT           what CoreDNS records when so many denials found its queue full
 //	crash LOG TEXT           a last line that a crash tore
 //	tamper HOW LOG LINE...   what a hand with write access does: flip, delete, swap, insert, duplicate, cut
 //	splice A B LINE          the first lines of A, from LINE on those of B
@@ -33,7 +34,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"record": record, "crash": crash, "tamper": tamper, "splice": splice,
+			"record": record, "crash": crash, "lose": lose, "tamper": tamper, "splice": splice,
 		},
 	})
 }
@@ -53,6 +54,15 @@ func record(ts *testscript.TestScript, _ bool, args []string) {
 	for n := range count {
 		ts.Check(f.Append(context.Background(), fmt.Appendf(nil, `{"event.action":"zone-transfer-decision","n":%d}`, n)))
 	}
+	ts.Check(f.Close())
+}
+
+func lose(ts *testscript.TestScript, _ bool, args []string) {
+	f, err := trail.Open(ts.MkAbs(args[0]), trail.Options{})
+	ts.Check(err)
+	ts.Check(f.Append(context.Background(), fmt.Appendf(nil,
+		`{"event.action":"audit-gap","event.reason":"busy","error.message":"audit file is busy",%q:%s,%q:0,%q:%s,%q:"2026-11-25T12:00:00Z"}`,
+		trail.FieldLost, args[1], trail.FieldLostAllowed, trail.FieldLostDenials, args[1], trail.FieldSince)))
 	ts.Check(f.Close())
 }
 

@@ -81,6 +81,15 @@ const (
 	FieldClockStep = "coredns.xfr.clock.step"
 )
 
+// The members of a gap event of the log's owner, who lost events before they were handed over: such an event has
+// [FieldLost], [FieldLate] and [FieldSince], and no [FieldKind].
+const (
+	// FieldLostAllowed is how many of the lost events were allow decisions.
+	FieldLostAllowed = "coredns.xfr.audit.lost_allowed"
+	// FieldLostDenials is how many denials the lost events stood for.
+	FieldLostDenials = "coredns.xfr.audit.lost_denials"
+)
+
 // The values of [FieldCause] and [FieldAction].
 const (
 	causeRenamed     = "renamed"
@@ -135,8 +144,12 @@ type own struct {
 	LateLast   uint64    `json:"coredns.xfr.audit.late_last"`
 	Since      string    `json:"coredns.xfr.audit.since"`
 	Error      string    `json:"coredns.xfr.audit.error"`
+	Message    string    `json:"error.message"`
 	Checkpoint string    `json:"coredns.xfr.audit.checkpoint"`
 	ClockStep  int64     `json:"coredns.xfr.clock.step"`
+
+	LostAllowed uint64 `json:"coredns.xfr.audit.lost_allowed"`
+	LostDenials uint64 `json:"coredns.xfr.audit.lost_denials"`
 }
 
 // ownFields reads the trail's members of an event or a line; of other events there are none.

@@ -182,13 +182,20 @@ func (f *File) Append(ctx context.Context, event []byte) error {
 // Post hands over an event without waiting. Posted lines keep their order, are written at once, and are on stable storage
 // with the next Append, at the latest after a second. They wait while the file is down.
 //
-// Errors: [ErrTooLong], [ErrNotEvent], [ErrClosed], and [ErrBusy] when the budget (256 KiB, 1024 lines) is used up. The
+// Errors: [ErrTooLong], [ErrNotEvent], [ErrClosed], and [ErrBusy] when the budget (4 MiB, 4096 lines) is used up. The
 // event was not taken then, and it is the caller's to account for it: no gap event will.
 func (f *File) Post(event []byte) error {
 	if err := checkEvent(event); err != nil {
 		return err
 	}
 	return f.w.post(f, event)
+}
+
+// Room reports whether the longest event would find a place in the budget of Post, if nobody else comes first.
+func (f *File) Room() bool {
+	f.w.mu.Lock()
+	defer f.w.mu.Unlock()
+	return f.w.roomLocked(MaxEvent)
 }
 
 // Healthy reports whether an Append would be tried.

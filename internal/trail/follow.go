@@ -130,6 +130,8 @@ func count(n uint64, one, many string) string {
 func (v *verifier) ownEvent(s *sealed, o *own) {
 	v.cur.closed = o.Kind == KindClosed || o.Kind == KindCheckpoint && v.cur.closed
 	switch o.Kind {
+	case "":
+		v.ownersGap(o)
 	case KindResumed:
 		v.excuse(o, "when the log was taken up again")
 	case KindGap:
@@ -154,5 +156,16 @@ func (v *verifier) ownEvent(s *sealed, o *own) {
 		v.clockSet(o)
 	case KindCheckpoint:
 		v.checkpoint(s, o)
+	}
+}
+
+// ownersGap is about events that the owner of the log could not hand over, as when the queue of posted lines was full.
+func (v *verifier) ownersGap(o *own) {
+	switch {
+	case o.Lost > o.Late:
+		v.add(ProblemGap, v.at, "%s lost before the log had them (%d allow decisions, %s), since %s: %s",
+			count(o.Lost-o.Late, "event was", "events were"), o.LostAllowed, count(o.LostDenials, "denial", "denials"), o.Since, o.Message)
+	case o.Lost > 0:
+		v.warn(ProblemGap, v.at, "%s late, since %s: %s", count(o.Late, "event was", "events were"), o.Since, o.Message)
 	}
 }

@@ -173,7 +173,7 @@ func (v *verifier) line(raw rawLine) {
 	var o own
 	if !changed {
 		// The time is needed of the first line after a checkpoint only.
-		if bytes.Contains(raw.text, []byte(`"`+FieldKind+`":`)) || v.keys != nil && (v.cur == nil || v.cur.bare == 0) {
+		if bytes.Contains(raw.text, []byte(`"`+FieldKind+`":`)) || bytes.Contains(raw.text, []byte(`"`+FieldLost+`":`)) || v.keys != nil && (v.cur == nil || v.cur.bare == 0) {
 			o = ownFields(raw.text)
 		}
 		v.flush(&s, &o)

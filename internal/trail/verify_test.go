@@ -421,3 +421,37 @@ func TestLateCheckpoint(t *testing.T) {
 	r = verifySources(t, opts, textSource("log", killed...))
 	same(t, problems(r), []Problem{ProblemUnsigned})
 }
+
+// TestEveryLossFails: whoever lost an event, and wherever the log tells of it, it is a
+// failure with its counts; an event that came late is none.
+func TestEveryLossFails(t *testing.T) {
+	for name, c := range map[string]struct {
+		fields string
+		ok     bool
+		want   string
+	}{
+		"the queue was full": {
+			`"event.reason":"busy","error.message":"audit file is busy",%q:139,"coredns.xfr.audit.lost_allowed":3,"coredns.xfr.audit.lost_denials":400`,
+			false, "139 events were lost before the log had them (3 allow decisions, 400 denials)",
+		},
+		"one event":            {`%q:1`, false, "1 event was lost"},
+		"more lost than late":  {`%q:5,"coredns.xfr.audit.late":4`, false, "1 event was lost"},
+		"all of them came":     {`%q:5,"coredns.xfr.audit.late":5`, true, "5 events were late"},
+		"only late ones":       {`%q:0,"coredns.xfr.audit.late":2`, true, ""},
+		"the file's own":       {`"coredns.xfr.audit.kind":"gap",%q:2`, false, "2 events were lost"},
+		"the file's own, late": {`"coredns.xfr.audit.kind":"gap",%q:2,"coredns.xfr.audit.late":2`, true, ""},
+	} {
+		chain := newTestChain(t)
+		var log []string
+		for _, text := range []string{`{"n":1}`, `{"event.action":"audit-gap",` + fmt.Sprintf(c.fields, FieldLost) + `}`, `{"n":2}`} {
+			log = append(log, string(chain.appendSealed(nil, []byte(text))))
+		}
+		r := verifySources(t, VerifyOptions{}, textSource("log", log...))
+		if r.OK() != c.ok {
+			t.Errorf("%s: ok is %v: %v", name, r.OK(), r.Findings)
+		}
+		if c.want != "" && (len(r.Findings) != 1 || r.Findings[0].Line != 2 || !strings.Contains(r.Findings[0].Detail, c.want)) {
+			t.Errorf("%s: %v", name, r.Findings)
+		}
+	}
+}

@@ -18,8 +18,8 @@ import (
 const (
 	maxQueue     = 4096      // appends that wait
 	maxGroup     = 256       // appends in one group
-	maxPosts     = 1024      // posts that wait, lines
-	maxPostBytes = 256 << 10 // and bytes
+	maxPosts     = 4096      // posts that wait, lines
+	maxPostBytes = 4 << 20   // and bytes: 1,024 of the longest lines
 	maxPostGroup = 64 << 10  // bytes of posts in one group: they cost an append's group no more than some 0.1 ms
 	maxUnsynced  = 256 << 10 // bytes of posts that were written but not synced
 	keepBuffer   = 256 << 10 // bytes of the write buffer that stay in memory: some 200 lines
@@ -307,7 +307,7 @@ func (w *writer) post(f *File, event []byte) error {
 	if f.closed {
 		return ErrClosed
 	}
-	if len(w.posts) >= maxPosts || w.postBytes+len(event) > maxPostBytes {
+	if !w.roomLocked(len(event)) {
 		w.stats.Refused++
 		return fmt.Errorf("%w: %d posted lines wait for %s", ErrBusy, len(w.posts), w.path)
 	}
@@ -315,4 +315,8 @@ func (w *writer) post(f *File, event []byte) error {
 	w.postBytes += len(event)
 	w.poke()
 	return nil
+}
+
+func (w *writer) roomLocked(bytes int) bool {
+	return len(w.posts) < maxPosts && w.postBytes+bytes <= maxPostBytes
 }
