@@ -99,7 +99,8 @@ func TestEventsDocument(t *testing.T) {
 		budgets = append(budgets, strings.Join(r, " "))
 	}
 	for c, b := range defaultFold.class {
-		want = append(want, fmt.Sprintf("%s %v %d %d", foldClassNames[c], b.perSecond, b.burst, b.windows))
+		want = append(want, fmt.Sprintf("%s %v %d %d %v %d %v %d", foldClassNames[c], b.perSecond, b.burst, b.windows,
+			b.identity.perSecond, b.identity.burst, b.first.perSecond, b.first.burst))
 	}
 	slices.Sort(budgets)
 	same("budgets", budgets, want)

@@ -33,36 +33,56 @@ var foldClassNames = [foldClasses]string{foldUDP: "udp", foldSignedUDP: "udp-sig
 // foldLimits bounds what denials may write and remember.
 type foldLimits struct {
 	window    time.Duration // between two lines of one kind
-	perPrefix int           // windows of one source prefix; its further kinds share the class's
+	perPrefix int           // windows of one source prefix or identity; its further kinds share a line
 	class     [foldClasses]foldBudget
+	first     foldFirst
+}
+
+// foldRate is a number of lines a second, and at once.
+type foldRate struct {
+	perSecond float64
+	burst     int
 }
 
 // foldBudget bounds one class. Every first line and every summary costs one of the
 // budget; the class's own summary, one per window, is free.
 type foldBudget struct {
-	perSecond float64 // lines
-	burst     int
-	windows   int
+	foldRate
+	windows int
+
+	// Where there are proven identities each has a budget, and what it takes of that it
+	// takes of the class's too: none can use up all of it.
+	identity foldRate
+	// The first line of an identity costs this, which the others cannot use up either.
+	first foldRate
 }
 
-// defaultFold lets forged packets write 10 lines a second in the long run, others 20,
-// and proven ones 50: at 1.2 kB a line about 100 kB/s for all at once.
+// foldFirst says which line is an identity's first.
+type foldFirst struct {
+	within   time.Duration // since the one before
+	everyOne bool          // of its zones, not of all of them
+	remember int           // how many are told apart
+}
+
+// defaultFold lets forged packets write 11 lines a second in the long run, others 20,
+// and proven ones 60: at 1.2 kB a line about 110 kB/s for all at once.
 var defaultFold = foldLimits{
 	window:    30 * time.Second,
 	perPrefix: 16,
 	class: [foldClasses]foldBudget{
-		foldUDP:       {perSecond: 5, burst: 50, windows: 1024},
-		foldSignedUDP: {perSecond: 5, burst: 50, windows: 1024},
-		foldStream:    {perSecond: 20, burst: 200, windows: 4096},
-		foldProven:    {perSecond: 50, burst: 500, windows: 1024},
+		foldUDP:       {foldRate: foldRate{5, 50}, windows: 1024},
+		foldSignedUDP: {foldRate: foldRate{5, 50}, windows: 1024, identity: foldRate{1, 10}, first: foldRate{1, 50}},
+		foldStream:    {foldRate: foldRate{20, 200}, windows: 4096},
+		foldProven:    {foldRate: foldRate{50, 500}, windows: 1024, identity: foldRate{10, 100}, first: foldRate{10, 250}},
 	},
+	first: foldFirst{within: 30 * time.Second, remember: 4096},
 }
 
 // foldKey names a kind of denial. Nothing in it is a client's invention: zone,
 // block and view are configured ones, identity is a proven one.
 type foldKey struct {
 	class             foldClass
-	all               bool // the class's own window, for what found no other
+	all               bool // the class's or the identity's own window, for what found no other
 	prefix            netip.Prefix
 	block, view, zone string
 	reason            string
@@ -70,9 +90,18 @@ type foldKey struct {
 	identity          string
 }
 
+// foldSource is who has windows: a proven identity, or a source prefix.
 type foldSource struct {
-	class  foldClass
-	prefix netip.Prefix
+	class    foldClass
+	prefix   netip.Prefix
+	identity string
+}
+
+func (k foldKey) source() foldSource {
+	if k.identity != "" {
+		return foldSource{class: k.class, identity: k.identity}
+	}
+	return foldSource{class: k.class, prefix: k.prefix}
 }
 
 // folder decides which denials get a line of their own and counts the others, so
@@ -87,7 +116,9 @@ type folder struct {
 	order   list.List // of *foldWindow, by end: all windows are equally long
 	sources map[foldSource]int
 	open    [foldClasses]int
+	shares  [foldClasses]int // windows that identities have for all that found no other
 	budget  [foldClasses]*rate.Limiter
+	proven  *foldIdentities
 	timer   *time.Timer
 
 	emitting sync.WaitGroup // lines on their way; added to under mu
@@ -100,9 +131,10 @@ func newFolder(limits foldLimits, emit func(*Event)) *folder {
 	f := &folder{
 		limits: limits, emit: emit,
 		windows: make(map[foldKey]*foldWindow), sources: make(map[foldSource]int),
+		proven: newFoldIdentities(&limits),
 	}
 	for c := range f.budget {
-		f.budget[c] = rate.NewLimiter(rate.Limit(limits.class[c].perSecond), limits.class[c].burst)
+		f.budget[c] = limits.class[c].limiter()
 	}
 	return f
 }
@@ -138,19 +170,28 @@ func (f *folder) count(e *Event) bool {
 		w.add(e, client)
 		return false
 	}
-	if k.class == foldProven && f.affords(k.class) {
+	if k.identity != "" && f.proven.first(k) {
+		return true
+	}
+	tried := k.class == foldProven
+	if tried && f.affords(k) {
 		return true // while its budget lasts, a proven identity is never folded
 	}
 	w := f.openWindow(k, e)
-	if !w.key.all && f.affords(k.class) {
+	if !w.key.all && !tried && f.affords(k) {
 		return true
 	}
 	w.add(e, client)
 	return false
 }
 
-// affords takes one line off the budget of the class.
-func (f *folder) affords(c foldClass) bool { return f.budget[c].AllowN(time.Now(), 1) }
+// affords takes one line off the budget of the identity, if there is one, and of the class.
+func (f *folder) affords(k foldKey) bool {
+	if k.identity != "" && !f.proven.affords(k) {
+		return false
+	}
+	return f.budget[k.class].AllowN(time.Now(), 1)
+}
 
 // keyOf sorts a denial into its kind.
 func keyOf(e *Event, client netip.Addr) foldKey {
@@ -184,20 +225,28 @@ func sourcePrefix(a netip.Addr) netip.Prefix {
 	return p
 }
 
-// openWindow returns a new window of the kind, or the class's own when there is no room.
+// openWindow returns a new window of the kind, or one for several kinds when there is no room.
 func (f *folder) openWindow(k foldKey, e *Event) *foldWindow {
-	source := foldSource{k.class, k.prefix}
+	sample, source := sampleOf(e, k.identity), k.source()
 	if f.open[k.class] >= f.limits.class[k.class].windows || f.sources[source] >= f.limits.perPrefix {
-		return f.shared(k)
+		return f.shared(k, &sample)
 	}
 	f.open[k.class]++
 	f.sources[source]++
-	return f.start(&foldWindow{key: k, sample: sampleOf(e, k.identity)})
+	return f.start(&foldWindow{key: k, sample: sample})
 }
 
-// shared returns the class's own window.
-func (f *folder) shared(of foldKey) *foldWindow {
-	k := foldKey{class: of.class, all: true, enforced: of.enforced}
+// shared returns the identity's own window for several kinds, or the class's.
+func (f *folder) shared(of foldKey, sample *Event) *foldWindow {
+	k := foldKey{class: of.class, all: true, enforced: of.enforced, identity: of.identity}
+	if w := f.windows[k]; w != nil {
+		return w
+	}
+	if k.identity != "" && f.shares[k.class] < f.limits.class[k.class].windows/4 {
+		f.shares[k.class]++
+		return f.start(&foldWindow{key: k, sample: Event{TSIG: sample.TSIG, TLS: sample.TLS}})
+	}
+	k.identity = ""
 	if w := f.windows[k]; w != nil {
 		return w
 	}
@@ -254,8 +303,8 @@ func (f *folder) expire(over func(*foldWindow) bool) []*Event {
 			f.drop(w)
 			continue
 		}
-		if !w.key.all && !f.affords(w.key.class) {
-			f.shared(w.key).merge(w)
+		if !w.key.all && !f.affords(w.key) {
+			f.shared(w.key, &w.sample).merge(w)
 		} else {
 			lines = append(lines, w.summary())
 		}
@@ -272,10 +321,13 @@ func (f *folder) expire(over func(*foldWindow) bool) []*Event {
 func (f *folder) drop(w *foldWindow) {
 	delete(f.windows, w.key)
 	if w.key.all {
+		if w.key.identity != "" {
+			f.shares[w.key.class]--
+		}
 		return
 	}
 	f.open[w.key.class]--
-	source := foldSource{w.key.class, w.key.prefix}
+	source := w.key.source()
 	if f.sources[source]--; f.sources[source] == 0 {
 		delete(f.sources, source)
 	}
@@ -291,7 +343,7 @@ func (f *folder) close() {
 		f.timer = nil
 	}
 	lines := f.expire(func(*foldWindow) bool { return true })
-	for _, w := range f.windows { // what found no budget went to the class's own window
+	for _, w := range f.windows { // what found no budget went to those for several kinds
 		if w.key.all && w.count > 0 {
 			lines = append(lines, w.summary())
 			w.reset()

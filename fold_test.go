@@ -6,6 +6,7 @@ package xfrguard
 import (
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -152,38 +153,175 @@ func TestFoldKinds(t *testing.T) {
 	}
 }
 
+// provenRefusal is one of a request whose signature proves its key.
+func provenRefusal(key string, transport Transport) *Event {
+	e := refusal("192.0.2.1", ReasonTSIGKeyNotAllowed, transport)
+	e.TSIG = TSIGProof{Status: TSIGValid, Key: key}
+	return e
+}
+
 // A proven identity is never folded while its budget lasts, and alone when it does not.
 func TestFoldProven(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &foldLog{}
 		f := newFolder(foldLimits{}, l.emit)
-		proven := func(key string) *Event {
-			e := refusal("192.0.2.1", ReasonTSIGKeyNotAllowed, TransportTCP)
-			e.TSIG = TSIGProof{Status: TSIGValid, Key: key}
-			return e
-		}
-		burst := defaultFold.class[foldProven].burst
+		burst := defaultFold.class[foldProven].identity.burst + 1 // and the first one
 		for range burst {
-			f.add(proven("a."))
+			f.add(provenRefusal("a.", TransportTCP))
 		}
 		if total, lines := l.sum(); int(lines) != burst || total != lines {
 			t.Fatalf("%d lines for %d denials", lines, burst)
 		}
 		l.take()
 		for range 1000 {
-			f.add(proven("a."))
-			f.add(proven("b."))
+			f.add(provenRefusal("a.", TransportTCP))
+			f.add(provenRefusal("b.", TransportTCP))
 		}
 		f.close()
+		summaries := 0
 		for _, e := range l.take() {
-			if e.Suppressed.Class != "proven" {
-				t.Errorf("class %s", e.Suppressed.Class)
+			if e.Suppressed == nil {
+				if e.TSIG.Key != "b." {
+					t.Errorf("a line of its own: %+v", e)
+				}
+				continue
 			}
-			if e.Reason != reasonSeveral && (e.Suppressed.Count != 1000 || e.TSIG.Status != TSIGValid || e.TSIG.Key == "") {
+			summaries++
+			if e.Suppressed.Class != "proven" || e.TSIG.Status != TSIGValid || !slices.Equal(e.Suppressed.Keys, []string{e.TSIG.Key}) {
 				t.Errorf("%+v %+v", e, e.Suppressed)
 			}
 		}
+		if summaries != 2 {
+			t.Errorf("%d summaries of two identities", summaries)
+		}
 	})
+}
+
+// TestFoldOneIdentityHidesNoOther: a key that is denied all the time, over many zones, takes
+// no line from any other key or certificate, and no other identity's name from the summaries.
+func TestFoldOneIdentityHidesNoOther(t *testing.T) {
+	for name, transport := range map[string]Transport{"tcp": TransportTCP, "tls": TransportTLS, "udp": TransportUDP} {
+		synctest.Test(t, func(t *testing.T) {
+			l := &foldLog{}
+			f := newFolder(foldLimits{}, l.emit)
+			var lines int64
+			flood := func(d time.Duration) {
+				for i := range int(d / time.Millisecond) {
+					e := provenRefusal("a.", transport)
+					e.Zone = fmt.Sprintf("z%d.", i%200)
+					f.add(e)
+					time.Sleep(time.Millisecond)
+				}
+			}
+			for n := range 20 {
+				flood(5 * time.Second)
+				_, now := l.sum()
+				lines = max(lines, now)
+				l.take()
+				quiet := provenRefusal(fmt.Sprintf("b%d.", n), transport)
+				if transport == TransportTLS {
+					quiet.TSIG, quiet.TLS = TSIGProof{Status: TSIGAbsent}, TLSFacts{Established: true, Verified: true, SPKI: fmt.Sprint(n)}
+				}
+				f.add(quiet)
+				if got := l.take(); len(got) != 1 || got[0].TSIG.Key != quiet.TSIG.Key || got[0].TLS.SPKI != quiet.TLS.SPKI {
+					t.Fatalf("%s: the only denial of identity %d has %d lines of its own", name, n, len(got))
+				}
+			}
+			f.close()
+			for _, e := range l.take() {
+				if e.Suppressed != nil && e.TSIG.Key != "a." {
+					t.Errorf("%s: a summary without the key: %+v %+v", name, e, e.Suppressed)
+				}
+			}
+			class := defaultFold.class[foldProven]
+			if transport == TransportUDP {
+				class = defaultFold.class[foldSignedUDP]
+			}
+			if most := int64(class.identity.burst) + int64(35*class.identity.perSecond) + 40; lines > most {
+				t.Errorf("%s: %d lines of one key within 5 s, at most %d", name, lines, most)
+			}
+		})
+	}
+}
+
+// TestFoldManyIdentities: any number of identities, each with a few denials, stay within
+// the class's budget and the memory.
+func TestFoldManyIdentities(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &foldLog{}
+		f := newFolder(foldLimits{}, l.emit)
+		const identities, each = 20_000, 3
+		for range each {
+			for i := range identities {
+				f.add(provenRefusal(fmt.Sprintf("k%d.", i), TransportTCP))
+			}
+		}
+		class := defaultFold.class[foldProven]
+		if _, lines := l.sum(); int(lines) > class.burst+class.first.burst {
+			t.Errorf("%d lines at once", lines)
+		}
+		if n := f.proven.budgets.Len() + f.proven.firsts.Len() + len(f.windows); n > 2*maxFoldIdentities+2*class.windows {
+			t.Errorf("%d entries in memory", n)
+		}
+		f.close()
+		if total, _ := l.sum(); total != identities*each {
+			t.Errorf("%d denials add up to %d", identities*each, total)
+		}
+	})
+}
+
+// TestBurstOfDenials: as many denials at once as the budgets let through, of every class,
+// find room in the queue of each sink: none is lost.
+func TestBurstOfDenials(t *testing.T) {
+	noLeak(t)
+	path := filepath.Join(t.TempDir(), "xfr.log")
+	a, err := openAuditor(auditConfig{sinks: []sinkSpec{{kind: "file", path: path}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	gate := make(chan struct{})
+	slow, err := newLineSink(func([]byte) error { <-gate; return nil }, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := recordTo(t, AuditServe, time.Minute, map[string]sink{"line": slow})
+	const each = 1000
+	for i := range each {
+		for _, e := range []*Event{
+			provenRefusal(fmt.Sprintf("k%d.%s", i, strings.Repeat("long-label.", 20)), TransportTCP),
+			provenRefusal("one.", TransportTCP), // pipelined by one client
+			provenRefusal(fmt.Sprintf("k%d.", i), TransportUDP),
+			refusal(fmt.Sprintf("10.%d.%d.1", i>>8, i&255), ReasonClientNotAllowed, TransportUDP),
+			refusal(fmt.Sprintf("10.%d.%d.1", i>>8, i&255), ReasonClientNotAllowed, TransportTCP),
+		} {
+			e.QueryName, e.QueryType, e.QueryClass = "example.org.", "AXFR", "IN"
+			e.ClientPort, e.Server, e.ServerPort, e.QueryID = 1025+i, "127.0.0.1", 53, 1
+			e.Rcode = "REFUSED"
+			a.Denied(e)
+			line.Denied(e)
+		}
+	}
+	if lost := line.sinks[0].lost.events; lost != 0 {
+		t.Errorf("a sink that stands still has lost %d events", lost)
+	}
+	close(gate)
+	closeAuditor(t, line)
+	closeAuditor(t, a)
+	sum := int64(0)
+	for _, m := range auditLines(t, path) {
+		switch m["event.action"] {
+		case string(ActionGap):
+			t.Errorf("lost: %v", m)
+		case string(ActionDecision):
+			sum++
+		case string(ActionDenied):
+			n, _ := m["coredns.xfr.suppressed.count"].(float64)
+			sum += int64(n)
+		}
+	}
+	if sum != 5*each {
+		t.Errorf("%d denials add up to %d", 5*each, sum)
+	}
 }
 
 // A flood over UDP, from as many forged addresses as there are, takes nothing from TCP.
@@ -298,8 +436,12 @@ func TestFoldAddsUpProperty(t *testing.T) {
 			window: time.Second, perPrefix: rapid.IntRange(1, 4).Draw(rt, "per prefix"),
 		}
 		for c := range limits.class {
-			limits.class[c] = foldBudget{perSecond: 3, burst: rapid.IntRange(0, 5).Draw(rt, "burst"), windows: rapid.IntRange(0, 6).Draw(rt, "windows")}
+			limits.class[c] = foldBudget{
+				foldRate: foldRate{3, rapid.IntRange(0, 5).Draw(rt, "burst")}, windows: rapid.IntRange(0, 6).Draw(rt, "windows"),
+				identity: foldRate{1, rapid.IntRange(0, 3).Draw(rt, "of an identity")}, first: foldRate{1, rapid.IntRange(0, 3).Draw(rt, "first")},
+			}
 		}
+		limits.first = foldFirst{within: time.Second, remember: rapid.IntRange(1, 4).Draw(rt, "remembered")}
 		synctest.Test(t, func(*testing.T) {
 			r := rand.New(rand.NewPCG(seed, 1))
 			l := &foldLog{}
@@ -321,7 +463,7 @@ func TestFoldAddsUpProperty(t *testing.T) {
 			}
 			most := 0.0
 			for _, b := range limits.class {
-				most += float64(b.burst) + b.perSecond*took.Seconds() + 2*(took.Seconds()+2)
+				most += float64(b.burst+b.first.burst) + (b.perSecond+b.first.perSecond)*took.Seconds() + float64(2+b.windows/4)*(took.Seconds()+2)
 			}
 			if float64(lines) > most {
 				rt.Fatalf("%d lines in %s, at most %f", lines, took, most)

@@ -24,7 +24,7 @@ const (
 // foldWindow counts the denials of one kind.
 type foldWindow struct {
 	key    foldKey
-	sample Event // what all of the kind have in common; empty in a class's own window
+	sample Event // what all of the kind have in common; of the identity in its own window; empty in a class's
 	end    time.Time
 	place  *list.Element
 
@@ -32,7 +32,7 @@ type foldWindow struct {
 	since   time.Time
 	clients []netip.Addr     // at most clientsMax
 	keys    []string         // at most keysMax
-	reasons map[string]int64 // in a class's own window
+	reasons map[string]int64 // in a window for several kinds
 }
 
 // sampleOf keeps what a summary says of its kind. Nothing of it is a client's invention.
@@ -40,6 +40,8 @@ func sampleOf(e *Event, identity string) Event {
 	s := Event{Block: e.Block, View: e.View, Zone: e.Zone, Reason: e.Reason, Enforced: e.Enforced}
 	if identity != "" && e.TSIG.Status == TSIGValid {
 		s.TSIG = e.TSIG
+	} else if identity != "" {
+		s.TLS = TLSFacts{Established: true, SPKI: e.TLS.SPKI, Verified: e.TLS.Verified}
 	}
 	return s
 }
@@ -116,7 +118,7 @@ func (w *foldWindow) summary() *Event {
 	return &e
 }
 
-// describe fills the summary of a class's own window, which covers several kinds.
+// describe fills the summary of a window that covers several kinds.
 func (w *foldWindow) describe(e *Event, s *Suppressed) {
 	e.Reason, e.Zone = reasonSeveral, "-"
 	e.Message = "zone transfers denied: of kinds without a line of their own"
