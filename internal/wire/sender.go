@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/miekg/dns"
@@ -38,16 +39,20 @@ const (
 	DefaultBatch = 128 << 10
 )
 
+// Unacknowledged is how many octets of a transfer may be left to the kernel, in all
+// likelihood on their way, when it counts as over (see [Sender.Settle]).
+const Unacknowledged = 64 << 10
+
 // SendOptions bounds what one transfer may take. The zero value means the defaults.
 type SendOptions struct {
-	// Stall is the longest time without any octet taken by the connection. Time spent
-	// pacing, or between calls, does not count. Default DefaultStall.
+	// Stall is the longest time in which the client may acknowledge nothing of what it
+	// has been sent. Time spent pacing, or between calls, does not count. Default
+	// DefaultStall.
 	//
-	// On TCP a slow reader that takes anything at all renews it. A TLS connection is
-	// ruined by a write that timed out, so there 16 KiB must pass within Stall. What
-	// counts is what the kernel takes, and Linux takes more only when a third of its
-	// send buffer (up to 4 MB by default) is free: a reader of less than that in Stall,
-	// some 45 kB a second at worst, may pass for stalled.
+	// Where it is not known what the client acknowledges (see Acked) what counts is what
+	// the connection takes. A TLS connection is ruined by a write that timed out, so there
+	// 16 KiB must pass within Stall; and a kernel takes more only when a part of its
+	// buffer is free, so that a slow reader may pass for stalled.
 	Stall time.Duration
 	// Total is the longest time from NewSender to the last octet. Default DefaultTotal.
 	Total time.Duration
@@ -57,8 +62,8 @@ type SendOptions struct {
 	Batch int
 }
 
-// SendStats counts what the connection has taken. That is what left this process; TCP
-// does not tell what has arrived.
+// SendStats counts what the connection has taken. That is what left this process; what
+// has arrived tell [Sender.Progress] and [Sender.Confirm].
 type SendStats struct {
 	Messages int   // complete ones
 	Records  int   // in complete messages
@@ -83,6 +88,9 @@ type Sender struct {
 	ends     []messageEnd       // of the messages in buf
 	stats    SendStats
 	err      error
+	stream   *stream      // out, where it is one
+	taken    atomic.Int64 // octets, by writes that are over
+	idle     idleClock
 }
 
 type messageEnd struct{ offset, records int }
@@ -125,7 +133,8 @@ func (s *Sender) makeRoom(size int) {
 // Close, and nobody else may write to conn or set its write deadline meanwhile.
 func NewSender(ctx context.Context, conn net.Conn, envelope Envelope, o SendOptions) *Sender {
 	s := newSender(ctx, envelope, &o)
-	s.out = newStream(s.ctx, conn, o.Stall, s.total)
+	s.stream = newStream(s.ctx, conn, o.Stall, s.total)
+	s.out = s.stream
 	return s
 }
 
@@ -139,7 +148,7 @@ func NewMessageSender(ctx context.Context, w dns.ResponseWriter, envelope Envelo
 	return s
 }
 
-func newSender(ctx context.Context, envelope Envelope, o *SendOptions) *Sender {
+func (o *SendOptions) setDefaults() {
 	if o.Stall <= 0 {
 		o.Stall = DefaultStall
 	}
@@ -149,6 +158,10 @@ func newSender(ctx context.Context, envelope Envelope, o *SendOptions) *Sender {
 	if o.Batch <= 0 {
 		o.Batch = DefaultBatch
 	}
+}
+
+func newSender(ctx context.Context, envelope Envelope, o *SendOptions) *Sender {
+	o.setDefaults()
 	s := &Sender{
 		envelope: envelope,
 		batch:    o.Batch,
@@ -156,6 +169,7 @@ func newSender(ctx context.Context, envelope Envelope, o *SendOptions) *Sender {
 		buf:      smallBuffers.Get().(*[]byte),
 	}
 	*s.buf = (*s.buf)[:0]
+	s.idle.begin()
 	// Not WithDeadline, which would start a timer and end the transfer with no
 	// distinction between a stall and the total time.
 	s.ctx, s.stop = context.WithCancel(ctx)
@@ -221,8 +235,11 @@ func (s *Sender) write(b []byte) (n int, err error) {
 				return n, err
 			}
 		}
+		s.idle.end()
 		taken, err := s.out.write(next)
+		s.idle.begin()
 		n += taken
+		s.taken.Add(int64(taken))
 		if err != nil {
 			return n, err
 		}

@@ -4,6 +4,7 @@
 package wire
 
 import (
+	"bufio"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -26,7 +27,8 @@ type twofold struct {
 // raw tells what it wraps as go-proxyproto does.
 type raw struct {
 	net.Conn
-	Other net.Conn
+	Other     net.Conn
+	bufReader *bufio.Reader // nil: it is empty
 }
 
 func (c raw) Raw() net.Conn { return c.Conn }
@@ -35,12 +37,12 @@ func (c raw) Raw() net.Conn { return c.Conn }
 // ends of one on loopback.
 var kinds = map[string]func(t *testing.T, server, client net.Conn) (net.Conn, net.Conn){
 	"tcp":        func(_ *testing.T, server, client net.Conn) (net.Conn, net.Conn) { return server, client },
-	"tls":        shakeHands,
+	"tls":        secured,
 	"wrapped":    func(_ *testing.T, server, client net.Conn) (net.Conn, net.Conn) { return &embedding{server}, client },
 	"raw":        func(_ *testing.T, server, client net.Conn) (net.Conn, net.Conn) { return raw{Conn: server}, client },
 	"proxyproto": proxied,
 	"tls, wrapped": func(t *testing.T, server, client net.Conn) (net.Conn, net.Conn) {
-		return wrapAfter(shakeHands, t, server, client)
+		return wrapAfter(secured, t, server, client)
 	},
 	"tls, on proxy": func(t *testing.T, server, client net.Conn) (net.Conn, net.Conn) { return onProxy(t, server, client) },
 }
@@ -57,7 +59,12 @@ func onProxy(t *testing.T, server, client net.Conn) (net.Conn, net.Conn) {
 	return shakeHands(t, server, client)
 }
 
-func shakeHands(t *testing.T, server, client net.Conn) (net.Conn, net.Conn) {
+func secured(t *testing.T, server, client net.Conn) (net.Conn, net.Conn) {
+	t.Helper()
+	return shakeHands(t, server, client)
+}
+
+func shakeHands(t testing.TB, server, client net.Conn) (net.Conn, net.Conn) {
 	t.Helper()
 	tc := tls.Client(client, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // loopback test
 	ts := tls.Server(server, testTLS(t))

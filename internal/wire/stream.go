@@ -15,30 +15,47 @@ import (
 	"time"
 )
 
-// chunk is what a connection that does not survive a timed out write is given at once:
-// the data of one TLS record.
+// chunk is what a connection that does not survive a timed out write is given at once,
+// where it is not known what the client acknowledges: the data of one TLS record.
 const chunk = 16 << 10
 
 // past is a deadline that makes a write fail at once.
 var past = time.Unix(1, 0)
 
-// stream writes to a connection under deadlines.
+// stream writes to a connection, as long as the client makes progress: octets that it
+// acknowledges. A write that is blocked has the deadline of the whole transfer, and a
+// watch looks now and then at what has become of it, because a TLS connection is ruined
+// by a write that timed out. The watch is a timer that runs only beside writes.
+//
+// Where nobody tells what the client has acknowledged, writes that the connection takes
+// are the progress, each with a deadline: writeBlind.
 type stream struct {
 	ctx       context.Context
 	conn      net.Conn
+	meter     *meter // nil where it is not known what the client acknowledges
 	stall     time.Duration
 	total     time.Time
 	resumable bool // a write that timed out may go on where it stopped
 	stop      func() bool
 
-	mu       sync.Mutex // guards the write deadline against interrupt
+	mu       sync.Mutex // guards the write deadline, and all below
 	released bool
 	canceled bool
+	armed    bool // the deadline is that of the transfer
+	checked  bool // whether the meter tells the truth
+	blind    bool // it does not
+	stalled  bool // the watch has interrupted the write
+	writing  bool
+	watching bool
+	watch    *time.Timer
+	written  int64     // by writes that are over
+	acked    int64     // as the watch has last seen it
+	since    time.Time // when it grew, or the write began
 }
 
 // newStream watches ctx until release.
 func newStream(ctx context.Context, conn net.Conn, stall time.Duration, total time.Time) *stream {
-	s := &stream{ctx: ctx, conn: conn, stall: stall, total: total}
+	s := &stream{ctx: ctx, conn: conn, meter: newMeter(conn, stall), stall: stall, total: total}
 	// Only for a plain TCP connection is it known that a timed out write has done no harm.
 	_, s.resumable = conn.(*net.TCPConn)
 	s.stop = context.AfterFunc(ctx, s.interrupt)
@@ -59,6 +76,10 @@ func (s *stream) interrupt() {
 func (s *stream) arm(deadline time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.armLocked(deadline)
+}
+
+func (s *stream) armLocked(deadline time.Time) error {
 	if s.canceled {
 		return canceled(s.ctx)
 	}
@@ -73,12 +94,154 @@ func (s *stream) release(ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.released = true
+	if s.watch != nil {
+		s.watch.Stop()
+	}
 	if ok {
 		_ = s.conn.SetWriteDeadline(time.Time{})
 	}
 }
 
 func (s *stream) write(b []byte) (n int, err error) {
+	err = s.do(func() error {
+		n, err = s.conn.Write(b)
+		return err
+	})
+	if errors.Is(err, errBlind) {
+		return s.writeBlind(b)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.written += int64(n)
+	return n, err
+}
+
+// errBlind: nothing was done, because nobody watches.
+var errBlind = errors.New("it is not known what the client acknowledges")
+
+// do runs a write under watch.
+func (s *stream) do(write func() error) error {
+	if err := s.begin(); err != nil {
+		return err
+	}
+	err := write()
+	s.mu.Lock()
+	s.writing = false
+	s.mu.Unlock()
+	if err != nil {
+		return s.cause(err)
+	}
+	return nil
+}
+
+func (s *stream) begin() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.meter != nil && s.written > 0 && !s.checked {
+		p, ok := s.meter.look()
+		s.checked, s.blind = true, ok && !s.meter.plausible(p, s.written)
+	}
+	if s.meter == nil || s.blind {
+		return errBlind
+	}
+	now := time.Now()
+	if !now.Before(s.total) {
+		return ErrTimeout
+	}
+	if !s.armed {
+		if err := s.armLocked(s.total); err != nil {
+			return err
+		}
+		s.armed = true
+	}
+	s.writing, s.since = true, now
+	switch {
+	case s.watching:
+	case s.watch == nil:
+		s.watch = time.AfterFunc(s.pause(), s.tick)
+	default:
+		s.watch.Reset(s.pause())
+	}
+	s.watching = true
+	return nil
+}
+
+// pause is the time between two looks of the watch.
+func (s *stream) pause() time.Duration {
+	return min(max(s.stall/4, 10*time.Millisecond), time.Second)
+}
+
+// tick looks whether the client makes progress, and ends the write if it has made none
+// for too long. The watch is over when no write is under way.
+func (s *stream) tick() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.writing || s.released || s.canceled {
+		s.watching = false
+		return
+	}
+	now := time.Now()
+	p, ok := s.meter.look()
+	if ok && (p.acked != s.acked || p.unacked == 0) {
+		s.acked, s.since = p.acked, now
+	}
+	left := s.stall - now.Sub(s.since)
+	if left <= 0 {
+		s.stalled, s.watching = true, false
+		_ = s.conn.SetWriteDeadline(past)
+		return
+	}
+	s.watch.Reset(min(left, s.pause()))
+}
+
+// settle waits until no more than most octets are neither acknowledged nor given up.
+// It knows nothing, and does not wait, where nobody tells what is acknowledged.
+func (s *stream) settle(most int64) error {
+	if s.meter == nil {
+		return nil
+	}
+	var timer *time.Timer
+	acked, since := int64(-1), time.Now()
+	for pause := 100 * time.Microsecond; ; pause = min(2*pause, 20*time.Millisecond) {
+		p, ok := s.meter.look()
+		if !ok || p.unacked <= most || !s.meter.plausible(p, s.written) {
+			return nil
+		}
+		now := time.Now()
+		if p.acked != acked {
+			acked, since = p.acked, now
+		}
+		switch {
+		case s.ctx.Err() != nil:
+			return canceled(s.ctx)
+		case p.closed:
+			return fmt.Errorf("%w: %d octets were not acknowledged", ErrClientGone, p.unacked)
+		case !now.Before(s.total):
+			return ErrTimeout
+		case now.Sub(since) >= s.stall:
+			return ErrStalled
+		}
+		timer = s.sleep(timer, min(pause, since.Add(s.stall).Sub(now), s.total.Sub(now)))
+	}
+}
+
+// sleep waits for that time, or until ctx is done. It returns the timer for next time.
+func (s *stream) sleep(timer *time.Timer, d time.Duration) *time.Timer {
+	if timer == nil {
+		timer = time.NewTimer(d)
+	} else {
+		timer.Reset(d)
+	}
+	select {
+	case <-timer.C:
+	case <-s.ctx.Done():
+		timer.Stop()
+	}
+	return timer
+}
+
+// writeBlind writes where only the connection tells of progress.
+func (s *stream) writeBlind(b []byte) (n int, err error) {
 	if s.resumable {
 		return s.writePatiently(b)
 	}
@@ -133,7 +296,9 @@ func (s *stream) cause(err error) error {
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		return writeError(err)
 	}
-	if !time.Now().Before(s.total) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.stalled && !time.Now().Before(s.total) {
 		return ErrTimeout
 	}
 	return ErrStalled

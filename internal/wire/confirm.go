@@ -1,0 +1,136 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package wire
+
+import (
+	"context"
+	"net"
+	"sync"
+	"time"
+)
+
+// Progress is how far the client of a transfer has come.
+type Progress struct {
+	// Bytes is what the client has acknowledged, in octets of TCP, those of TLS included;
+	// where that is not known, what the connection has taken.
+	Bytes int64
+	Known bool // Bytes are acknowledged
+	// Idle is how long the transfer has not waited for the client: it waited for its
+	// pace, or for more to send.
+	Idle time.Duration
+}
+
+// Progress tells how far the client has come. It may be called from any goroutine, and
+// after Close.
+func (s *Sender) Progress() Progress {
+	p := Progress{Bytes: s.taken.Load(), Idle: s.idle.read()}
+	if s.stream == nil || s.stream.meter == nil {
+		return p
+	}
+	m := s.stream.meter
+	if now, ok := m.look(); ok && m.plausible(now, p.Bytes) {
+		p.Bytes, p.Known = m.taken(now), true
+	}
+	return p
+}
+
+// Settle waits until the client has acknowledged all but most octets of what was
+// flushed, under the same limits as a write. Where that is not known it does not wait.
+func (s *Sender) Settle(most int64) error {
+	if s.err != nil || s.stream == nil {
+		return s.err
+	}
+	s.idle.end()
+	s.err = s.stream.settle(most)
+	return s.err
+}
+
+// Confirm waits until the client has acknowledged everything that was flushed, but no
+// longer than patience, and no longer than until the client has something more to say:
+// its next request, or goodbye. It tells how much of Stats().Bytes is acknowledged, at
+// least; not known where nobody tells.
+func (s *Sender) Confirm(patience time.Duration) (acked int64, known bool) {
+	if s.stream == nil || s.stream.meter == nil {
+		return 0, false
+	}
+	return s.stream.confirm(patience, s.stats.Bytes)
+}
+
+func (s *stream) confirm(patience time.Duration, sent int64) (acked int64, known bool) {
+	var timer *time.Timer
+	end := time.Now().Add(patience)
+	heard := false
+	for pause := 50 * time.Microsecond; ; pause = min(2*pause, 20*time.Millisecond) {
+		p, ok := s.meter.look()
+		if ok && !s.meter.plausible(p, s.written) {
+			return 0, false
+		}
+		if ok {
+			acked, known = max(0, sent-p.unacked), true
+		}
+		now := time.Now()
+		if !ok || p.unacked == 0 || p.closed || heard || !now.Before(end) || s.ctx.Err() != nil {
+			return acked, known
+		}
+		// What is heard may be the acknowledgement too: one more look.
+		if heard = buffered(s.conn) || s.meter.heard(); !heard {
+			timer = s.sleep(timer, min(pause, end.Sub(now)))
+		}
+	}
+}
+
+// idleClock counts the time in which a transfer does not wait for its client.
+type idleClock struct {
+	mu    sync.Mutex
+	total time.Duration
+	since time.Time // zero while it waits for the client
+}
+
+func (c *idleClock) begin() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.since.IsZero() {
+		c.since = time.Now()
+	}
+}
+
+func (c *idleClock) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.since.IsZero() {
+		c.total += time.Since(c.since)
+		c.since = time.Time{}
+	}
+}
+
+func (c *idleClock) read() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.since.IsZero() {
+		return c.total
+	}
+	return c.total + time.Since(c.since)
+}
+
+// Within runs write, which writes one message to conn, under the limits of a transfer:
+// it ends when the client acknowledges nothing for the stall time, when the total time is
+// over, and when ctx is done. After an error the connection must be closed (see [Abort]).
+// Nobody else may write to conn or set its write deadline meanwhile.
+func Within(ctx context.Context, conn net.Conn, o SendOptions, write func() error) error {
+	o.setDefaults()
+	s := newStream(ctx, conn, o.Stall, time.Now().Add(o.Total))
+	err := s.do(write)
+	if err == errBlind { //nolint:errorlint // it is never wrapped
+		if err = s.arm(earlier(time.Now().Add(s.stall), s.total)); err == nil {
+			if err = write(); err != nil {
+				err = s.cause(err)
+			}
+		}
+	}
+	if err == nil {
+		err = s.settle(Unacknowledged)
+	}
+	s.release(err == nil)
+	return err
+}

@@ -1,0 +1,80 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package wire
+
+import (
+	"net"
+	"syscall"
+	"time"
+)
+
+// tcpProgress is what the kernel tells of a TCP connection.
+type tcpProgress struct {
+	acked   int64 // octets that the other end has acknowledged since the connection began
+	unacked int64 // octets written and not acknowledged
+	closed  bool  // both ways: nothing more will be acknowledged
+}
+
+// Acked tells what the other end of a connection has acknowledged since the connection
+// began, and how much of what was written it has not: octets of TCP, those of TLS
+// included. It is false where the kernel does not tell (elsewhere than on Linux) and
+// where there is no way to the TCP connection. Behind a proxy the other end is the proxy.
+func Acked(conn net.Conn) (acked, unacked int64, ok bool) {
+	p, ok := lookAt(conn)
+	return p.acked, p.unacked, ok
+}
+
+func lookAt(conn net.Conn) (tcpProgress, bool) {
+	t, ok := TCPConnOf(conn)
+	if !ok {
+		return tcpProgress{}, false
+	}
+	raw, err := t.SyscallConn()
+	if err != nil {
+		return tcpProgress{}, false
+	}
+	return look(raw)
+}
+
+// meter tells how far the client of one transfer has come. It may be used from any
+// goroutine.
+type meter struct {
+	raw  syscall.RawConn
+	base int64 // acknowledged when all before the transfer is
+}
+
+// newMeter prepares a connection for a transfer; nil where it cannot be seen what the
+// client acknowledges.
+func newMeter(conn net.Conn, stall time.Duration) *meter {
+	t, ok := TCPConnOf(conn)
+	if !ok {
+		return nil
+	}
+	raw, err := t.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	// The kernel's own patience is a little longer than ours, which gives the reason. It
+	// is for what is left when the transfer is over.
+	p, ok := prepare(raw, stall+max(stall/4, time.Second))
+	if !ok {
+		return nil
+	}
+	return &meter{raw: raw, base: p.acked + p.unacked}
+}
+
+func (m *meter) look() (tcpProgress, bool) { return look(m.raw) }
+
+// taken is how much of the transfer is acknowledged.
+func (m *meter) taken(p tcpProgress) int64 { return max(0, p.acked-m.base) }
+
+// plausible reports whether the kernel knows of at least what was written: there are
+// systems that speak Linux and tell of no acknowledgements.
+func (m *meter) plausible(p tcpProgress, written int64) bool {
+	return p.acked+p.unacked >= m.base+written
+}
+
+// heard reports whether the client has sent something that nobody has read, or its end
+// of the connection is closed.
+func (m *meter) heard() bool { return readable(m.raw) }

@@ -1,0 +1,67 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package wire
+
+import (
+	"errors"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// AcksKnown reports whether this system tells what clients acknowledge.
+const AcksKnown = true
+
+// unsentLimit bounds what the kernel holds of a connection and cannot send, in octets.
+// What is on its way to the client is not counted, so that the kernel goes on to fit its
+// buffer to the line.
+const unsentLimit = 128 << 10
+
+const tcpClosed = 7 // TCP_CLOSE in the kernel's tcp_states.h
+
+// prepare bounds what the kernel keeps of a connection for how long, and tells how it
+// stands.
+func prepare(raw syscall.RawConn, patience time.Duration) (p tcpProgress, ok bool) {
+	err := raw.Control(func(fd uintptr) {
+		// If these fail the transfer is bounded by its deadlines alone.
+		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsentLimit)
+		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(min(patience.Milliseconds(), 1<<31-1)))
+		p, ok = lookAtSocket(int(fd))
+	})
+	return p, ok && err == nil
+}
+
+// look asks the kernel. It fails when the connection is closed at our end.
+func look(raw syscall.RawConn) (p tcpProgress, ok bool) {
+	err := raw.Control(func(fd uintptr) { p, ok = lookAtSocket(int(fd)) })
+	return p, ok && err == nil
+}
+
+func lookAtSocket(fd int) (tcpProgress, bool) {
+	unacked, err := unix.IoctlGetInt(fd, unix.SIOCOUTQ)
+	if err != nil {
+		return tcpProgress{}, false
+	}
+	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	if err != nil {
+		return tcpProgress{}, false
+	}
+	return tcpProgress{
+		acked:   int64(info.Bytes_acked),
+		unacked: int64(unacked),
+		closed:  info.State == tcpClosed,
+	}, true
+}
+
+// readable reports whether there is something to read, be it the end.
+func readable(raw syscall.RawConn) bool {
+	waiting := true
+	_ = raw.Control(func(fd uintptr) {
+		var b [1]byte
+		_, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		waiting = !errors.Is(err, unix.EAGAIN)
+	})
+	return waiting
+}

@@ -1,0 +1,20 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !linux
+
+package wire
+
+import (
+	"syscall"
+	"time"
+)
+
+// AcksKnown reports whether this system tells what clients acknowledge.
+const AcksKnown = false
+
+func prepare(syscall.RawConn, time.Duration) (tcpProgress, bool) { return tcpProgress{}, false }
+
+func look(syscall.RawConn) (tcpProgress, bool) { return tcpProgress{}, false }
+
+func readable(syscall.RawConn) bool { return true }
