@@ -35,7 +35,7 @@ type notifier struct {
 	began   time.Time
 
 	mu   sync.Mutex
-	seen map[string]uint32 // the last serial, by apex
+	seen map[string]*dns.SOA // the last one, by apex
 	told map[noticeKey]uint32
 }
 
@@ -64,7 +64,7 @@ func (g *guard) startNotify(previous *instance) {
 	}
 	n := &notifier{
 		guard: g, targets: g.notifyTargets(), began: time.Now(),
-		seen: make(map[string]uint32), told: make(map[noticeKey]uint32),
+		seen: make(map[string]*dns.SOA), told: make(map[noticeKey]uint32),
 	}
 	if len(n.targets) == 0 {
 		g.store.Watch(zone.Period, nil, nil)
@@ -75,12 +75,14 @@ func (g *guard) startNotify(previous *instance) {
 	}
 	n.sender = notify.NewSender(notify.Options{Done: n.done})
 	g.notifier = n
+	reminders.enter(n)
 	g.store.Watch(zone.Period, slices.Collect(maps.Keys(n.targets)), n.OnSerial)
 }
 
 // stopNotify ends what startNotify began; a second time it does nothing.
 func (g *guard) stopNotify() {
 	if n := g.notifier; n != nil {
+		reminders.leave(n)
 		n.sender.Close()
 	}
 }
@@ -108,10 +110,10 @@ func (n *notifier) inherit(previous *instance) {
 // one. It does not block.
 func (n *notifier) OnSerial(apex string, soa *dns.SOA) {
 	n.mu.Lock()
-	serial, known := n.seen[apex]
-	n.seen[apex] = soa.Serial
+	before, known := n.seen[apex]
+	n.seen[apex] = soa
 	var tell []*notify.Target
-	if !known || serial != soa.Serial {
+	if !known || before.Serial != soa.Serial {
 		for _, t := range n.targets[apex] {
 			if has, ok := n.told[keyOfNotice(apex, t)]; known || !ok || has != soa.Serial {
 				tell = append(tell, t)
@@ -125,6 +127,31 @@ func (n *notifier) OnSerial(apex string, soa *dns.SOA) {
 			delay += rand.N(notifySpread)
 		}
 		n.sender.Send(t, apex, soa, delay)
+	}
+}
+
+// tells reports whether a client of the same block is told of a zone.
+func (n *notifier) tells(k reminderKey) bool {
+	return n.guard.server() == k.server && n.guard.config.ViewName == k.view &&
+		slices.ContainsFunc(n.targets[k.apex], func(t *notify.Target) bool { return t.Addr.Addr().Unmap() == k.client })
+}
+
+// knows reports whether there is a serial to tell of.
+func (n *notifier) knows(apex string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.seen[apex] != nil
+}
+
+// again tells a client of the zone as it is now, whatever it was told before.
+func (n *notifier) again(apex string, client netip.Addr) {
+	n.mu.Lock()
+	soa := n.seen[apex]
+	n.mu.Unlock()
+	for _, t := range n.targets[apex] {
+		if soa != nil && t.Addr.Addr().Unmap() == client {
+			n.sender.Send(t, apex, soa, 0)
+		}
 	}
 }
 

@@ -187,6 +187,7 @@ func (x *exchange) deny(d *Decision) {
 	x.count(d)
 	x.audit.Denied(&x.ev)
 	x.refuse(d)
+	x.remind(d)
 }
 
 func (x *exchange) admission(d *Decision) admission {
@@ -384,6 +385,9 @@ const patience = 10 * time.Second
 // remember puts the digest of what was sent on record, and notes that the client of this
 // rule has the version. Neither a revocation nor the end of the server waits for that.
 func (x *exchange) remember(ctx context.Context, p plan, e *Event) {
+	if e.Complete {
+		reminders.settled(x.reminderKey())
+	}
 	if e.Complete && !p.version.Settled() {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, patience)
