@@ -48,6 +48,9 @@ func (w *writer) retire() {
 			w.closeErr = fmt.Errorf("close audit file: %w", err)
 		}
 	}
+	if w.lock != nil { // one that was made and is of no use must not hide a writer that knows none
+		_ = w.lock.release(w.lock.fresh() && w.startErr != nil && w.id == fileID{})
+	}
 	registry.Lock() // after the close, which lets go of the lock
 	delete(registry.writers, w.path)
 	registry.Unlock()
@@ -62,8 +65,14 @@ func (w *writer) isClosing() bool {
 
 // start opens the file and writes its first lines.
 func (w *writer) start() error {
-	err := w.attach(0)
+	lock, err := w.disk.lock(w.path)
+	if err != nil {
+		return w.explainLock(err)
+	}
+	w.lock, w.alone = lock, lock != nil && !lock.fresh()
+	err = w.attach(0)
 	if err == nil {
+		w.alone = lock != nil
 		err = w.commit(&batch{}, true)
 	}
 	if err != nil && w.f != nil {

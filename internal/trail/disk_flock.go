@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -24,7 +25,7 @@ type osDisk struct{}
 
 type osFile struct{ *os.File }
 
-func (osDisk) open(path string) (file, error) {
+func (osDisk) open(path string, alone bool) (file, error) {
 	// Opening a device can already do something, so look first; what counts is the look at the open file below.
 	if st, err := os.Lstat(path); err == nil && !st.Mode().IsRegular() {
 		return nil, notPlain(path, st.Mode())
@@ -37,7 +38,7 @@ func (osDisk) open(path string) (file, error) {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
 	f := osFile{os.NewFile(uintptr(fd), path)}
-	if err := f.claim(path); err != nil {
+	if err := f.claim(path, alone); err != nil {
 		f.Close()
 		return nil, err
 	}
@@ -68,7 +69,7 @@ func openRetry(path string, flags int) (int, error) {
 }
 
 // claim makes sure that the open file is one to write to, and locks it against other processes.
-func (f osFile) claim(path string) error {
+func (f osFile) claim(path string, alone bool) error {
 	st, err := f.Stat()
 	if err != nil {
 		return err
@@ -76,10 +77,39 @@ func (f osFile) claim(path string) error {
 	if !st.Mode().IsRegular() || st.Mode().Perm()&0o002 != 0 {
 		return notPlain(path, st.Mode())
 	}
+	if err := ours(path, st); err != nil {
+		return err
+	}
 	if err := unix.SetNonblock(int(f.Fd()), false); err != nil {
 		return fmt.Errorf("set %s to blocking: %w", path, err)
 	}
-	err = unix.EINTR
+	if err := flock(f.File, path); err != nil && !(alone && errors.Is(err, ErrLocked)) {
+		return err
+	}
+	if perm := st.Mode().Perm(); perm&0o111 != 0 {
+		return f.Chmod(perm &^ 0o111)
+	}
+	return nil
+}
+
+// ours refuses a file that another user owns, or that has a second name: who has made either may have others write into a
+// file of his choice, or write into this one.
+func ours(path string, info os.FileInfo) error {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return notPlain(path, info.Mode())
+	}
+	if me := os.Geteuid(); int(st.Uid) != me && st.Uid != 0 {
+		return fmt.Errorf("%w; user %d owns it, not %d", notPlain(path, info.Mode()), st.Uid, me)
+	}
+	if st.Nlink > 1 {
+		return fmt.Errorf("%w; it has %d names (hard links): remove the others, or move it away", notPlain(path, info.Mode()), st.Nlink)
+	}
+	return nil
+}
+
+func flock(f *os.File, path string) error {
+	err := error(unix.EINTR)
 	for errors.Is(err, unix.EINTR) {
 		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	}
@@ -88,9 +118,6 @@ func (f osFile) claim(path string) error {
 	}
 	if err != nil {
 		return fmt.Errorf("lock %s: %w", path, err)
-	}
-	if perm := st.Mode().Perm(); perm&0o111 != 0 {
-		return f.Chmod(perm &^ 0o111)
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ type osDisk struct{}
 
 var errNoDisk = errors.New("audit files need a unix system: use another sink")
 
-func (osDisk) open(string) (file, error)    { return nil, errNoDisk }
-func (osDisk) lstat(string) (status, error) { return status{}, errNoDisk }
-func (osDisk) syncDir(string) error         { return errNoDisk }
+func (osDisk) lock(string) (pathLock, error)   { return nil, errNoDisk }
+func (osDisk) open(string, bool) (file, error) { return nil, errNoDisk }
+func (osDisk) lstat(string) (status, error)    { return status{}, errNoDisk }
+func (osDisk) syncDir(string) error            { return errNoDisk }

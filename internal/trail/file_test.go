@@ -70,7 +70,21 @@ func TestOpenRefuses(t *testing.T) {
 	must(os.WriteFile(at("passwd"), []byte("root:x:0:0:root:/root:/bin/sh\n"), 0o600))
 	must(os.WriteFile(at("config.json"), []byte(`{"a":1}`), 0o600))
 	must(os.WriteFile(at("long"), []byte(strings.Repeat("x", 100_000)), 0o600))
+	must(os.WriteFile(at("two names"), nil, 0o600))
+	must(os.Link(at("two names"), at("second name")))
+	must(os.WriteFile(at("log"), nil, 0o600))
+	must(os.WriteFile(at(".log.lock"), nil, 0o600))
+	must(os.Chmod(at(".log.lock"), 0o640))
+	must(os.WriteFile(at("trap"), nil, 0o600))
+	must(os.Symlink(at("plain"), at(".trap.lock")))
+	theirs := error(nil)
+	must(os.WriteFile(at("theirs"), nil, 0o600))
+	if os.Geteuid() == 0 { // nobody else can give a file away
+		must(os.Chown(at("theirs"), 65534, 65534))
+		theirs = ErrUnsafe
+	}
 	for name, want := range map[string]error{
+		"two names": ErrUnsafe, "second name": ErrUnsafe, "theirs": theirs, "log": ErrUnsafe, "trap": ErrUnsafe,
 		"link": ErrUnsafe, "dangling": ErrUnsafe, "fifo": ErrUnsafe, "dir": ErrUnsafe, "open to all": ErrUnsafe, "/dev/null": ErrUnsafe,
 		"passwd": ErrNotTrail, "config.json": ErrNotTrail, "long": ErrNotTrail, "missing/audit.log": os.ErrNotExist,
 	} {
@@ -88,12 +102,19 @@ func TestOpenRefuses(t *testing.T) {
 		}
 		was := content()
 		f, err := Open(path, Options{})
-		if f != nil || !errors.Is(err, want) {
+		if (f != nil) != (want == nil) || !errors.Is(err, want) {
 			t.Errorf("%s: %v, want %v", name, err, want)
+		}
+		if f != nil {
+			mustClose(t, f)
+			continue
 		}
 		if after, _ := os.ReadFile(at("plain")); string(after) != string(before) || content() != was {
 			t.Errorf("%s: something was written", name)
 		}
+	}
+	if _, err := os.Lstat("/dev/.null.lock"); err == nil {
+		t.Error("a lock file beside a device")
 	}
 	if _, err := os.Lstat(at("nowhere")); err == nil {
 		t.Error("a dangling link was followed")
@@ -181,7 +202,7 @@ func TestOneWriterPerFile(t *testing.T) {
 	if err := os.Link(path, path+".hard"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(path+".hard", Options{}); err == nil || !strings.Contains(err.Error(), "are one file") {
+	if _, err := Open(path+".hard", Options{}); !errors.Is(err, ErrUnsafe) || !strings.Contains(err.Error(), "2 names") {
 		t.Errorf("a hard link: %v", err)
 	}
 	mustClose(t, a)

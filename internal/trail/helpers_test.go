@@ -276,11 +276,11 @@ func (h *hook) run(do func(b []byte) (int, error), b []byte) (int, error) {
 	return do(b)
 }
 
-func (d *faultyDisk) open(path string) (file, error) {
+func (d *faultyDisk) open(path string, alone bool) (file, error) {
 	if _, err := d.onOpen.run(func([]byte) (int, error) { return 0, nil }, nil); err != nil {
 		return nil, err
 	}
-	f, err := d.osDisk.open(path)
+	f, err := d.osDisk.open(path, alone)
 	if err != nil {
 		return nil, err
 	}

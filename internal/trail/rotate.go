@@ -124,7 +124,7 @@ func (w *writer) reopen() error {
 
 // attach opens what is at the path and makes it the file to write to.
 func (w *writer) attach(rewritten int) error {
-	f, err := w.disk.open(w.path)
+	f, err := w.disk.open(w.path, w.alone)
 	if err != nil {
 		return w.explainLock(err)
 	}

@@ -276,7 +276,18 @@ func TestPathReplaced(t *testing.T) {
 			if err := os.WriteFile(hello, []byte("hello\n"), 0o600); err != nil {
 				return err
 			}
-			return os.Link(hello, path) // with its content at once, and not over another file
+			if err := os.Link(hello, path); err != nil { // with its content at once, and not over another file
+				return err
+			}
+			return os.Remove(hello)
+		},
+		"hard link": func(path string) error { return os.Link(target, path) },
+		"file of another owner": func(path string) error {
+			theirs := filepath.Join(dir, "theirs")
+			if err := errors.Join(os.WriteFile(theirs, nil, 0o600), os.Chown(theirs, 65534, 65534), os.Link(theirs, path)); err != nil {
+				return err
+			}
+			return os.Remove(theirs)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

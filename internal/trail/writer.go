@@ -79,6 +79,8 @@ type writer struct {
 
 	// What follows belongs to the goroutine alone.
 
+	lock          pathLock // of the path; nil when there is none
+	alone         bool     // no other process writes to the path, whoever has locked the file
 	f             file
 	id            fileID   // of f, or of the last f
 	bad           bool     // f failed: open it again before the next write

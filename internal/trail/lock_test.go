@@ -1,0 +1,111 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build darwin || dragonfly || freebsd || linux || netbsd || openbsd
+
+package trail
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// readerLocks takes the lock on a file as anybody who may read it can.
+func readerLocks(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestReaderKeepsNobodyOut: who may read the audit file, a log shipper, can lock it. That
+// keeps the writer out neither at a start nor when the file is opened anew, and lets no
+// second one in.
+func TestReaderKeepsNobodyOut(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.log")
+	mustClose(t, openTest(t, path, Options{}))
+	readerLocks(t, path)
+	d := &faultyDisk{}
+	f := openTest(t, path, Options{disk: d})
+	mustAppend(t, f, 1)
+	for n := 2; n < 5; n++ {
+		d.onSync.fail(unix.EIO, 1) // the descriptor is not trusted any more
+		mustAppend(t, f, n)
+	}
+	if err := os.Rename(path, path+".1"); err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, f, 5)
+	waitFor(t, "the new file", func() bool { _, err := os.Stat(path); return err == nil })
+	if out, err := child(t, "open", path).CombinedOutput(); err == nil || !strings.Contains(string(out), ErrLocked.Error()) {
+		t.Errorf("a second process: %v: %s", err, out)
+	}
+	mustClose(t, f)
+	if out, err := child(t, "open", path).CombinedOutput(); err != nil {
+		t.Errorf("after the close: %v: %s", err, out)
+	}
+	verifyGood(t, []Problem{ProblemGap}, path, path+".1")
+}
+
+// TestLockOfOlderVersion: a writer that knows no lock file has the lock on the audit file
+// alone. It is respected as long as there is no lock file, however often one tries.
+func TestLockOfOlderVersion(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.log")
+	mustClose(t, openTest(t, path, Options{}))
+	if err := os.Remove(lockPath(path)); err != nil {
+		t.Fatal(err)
+	}
+	older, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Flock(int(older.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if _, err := Open(path, Options{}); !errors.Is(err, ErrLocked) {
+			t.Fatalf("beside an older version: %v", err)
+		}
+	}
+	older.Close()
+	f := openTest(t, path, Options{})
+	older, err = os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer older.Close()
+	if err := unix.Flock(int(older.Fd()), unix.LOCK_EX|unix.LOCK_NB); !errors.Is(err, unix.EWOULDBLOCK) {
+		t.Errorf("an older version beside this one: %v", err)
+	}
+	mustClose(t, f)
+}
+
+// noLockDisk is a directory that takes no lock file.
+type noLockDisk struct{ osDisk }
+
+func (noLockDisk) lock(string) (pathLock, error) { return nil, nil }
+
+// TestNoLockFile: where none can be made the lock on the audit file has to do.
+func TestNoLockFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.log")
+	f := openTest(t, path, Options{disk: noLockDisk{}})
+	mustAppend(t, f, 1)
+	if out, err := child(t, "open", path).CombinedOutput(); err == nil || !strings.Contains(string(out), ErrLocked.Error()) {
+		t.Errorf("a second process: %v: %s", err, out)
+	}
+	mustClose(t, f)
+	readerLocks(t, path)
+	if _, err := Open(path, Options{disk: noLockDisk{}}); !errors.Is(err, ErrLocked) {
+		t.Errorf("with the lock taken: %v", err)
+	}
+}
