@@ -241,6 +241,9 @@ func (e *Event) putTransfer(o *object) {
 		o.always("coredns.xfr.messages", e.Messages)
 		o.always("coredns.xfr.records", e.Records)
 		o.always("server.bytes", e.Bytes)
+		if e.BytesAcked != nil {
+			o.always("coredns.xfr.bytes_acked", *e.BytesAcked)
+		}
 		o.flag("coredns.xfr.complete", e.Complete)
 		o.always("event.duration", e.Duration.Nanoseconds())
 	}

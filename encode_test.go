@@ -27,7 +27,7 @@ var sampleTime = time.Date(2026, 11, 22, 21, 24, 18, 102_000_000, time.UTC)
 // sampleEvents are one event of every action, and of every way that a decision and an
 // end can look. The golden files show them, also in other schemas.
 func sampleEvents() map[string]*Event {
-	asked, served := uint32(2026112200), uint32(2026112201)
+	asked, served, acked := uint32(2026112200), uint32(2026112201), int64(329733)
 	base := Event{
 		Time: sampleTime, EventID: "019ae1f0-0000-7000-8000-000000000001", ID: "019ae1f0-0000-7000-8000-00000000000a",
 		Client: "192.0.2.53", ClientPort: 46612, Server: "192.0.2.1", ServerPort: 53, Transport: TransportTCP,
@@ -79,6 +79,7 @@ func sampleEvents() map[string]*Event {
 		"end-complete": make(func(e *Event) {
 			e.Action, e.Reason, e.Rule, e.Rcode = ActionEnd, string(EndComplete), "ns2", "NOERROR"
 			e.SerialServed, e.Served, e.Messages, e.Records, e.Bytes = &served, ServedAXFRFallback, 6, 10004, 329733
+			e.BytesAcked = &acked
 			e.Complete, e.Duration, e.Digest = true, 469*time.Millisecond, "sha384:38b060a751ac96384cd9327eb1b1e36a"
 		}),
 		"end-client-gone": make(func(e *Event) {
@@ -318,7 +319,7 @@ func TestEncodeBoundProperty(t *testing.T) {
 // All fields at their longest at once.
 func TestEncodeLongest(t *testing.T) {
 	long := strings.Repeat("\xff\"\\\x01", 2000)
-	n := uint32(1<<32 - 1)
+	n, huge := uint32(1<<32-1), int64(1<<62)
 	for _, a := range eventSpecs {
 		e := Event{
 			Time: sampleTime, Action: a.action, ID: long, EventID: long, Message: long, Reason: long,
@@ -332,6 +333,7 @@ func TestEncodeLongest(t *testing.T) {
 			},
 			SerialRequested: &n, SerialServed: &n, SerialFuture: true, Served: Served(long),
 			Messages: 1 << 62, Records: 1 << 62, Bytes: 1 << 62, Duration: 1 << 62, Digest: long,
+			BytesAcked: &huge,
 			Suppressed: &Suppressed{
 				Count: 1 << 62, ClientsTotal: 64, KeysTotal: 64, Class: long, Prefix: long,
 				Clients: []string{long}, Keys: []string{long}, Reasons: []string{long},

@@ -186,6 +186,7 @@ type Event struct {
 	Messages        int64
 	Records         int64
 	Bytes           int64
+	BytesAcked      *int64        // of these, what the client's end had acknowledged; nil when not known
 	Complete        bool          // the closing SOA was handed to the connection
 	Duration        time.Duration // of an ended transfer
 	Digest          string        // of the zone's content, when known: coredns.xfr.zone.digest

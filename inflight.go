@@ -39,6 +39,7 @@ func (t *inflight) begin(ctx context.Context, x *exchange) *underWay {
 	u.ctx, u.cancel = context.WithCancelCause(ctx)
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	x.run = u
 	t.running[u] = struct{}{}
 	return u
 }

@@ -6,6 +6,8 @@ package xfrguard
 import (
 	"context"
 
+	"github.com/xfrguard/xfrguard/internal/wire"
+
 	"github.com/miekg/dns"
 )
 
@@ -45,6 +47,9 @@ func (x *exchange) note(d *Decision) {
 // refuseRewritten refuses a transfer that another plugin made out of another query.
 func (g *guard) refuseRewritten(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
 	x := g.observed(ctx, w, r)
+	if x.carried() {
+		x.conn, _ = wire.ConnOf(w)
+	}
 	x.deny(&Decision{Reason: ReasonRewritten})
 	return dns.RcodeSuccess, nil
 }

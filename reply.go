@@ -4,6 +4,7 @@
 package xfrguard
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -115,15 +116,34 @@ func (x *exchange) refuse(d *Decision) {
 		}
 		m.Extra = append(m.Extra, opt)
 	}
-	var err error
-	if d.Known {
-		err = x.writeSigned(m, f.tsig)
-	} else {
-		err = x.write(m, nil)
-	}
+	// Also who has to go gets the answer that says so: only time bounds it.
+	err := x.within(context.Background(), func() error {
+		if d.Known {
+			return x.writeSigned(m, f.tsig)
+		}
+		return x.write(m, nil)
+	})
 	if err != nil {
 		log.Debugf("Refusal to %s not written: %v", x.client(), err)
 	}
+}
+
+// within runs a write of one message, which no client may hold up for longer than a
+// transfer: CoreDNS sets no write deadline. Where it fails part of the message may be on
+// its way, and the connection is closed.
+func (x *exchange) within(ctx context.Context, write func() error) error {
+	if x.conn == nil {
+		return write()
+	}
+	o := x.sendOptions()
+	if o.Total > 0 {
+		o.Total = max(time.Millisecond, o.Total-time.Since(x.req.Now))
+	}
+	err := wire.Within(ctx, x.conn, o, write)
+	if err != nil {
+		x.abort()
+	}
+	return err //nolint:wrapcheck // endReason knows it
 }
 
 // soaOnly answers an IXFR whose client has to know no more than the current
@@ -136,7 +156,7 @@ func (x *exchange) soaOnly(soa *dns.SOA) error {
 	if opt := x.opt(ReasonAllowed); opt != nil {
 		m.Extra = append(m.Extra, opt)
 	}
-	return x.writeSigned(m, 0)
+	return x.within(x.run.ctx, func() error { return x.writeSigned(m, 0) })
 }
 
 // writeSigned writes the message with the TSIG record that the request calls for.

@@ -6,7 +6,6 @@ package xfrguard
 import (
 	"context"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"net"
 	"strconv"
@@ -29,6 +28,8 @@ type exchange struct {
 	r     *dns.Msg
 	tap   *tap
 	conn  net.Conn // nil where the writers could not be followed
+	run   *underWay
+	lease *lease // nil before the request is admitted
 	audit *auditor
 	ev    Event
 	rule  string      // identity of the rule that allowed it
@@ -54,6 +55,7 @@ func (g *guard) answer(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (i
 		x.deny(&d)
 		return dns.RcodeSuccess, nil
 	}
+	x.lease = lease
 	defer lease.Release()
 	plan, err := x.plan(run.ctx, &d)
 	defer plan.close()
@@ -70,6 +72,7 @@ func (g *guard) answer(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (i
 		d.refuse(ReasonTSIGReplay)
 	}
 	if !d.Allow {
+		plan.close()
 		x.deny(&d)
 		return dns.RcodeSuccess, nil
 	}
@@ -180,8 +183,10 @@ func (x *exchange) count(d *Decision) {
 	requestsTotal.WithLabelValues(x.listener, x.zone(), x.view, x.ev.QueryType, decision, string(d.Reason)).Inc()
 }
 
-// deny records and answers a refusal.
+// deny records and answers a refusal. A client that does not read it takes no place from
+// others.
 func (x *exchange) deny(d *Decision) {
+	x.lease.Release()
 	x.decided(d)
 	x.ev.Rcode = rcodeName(verdictFor(d, x.req.TSIG.Status).rcode)
 	x.count(d)
@@ -234,34 +239,43 @@ func (x *exchange) serve(ctx context.Context, d *Decision, p plan) {
 	g := inFlight.WithLabelValues(x.listener, x.zone(), x.view)
 	g.Inc()
 	defer g.Dec()
-	end := EndInternalError
-	var stats wire.SendStats
+	end := outcome{reason: EndInternalError}
 	defer func() { // also when something panics
-		if end == EndInternalError {
+		if end.reason == EndInternalError {
 			x.abort()
 		}
+		x.lease.Release()
 		p.close() // the build of a version that is not kept waits for its readers
-		x.ended(ctx, p, end, stats)
+		x.ended(ctx, p, end)
 	}()
 	switch p.served {
 	case ServedUpToDate, ServedUseTCP:
-		end, stats = x.sendSOA(p)
+		end = x.sendSOA(p)
 	default:
-		end, stats = x.send(ctx, p)
+		end = x.send(ctx, p)
 	}
 }
 
 // sendSOA sends the current SOA alone.
-func (x *exchange) sendSOA(p plan) (EndReason, wire.SendStats) {
+func (x *exchange) sendSOA(p plan) outcome {
 	if err := x.soaOnly(p.version.SOA); err != nil {
 		log.Debugf("Answer to %s not written: %v", x.client(), err)
-		return EndClientGone, wire.SendStats{}
+		x.ev.Error = err.Error()
+		return outcome{reason: unwritten(err)}
 	}
 	end := EndUpToDate
 	if p.served == ServedUseTCP {
 		end = EndUseTCP
 	}
-	return end, wire.SendStats{Messages: 1, Records: 1, Bytes: int64(x.soaSize(p.version.SOA))}
+	return outcome{reason: end, stats: wire.SendStats{Messages: 1, Records: 1, Bytes: int64(x.soaSize(p.version.SOA))}}
+}
+
+// unwritten names why an answer of one message is not written.
+func unwritten(err error) EndReason {
+	if end := endReason(err); end != EndInternalError {
+		return end
+	}
+	return EndClientGone
 }
 
 // soaSize is about what soaOnly puts on the wire; the writers count for themselves.
@@ -270,31 +284,6 @@ func (x *exchange) soaSize(soa *dns.SOA) int {
 	m.Compress = true
 	m.Answer = []dns.RR{soa}
 	return m.Len()
-}
-
-// send writes the packed version to the connection.
-func (x *exchange) send(ctx context.Context, p plan) (EndReason, wire.SendStats) {
-	o := wire.SendOptions{
-		Stall:          x.cfg.limits.Stall,
-		Total:          x.cfg.limits.Timeout,
-		BytesPerSecond: int(x.cfg.limits.Bandwidth),
-	}
-	var s *wire.Sender
-	if x.conn != nil {
-		s = wire.NewSender(ctx, x.conn, p.envelope, o)
-	} else {
-		s = wire.NewMessageSender(ctx, x.w, p.envelope, o)
-	}
-	defer s.Close()
-	err := p.send(ctx, s, x.cfg.limits.backendWait())
-	if err == nil {
-		err = s.Flush()
-	}
-	if err != nil {
-		x.abort()
-		x.ev.Error = err.Error()
-	}
-	return endReason(err), s.Stats()
 }
 
 // abort closes the connection: part of a message may be on its way, and nothing
@@ -325,48 +314,27 @@ func (x *exchange) envelope() (wire.Envelope, error) {
 	return env, err
 }
 
-// endReason names what became of a transfer.
-func endReason(err error) EndReason {
-	switch {
-	case err == nil:
-		return EndComplete
-	case errors.Is(err, errRevoked):
-		return EndPolicyRevoked
-	case errors.Is(err, errShutdown):
-		return EndShutdown
-	case errors.Is(err, errTooSlow):
-		return EndTooSlow
-	case errors.Is(err, wire.ErrStalled):
-		return EndStalled
-	case errors.Is(err, wire.ErrTimeout):
-		return EndTimeout
-	case errors.Is(err, wire.ErrClientGone):
-		return EndClientGone
-	case errors.Is(err, zone.ErrInvalid):
-		return EndStreamInvalid
-	case errors.Is(err, zone.ErrUnavailable), errors.Is(err, errBackendHangs):
-		return EndZoneUnavailable
-	case errors.Is(err, wire.ErrMessageTooLarge), errors.Is(err, wire.ErrRecordTooLarge):
-		return EndRecordTooLarge
-	}
-	return EndInternalError
-}
-
 // ended records how the transfer ended, for the audit log, the metrics, and the
 // plugins in front.
-func (x *exchange) ended(ctx context.Context, p plan, end EndReason, stats wire.SendStats) {
+func (x *exchange) ended(ctx context.Context, p plan, o outcome) {
+	end, stats := o.reason, o.stats
 	now := time.Now()
+	took := now.Sub(x.req.Now)
+	if !o.over.IsZero() {
+		took = o.over.Sub(x.req.Now)
+	}
 	labels := []string{x.listener, x.zone(), x.view}
 	transfersTotal.WithLabelValues(append(labels, string(p.served), string(end))...).Inc()
 	transferBytes.WithLabelValues(labels...).Add(float64(stats.Bytes))
 	transferRecords.WithLabelValues(labels...).Add(float64(stats.Records))
-	transferDuration.WithLabelValues(labels...).Observe(now.Sub(x.req.Now).Seconds())
+	transferDuration.WithLabelValues(labels...).Observe(took.Seconds())
 
 	e := x.ev
 	e.Action, e.Reason, e.Time = ActionEnd, string(end), now
 	e.Served = p.served
 	e.Messages, e.Records, e.Bytes = int64(stats.Messages), int64(stats.Records), stats.Bytes
-	e.Duration = now.Sub(x.req.Now)
+	e.BytesAcked = o.acked
+	e.Duration = took
 	e.Complete = end == EndComplete || end == EndUpToDate || end == EndUseTCP
 	if content := p.served != ServedUpToDate && p.served != ServedUseTCP; content {
 		x.summarize(stats.Bytes)

@@ -113,24 +113,36 @@ func (c *idleClock) read() time.Duration {
 	return c.total + time.Since(c.since)
 }
 
-// Within runs write, which writes one message to conn, under the limits of a transfer:
-// it ends when the client acknowledges nothing for the stall time, when the total time is
-// over, and when ctx is done. After an error the connection must be closed (see [Abort]).
-// Nobody else may write to conn or set its write deadline meanwhile.
+// Within runs write, which writes one message to conn, under the limits of a transfer: it
+// ends when the message is not taken within the stall time, when more than Unacknowledged
+// octets stay so for that long, when the total time is over, and when ctx is done. After
+// an error the connection must be closed (see [Abort]). Nobody else may write to conn or
+// set its write deadline meanwhile.
 func Within(ctx context.Context, conn net.Conn, o SendOptions, write func() error) error {
 	o.setDefaults()
-	s := newStream(ctx, conn, o.Stall, time.Now().Add(o.Total))
-	err := s.do(write)
-	if err == errBlind { //nolint:errorlint // it is never wrapped
-		if err = s.arm(earlier(time.Now().Add(s.stall), s.total)); err == nil {
-			if err = write(); err != nil {
-				err = s.cause(err)
-			}
+	now := time.Now()
+	s := &stream{ctx: ctx, conn: conn, stall: o.Stall, total: now.Add(o.Total)}
+	s.stop = context.AfterFunc(ctx, s.interrupt)
+	err := s.arm(earlier(now.Add(s.stall), s.total))
+	if err == nil {
+		if err = write(); err != nil {
+			err = s.cause(err)
 		}
 	}
-	if err == nil {
+	if err == nil && unsettled(conn) {
+		s.meter = newMeter(conn, o.Stall)
 		err = s.settle(Unacknowledged)
 	}
 	s.release(err == nil)
 	return err
+}
+
+// unsettled reports whether a client owes us more acknowledgements than one may.
+func unsettled(conn net.Conn) bool {
+	t, ok := TCPConnOf(conn)
+	if !ok {
+		return false
+	}
+	raw, err := t.SyscallConn()
+	return err == nil && unacknowledged(raw) > Unacknowledged
 }

@@ -65,3 +65,9 @@ func readable(raw syscall.RawConn) bool {
 	})
 	return waiting
 }
+
+// unacknowledged is how many octets are not, as far as it is known.
+func unacknowledged(raw syscall.RawConn) (n int) {
+	_ = raw.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) })
+	return n
+}

@@ -18,3 +18,5 @@ func prepare(syscall.RawConn, time.Duration) (tcpProgress, bool) { return tcpPro
 func look(syscall.RawConn) (tcpProgress, bool) { return tcpProgress{}, false }
 
 func readable(syscall.RawConn) bool { return true }
+
+func unacknowledged(syscall.RawConn) int { return 0 }

@@ -103,37 +103,28 @@ func (s *stream) release(ok bool) {
 }
 
 func (s *stream) write(b []byte) (n int, err error) {
-	err = s.do(func() error {
-		n, err = s.conn.Write(b)
-		return err
-	})
+	err = s.begin()
 	if errors.Is(err, errBlind) {
 		return s.writeBlind(b)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.written += int64(n)
-	return n, err
-}
-
-// errBlind: nothing was done, because nobody watches.
-var errBlind = errors.New("it is not known what the client acknowledges")
-
-// do runs a write under watch.
-func (s *stream) do(write func() error) error {
-	if err := s.begin(); err != nil {
-		return err
+	if err != nil {
+		return 0, err
 	}
-	err := write()
+	n, err = s.conn.Write(b)
 	s.mu.Lock()
 	s.writing = false
+	s.written += int64(n)
 	s.mu.Unlock()
 	if err != nil {
-		return s.cause(err)
+		return n, s.cause(err)
 	}
-	return nil
+	return n, nil
 }
 
+// errBlind: nobody can watch.
+var errBlind = errors.New("it is not known what the client acknowledges")
+
+// begin starts the watch over a write.
 func (s *stream) begin() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
