@@ -275,6 +275,7 @@ func catchAll(b serverBlock, like *guard) *guard {
 	g := &guard{
 		index: b.index, pos: like.pos, mode: ModeEnforce, elsewhere: like.elsewhere, auditOf: like,
 		policies: make(Policies), configs: make(map[string]*config), digests: make(map[string]string),
+		sessions: newSessions(),
 	}
 	for _, c := range b.configs {
 		apex := dns.CanonicalName(c.Zone)

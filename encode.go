@@ -50,8 +50,9 @@ func (e *Event) line() []byte {
 // in a line of 4096 bytes: should too many fields be long at once, all caps are
 // halved until the whole fits, and the event says so.
 func (e *Event) encode() []byte {
+	cut := e.TLS.settle()
 	for shift := uint(0); ; shift++ {
-		o := object{buf: make([]byte, 0, 1536), shift: shift}
+		o := object{buf: make([]byte, 0, 1536), shift: shift, truncated: cut}
 		e.put(&o)
 		if len(o.buf) <= trail.MaxEvent || shift == 12 {
 			return o.buf

@@ -4,6 +4,7 @@
 package xfrguard
 
 import (
+	"crypto/x509"
 	"time"
 
 	"github.com/xfrguard/xfrguard/internal/trail"
@@ -211,6 +212,9 @@ type TLSFacts struct {
 	Names       []string // its DNS SANs
 	SPKI        string   // its pin, hex
 	Verified    bool     // a chain to the listener's CA was verified
+
+	session *session // where Subject, Names and SPKI come from when the event is written
+	leaf    *x509.Certificate
 }
 
 // Suppressed is what a folded line stands for. The totals of distinct clients and

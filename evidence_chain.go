@@ -4,60 +4,151 @@
 package xfrguard
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/binary"
+	"slices"
 	"sync"
 	"time"
 )
 
 const (
-	badChainTime = 10 * time.Second // for which a chain that leads nowhere is remembered
-	maxBadChains = 1024
+	badChainTime  = time.Minute // for which a chain that leads nowhere is remembered
+	goodChainTime = time.Hour   // for which one that leads to the CA is
+	maxChains     = 1024
 )
 
-// badChains remembers certificates that lead to no CA of the listener. Whoever gets
-// past an address gate may send them once and ask as often as he likes, at some thirty
-// octets a request, while finding out that no chain can be built of them takes
-// milliseconds: x509 tries up to a hundred signatures. The zero value is ready.
-type badChains struct {
-	mu    sync.Mutex
-	until map[[sha256.Size]byte]time.Time
+// outcome is what the attempt to build a chain has found.
+type outcome struct {
+	root [sha256.Size]byte // SHA-256 of the root's public key
+	ok   bool
+	weak string // see weakKey
+
+	from, until time.Time // the same would be found at any moment in between
 }
 
-// verify is check, or false for what it has found to be bad a moment ago.
-func (b *badChains) verify(presented []*x509.Certificate, now time.Time, check func() bool) bool {
-	id := chainID(presented)
-	if b.knows(id, now) {
-		return false
-	}
-	ok := check()
-	if !ok {
-		b.remember(id, presented, now)
-	}
-	return ok
-}
+// at reports whether the outcome is that of this moment. That of the zero outcome is none.
+func (o *outcome) at(now time.Time) bool { return !now.Before(o.from) && now.Before(o.until) }
 
-func (b *badChains) knows(id [sha256.Size]byte, now time.Time) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return now.Before(b.until[id])
-}
-
-// remember holds until the next moment at which the answer could be another one.
-func (b *badChains) remember(id [sha256.Size]byte, presented []*x509.Certificate, now time.Time) {
-	until := now.Add(badChainTime)
-	for _, c := range presented {
-		if c.NotBefore.After(now) && c.NotBefore.Before(until) {
-			until = c.NotBefore
+// lasts sets the time of an outcome found now: to the nearest moments before and after at
+// which one of the certificates begins or ends, and no longer than most: of roots that have
+// no part in it nothing is known.
+func (o *outcome) lasts(now time.Time, most time.Duration, certs ...*x509.Certificate) {
+	o.from, o.until = now.Add(-most), now.Add(most)
+	for _, c := range certs {
+		for _, edge := range [...]time.Time{c.NotBefore, c.NotAfter.Add(1)} { // NotAfter is inside
+			switch {
+			case edge.After(now) && edge.Before(o.until):
+				o.until = edge
+			case !edge.After(now) && edge.After(o.from):
+				o.from = edge
+			}
 		}
 	}
+}
+
+// chainOf is what the certificates of a connection lead to at this moment, under the CA of
+// the listener and for client authentication. It does not depend on what client_auth made
+// of them in the handshake: under request and require nobody has looked yet.
+func (g *guard) chainOf(s *session, presented []*x509.Certificate, now time.Time) outcome {
+	if g.config == nil || g.config.TLSConfig == nil || len(presented) > maxPresented {
+		return outcome{}
+	}
+	listener := g.config.TLSConfig // CoreDNS lets no two blocks of a listener disagree about its CA
+	if listener.ClientCAs == nil && !verifiesClients(listener.ClientAuth) {
+		return outcome{} // x509 would ask the CAs of the system, which nobody has chosen
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.chain.at(now) {
+		s.chain = g.chains.outcome(presented, now, func() outcome { return leads(presented, listener.ClientCAs, now) })
+	}
+	return s.chain
+}
+
+// leads looks for chains for client authentication from the first of the certificates to
+// one of the roots, at first without the other certificates: whoever needs none makes no
+// work with them. Of several roots the one with the smallest hash counts.
+func leads(presented []*x509.Certificate, roots *x509.CertPool, now time.Time) (o outcome) {
+	options := x509.VerifyOptions{
+		Roots: roots, Intermediates: x509.NewCertPool(), CurrentTime: now,
+		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}
+	chains, err := presented[0].Verify(options)
+	if between := intermediates(presented[1:], now); err != nil && len(between) > 0 {
+		for _, c := range between {
+			options.Intermediates.AddCert(c)
+		}
+		chains, err = presented[0].Verify(options)
+	}
+	if err != nil {
+		o.lasts(now, badChainTime, presented...)
+		return o
+	}
+	edges := presented
+	for _, chain := range chains {
+		edges = append(edges[:len(edges):len(edges)], chain...)
+		sum := sha256.Sum256(chain[len(chain)-1].RawSubjectPublicKeyInfo)
+		if !o.ok || bytes.Compare(sum[:], o.root[:]) < 0 {
+			o.ok, o.root, o.weak = true, sum, weakKey(chain...)
+		}
+	}
+	o.lasts(now, goodChainTime, edges...)
+	return o
+}
+
+// intermediates are those of the certificates that may stand in the middle of a chain, at
+// most two of one name: an authority that changes its key, or that two others vouch for,
+// has two. x509 checks the signatures of all that have the right name, and a client may
+// give its certificates any name.
+func intermediates(presented []*x509.Certificate, now time.Time) (chosen []*x509.Certificate) {
+	for _, c := range presented {
+		if !c.IsCA || !c.BasicConstraintsValid || !within(c, now) || len(c.UnhandledCriticalExtensions) > 0 {
+			continue
+		}
+		namesakes := 0
+		for _, other := range chosen {
+			if bytes.Equal(c.RawSubject, other.RawSubject) {
+				namesakes++
+			}
+		}
+		if namesakes < 2 && !slices.ContainsFunc(chosen, c.Equal) {
+			chosen = append(chosen, c)
+		}
+	}
+	return chosen
+}
+
+// chains remembers what certificates led to, whatever connection they came in: who
+// connects again and again with the same ones makes nobody build a chain again. The zero
+// value is ready.
+type chains struct {
+	mu    sync.Mutex
+	known map[[sha256.Size]byte]outcome
+}
+
+// outcome is build, or what it has found a while ago and would find now.
+func (b *chains) outcome(presented []*x509.Certificate, now time.Time, build func() outcome) outcome {
+	id := chainID(presented)
+	o := b.lookup(id)
+	if o.at(now) {
+		return o
+	}
+	o = build()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.until == nil || len(b.until) >= maxBadChains { // each was worth a handshake to somebody
-		b.until = make(map[[sha256.Size]byte]time.Time)
+	if b.known == nil || len(b.known) >= maxChains { // each was worth a handshake to somebody
+		b.known = make(map[[sha256.Size]byte]outcome)
 	}
-	b.until[id] = until
+	b.known[id] = o
+	return o
+}
+
+func (b *chains) lookup(id [sha256.Size]byte) outcome {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.known[id]
 }
 
 // chainID names the certificates in their order, all octets of them.

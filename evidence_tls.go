@@ -4,11 +4,10 @@
 package xfrguard
 
 import (
-	"bytes"
-	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/hex"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"net/netip"
 	"slices"
 	"strings"
@@ -18,113 +17,99 @@ import (
 )
 
 // readTLS takes what the session shows. cs is nil when nothing is known of it,
-// which no rule accepts.
+// which no rule accepts. Of a certificate nothing is rendered here: see settle.
 func (g *guard) readTLS(e *evidence, cs *tls.ConnectionState) {
 	if cs == nil || !cs.HandshakeComplete {
 		return
 	}
 	e.peer = cs
-	e.req.TLS = g.proofOf(cs, e.req.Client, e.req.Now)
 	e.tls = TLSFacts{
 		Established: true,
 		Version:     strings.TrimPrefix(tls.VersionName(cs.Version), "TLS "),
-		Cipher:      tls.CipherSuiteName(cs.CipherSuite),
+		Cipher:      cipherName(cs.CipherSuite),
 		ALPN:        cs.NegotiatedProtocol,
 		ServerName:  cs.ServerName,
 		Resumed:     cs.DidResume,
 	}
-	if len(cs.PeerCertificates) == 0 {
-		return
+	if len(cs.PeerCertificates) > 0 {
+		e.tls.session, e.tls.leaf = g.sessions.of(cs.PeerCertificates), cs.PeerCertificates[0]
 	}
-	leaf := cs.PeerCertificates[0]
-	e.tls.Subject = leaf.Subject.String()
-	e.tls.Names = leaf.DNSNames
-	e.tls.SPKI = hex.EncodeToString(e.req.TLS.SPKI[:])
-	e.tls.Verified = e.req.TLS.Verified
+	e.req.TLS = g.proofOf(cs, e.req.Client, e.req.Now)
+	if e.req.TLS.Verified {
+		e.tls.Verified = true
+		e.tls.SPKI = e.tls.session.facts(e.tls.leaf).pin
+	}
+}
+
+// cipherNames has the names of all cipher suites; crypto/tls makes its lists anew whenever
+// it is asked for one.
+var cipherNames = func() map[uint16]string {
+	names := make(map[uint16]string)
+	for _, s := range slices.Concat(tls.CipherSuites(), tls.InsecureCipherSuites()) {
+		names[s.ID] = s.Name
+	}
+	return names
+}()
+
+func cipherName(id uint16) string {
+	if name, ok := cipherNames[id]; ok {
+		return name
+	}
+	return tls.CipherSuiteName(id)
 }
 
 // proofOf is what the session proves at this moment. The handshake may have been
 // long ago, in this connection or in the one that it resumes, and under another CA
-// when a reload came in between: nothing is taken over from it.
+// when a reload came in between: nothing is taken over from it. Of a client whose address
+// no rule knows the certificate is not looked at, for what it says would change nothing.
 func (g *guard) proofOf(cs *tls.ConnectionState, client netip.Addr, now time.Time) TLSProof {
-	p := TLSProof{Version: cs.Version, ALPN: cs.NegotiatedProtocol}
-	if len(cs.PeerCertificates) == 0 {
+	p := TLSProof{Version: cs.Version, ALPN: cs.NegotiatedProtocol, HasCert: len(cs.PeerCertificates) > 0}
+	if !p.HasCert || !g.policies.knows(client) {
 		return p
 	}
 	leaf := cs.PeerCertificates[0]
-	p.HasCert = true
-	p.SPKI = sha256.Sum256(leaf.RawSubjectPublicKeyInfo)
-	p.Current = within(leaf, now)
-	p.ClientUse = forClients(leaf)
-	// Building a chain costs signatures, which a stranger cannot make the server
-	// check: it does so for those that the handshake has verified, and for clients
-	// whose address some rule knows.
-	if len(cs.VerifiedChains) > 0 || g.policies.knows(client) {
-		p.Root, p.Verified = g.verifies(cs.PeerCertificates, now)
-	}
-	if p.Verified {
-		p.Names = hostNames(leaf)
+	s := g.sessions.of(cs.PeerCertificates)
+	facts := s.facts(leaf)
+	p.SPKI, p.ClientUse, p.Current = facts.spki, facts.clientUse, within(leaf, now)
+	if found := g.chainOf(s, cs.PeerCertificates, now); found.ok {
+		p.Root, p.Verified, p.Names = found.root, true, facts.names
 	}
 	return p
 }
 
+// maxNames bounds the DNS SANs that count as names: as many as public CAs put into one
+// certificate.
+const maxNames = 100
+
 // hostNames are the DNS SANs that are names of hosts. Others are none: an escape in a
-// name would move the border of its labels.
+// name would move the border of its labels, and no host has a label of more than 63
+// octets or a name of more than 253 (RFC 1035 §2.3.4).
 func hostNames(c *x509.Certificate) (names []string) {
-	for _, san := range c.DNSNames {
-		if hostPattern.MatchString(san) {
+	for _, san := range c.DNSNames[:min(len(c.DNSNames), maxNames)] {
+		if isHostName(san) {
 			names = append(names, dns.CanonicalName(san))
 		}
 	}
 	return names
 }
 
+// isHostName reports whether the name is one of a host, or a wildcard for some.
+func isHostName(name string) bool {
+	bare := strings.TrimSuffix(name, ".")
+	if len(bare) > 253 || !hostPattern.MatchString(name) {
+		return false
+	}
+	for label := range strings.SplitSeq(bare, ".") {
+		if len(label) > 63 {
+			return false
+		}
+	}
+	return true
+}
+
 // maxPresented bounds the certificates that a client may send: a leaf, the intermediates
 // of any real hierarchy, and its root. With each more there are many more ways to try.
 const maxPresented = 5
-
-// verifies reports whether a chain leads from the client's certificate to the CA of
-// the listener, at this moment and for client authentication, and to which root. It does
-// not depend on what client_auth made of it in the handshake: under request and require
-// nobody has looked yet.
-func (g *guard) verifies(presented []*x509.Certificate, now time.Time) (root [32]byte, ok bool) {
-	if g.config == nil || g.config.TLSConfig == nil || len(presented) > maxPresented {
-		return root, false
-	}
-	listener := g.config.TLSConfig // CoreDNS lets no two blocks of a listener disagree about its CA
-	if listener.ClientCAs == nil && !verifiesClients(listener.ClientAuth) {
-		return root, false // x509 would ask the CAs of the system, which nobody has chosen
-	}
-	ok = g.badChains.verify(presented, now, func() (leading bool) {
-		root, leading = leads(presented, listener.ClientCAs, now)
-		return leading
-	})
-	return root, ok
-}
-
-// leads reports whether a chain for client authentication leads from the first of the
-// certificates to one of the roots, and the SHA-256 of that one's public key; the smallest
-// when there are several.
-func leads(presented []*x509.Certificate, roots *x509.CertPool, now time.Time) (root [32]byte, ok bool) {
-	o := x509.VerifyOptions{
-		Roots: roots, Intermediates: x509.NewCertPool(), CurrentTime: now,
-		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-	}
-	for _, c := range presented[1:] {
-		o.Intermediates.AddCert(c)
-	}
-	chains, err := presented[0].Verify(o)
-	if err != nil {
-		return root, false
-	}
-	for i, chain := range chains {
-		sum := sha256.Sum256(chain[len(chain)-1].RawSubjectPublicKeyInfo)
-		if i == 0 || bytes.Compare(sum[:], root[:]) < 0 {
-			root = sum
-		}
-	}
-	return root, true
-}
 
 // verifiesClients reports whether the handshake fails for a certificate that does
 // not lead to the CA.
@@ -134,11 +119,23 @@ func within(c *x509.Certificate, now time.Time) bool {
 	return !now.Before(c.NotBefore) && !now.After(c.NotAfter)
 }
 
-// forClients reports whether the certificate may be used for client authentication:
-// an extended key usage, when there is one, must say so (RFC 5280 §4.2.1.12).
+// forClients reports whether the certificate may be used for client authentication: an
+// extended key usage must say so where there is one (RFC 5280 §4.2.1.12), a key usage must
+// let its key sign (§4.2.1.3; RFC 8446 §4.4.2.2), and what it calls critical must be
+// understood (§4.2).
 func forClients(c *x509.Certificate) bool {
-	if len(c.ExtKeyUsage) == 0 && len(c.UnknownExtKeyUsage) == 0 {
-		return true
+	limited := len(c.ExtKeyUsage) > 0 || len(c.UnknownExtKeyUsage) > 0
+	allowed := slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageClientAuth) || slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageAny)
+	return (!limited || allowed) && signs(c) && len(c.UnhandledCriticalExtensions) == 0
+}
+
+var oidKeyUsage = asn1.ObjectIdentifier{2, 5, 29, 15}
+
+// signs reports whether the certificate's key may sign something else than certificates. A
+// key usage that allows nothing allows no signatures either.
+func signs(c *x509.Certificate) bool {
+	if c.KeyUsage != 0 {
+		return c.KeyUsage&x509.KeyUsageDigitalSignature != 0
 	}
-	return slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageClientAuth) || slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageAny)
+	return !slices.ContainsFunc(c.Extensions, func(e pkix.Extension) bool { return e.Id.Equal(oidKeyUsage) })
 }

@@ -64,7 +64,9 @@ type guard struct {
 	traced  bool
 	double  bool // another block looks the same from outside
 
-	badChains badChains // of certificates, under this listener's CA
+	sessions *sessions // of the connections with client certificates, under this listener's CA
+	chains   chains
+	weakKeys weakKeys
 
 	running // set at start
 	auditOf *guard
@@ -82,7 +84,7 @@ func newGuard(index int, configs []*config) *guard {
 		index: index, pos: first.pos, all: configs,
 		mode: first.mode, elsewhere: first.elsewhere, findings: first.findings,
 		policies: make(Policies), configs: make(map[string]*config), digests: make(map[string]string),
-		ruleIDs: make(map[*Rule]string),
+		ruleIDs: make(map[*Rule]string), sessions: newSessions(),
 	}
 	for _, cfg := range configs {
 		for _, apex := range cfg.zones {

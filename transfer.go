@@ -224,6 +224,7 @@ func (x *exchange) accept() bool {
 // serve records the decision, and only then sends.
 func (x *exchange) serve(ctx context.Context, d *Decision, p plan) {
 	x.decided(d)
+	x.warnWeak(d)
 	x.rule = x.identity(d.rule)
 	x.ev.Rcode = rcodeName(dns.RcodeSuccess)
 	x.ev.SerialServed = &p.version.Serial
