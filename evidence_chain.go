@@ -19,8 +19,8 @@ const (
 	maxChains     = 1024
 )
 
-// outcome is what the attempt to build a chain has found.
-type outcome struct {
+// chainResult is what the attempt to build a chain has found.
+type chainResult struct {
 	root [sha256.Size]byte // SHA-256 of the root's public key
 	ok   bool
 	weak string // see weakKey
@@ -28,13 +28,13 @@ type outcome struct {
 	from, until time.Time // the same would be found at any moment in between
 }
 
-// at reports whether the outcome is that of this moment. That of the zero outcome is none.
-func (o *outcome) at(now time.Time) bool { return !now.Before(o.from) && now.Before(o.until) }
+// at reports whether the outcome is that of this moment. That of the zero value is none.
+func (o *chainResult) at(now time.Time) bool { return !now.Before(o.from) && now.Before(o.until) }
 
 // lasts sets the time of an outcome found now: to the nearest moments before and after at
 // which one of the certificates begins or ends, and no longer than most: of roots that have
 // no part in it nothing is known.
-func (o *outcome) lasts(now time.Time, most time.Duration, certs ...*x509.Certificate) {
+func (o *chainResult) lasts(now time.Time, most time.Duration, certs ...*x509.Certificate) {
 	o.from, o.until = now.Add(-most), now.Add(most)
 	for _, c := range certs {
 		for _, edge := range [...]time.Time{c.NotBefore, c.NotAfter.Add(1)} { // NotAfter is inside
@@ -51,18 +51,18 @@ func (o *outcome) lasts(now time.Time, most time.Duration, certs ...*x509.Certif
 // chainOf is what the certificates of a connection lead to at this moment, under the CA of
 // the listener and for client authentication. It does not depend on what client_auth made
 // of them in the handshake: under request and require nobody has looked yet.
-func (g *guard) chainOf(s *session, presented []*x509.Certificate, now time.Time) outcome {
+func (g *guard) chainOf(s *session, presented []*x509.Certificate, now time.Time) chainResult {
 	if g.config == nil || g.config.TLSConfig == nil || len(presented) > maxPresented {
-		return outcome{}
+		return chainResult{}
 	}
 	listener := g.config.TLSConfig // CoreDNS lets no two blocks of a listener disagree about its CA
 	if listener.ClientCAs == nil && !verifiesClients(listener.ClientAuth) {
-		return outcome{} // x509 would ask the CAs of the system, which nobody has chosen
+		return chainResult{} // x509 would ask the CAs of the system, which nobody has chosen
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.chain.at(now) {
-		s.chain = g.chains.outcome(presented, now, func() outcome { return leads(presented, listener.ClientCAs, now) })
+		s.chain = g.chains.result(presented, now, func() chainResult { return leads(presented, listener.ClientCAs, now) })
 	}
 	return s.chain
 }
@@ -70,7 +70,7 @@ func (g *guard) chainOf(s *session, presented []*x509.Certificate, now time.Time
 // leads looks for chains for client authentication from the first of the certificates to
 // one of the roots, at first without the other certificates: whoever needs none makes no
 // work with them. Of several roots the one with the smallest hash counts.
-func leads(presented []*x509.Certificate, roots *x509.CertPool, now time.Time) (o outcome) {
+func leads(presented []*x509.Certificate, roots *x509.CertPool, now time.Time) (o chainResult) {
 	options := x509.VerifyOptions{
 		Roots: roots, Intermediates: x509.NewCertPool(), CurrentTime: now,
 		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
@@ -125,11 +125,11 @@ func intermediates(presented []*x509.Certificate, now time.Time) (chosen []*x509
 // value is ready.
 type chains struct {
 	mu    sync.Mutex
-	known map[[sha256.Size]byte]outcome
+	known map[[sha256.Size]byte]chainResult
 }
 
-// outcome is build, or what it has found a while ago and would find now.
-func (b *chains) outcome(presented []*x509.Certificate, now time.Time, build func() outcome) outcome {
+// result is build, or what it has found a while ago and would find now.
+func (b *chains) result(presented []*x509.Certificate, now time.Time, build func() chainResult) chainResult {
 	id := chainID(presented)
 	o := b.lookup(id)
 	if o.at(now) {
@@ -139,13 +139,13 @@ func (b *chains) outcome(presented []*x509.Certificate, now time.Time, build fun
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.known == nil || len(b.known) >= maxChains { // each was worth a handshake to somebody
-		b.known = make(map[[sha256.Size]byte]outcome)
+		b.known = make(map[[sha256.Size]byte]chainResult)
 	}
 	b.known[id] = o
 	return o
 }
 
-func (b *chains) lookup(id [sha256.Size]byte) outcome {
+func (b *chains) lookup(id [sha256.Size]byte) chainResult {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.known[id]

@@ -33,9 +33,9 @@ func TestChainsRemembered(t *testing.T) {
 	asked := func(presented []*x509.Certificate, at time.Time, good bool) int {
 		n := 0
 		for range 100 {
-			o := b.outcome(presented, at, func() outcome {
+			o := b.result(presented, at, func() chainResult {
 				n++
-				o, most := outcome{ok: good}, badChainTime
+				o, most := chainResult{ok: good}, badChainTime
 				if good {
 					most = goodChainTime
 				}

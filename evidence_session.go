@@ -41,7 +41,7 @@ type session struct {
 	log      leafLog
 
 	mu    sync.Mutex // held while a chain is built: a connection builds one at a time
-	chain outcome
+	chain chainResult
 }
 
 // of returns the session of the certificates, nil where there are none.
