@@ -25,6 +25,7 @@ type plan struct {
 	version  *zone.Version
 	reader   *zone.Reader   // of the whole zone
 	messages []wire.Message // of an incremental answer
+	release  func()         // of these; nil when there are none
 	envelope wire.Envelope  // of every message
 }
 
@@ -82,6 +83,7 @@ func (x *exchange) planIncrement(ctx context.Context, d *Decision, p *plan) (err
 		return err //nolint:wrapcheck // says all
 	case p.messages != nil:
 		p.served = ServedIXFR
+		p.release = x.guard.store.Hold(x.req.Zone, p.messages)
 	case d.Full:
 		p.served = ServedAXFRFallback
 	default:
@@ -108,6 +110,10 @@ func (p *plan) whole() bool { return p.served == ServedAXFR || p.served == Serve
 func (p *plan) close() {
 	if p.reader != nil {
 		p.reader.Close()
+	}
+	if p.release != nil {
+		p.release()
+		p.release = nil
 	}
 }
 

@@ -96,7 +96,7 @@ func endReason(err error) EndReason {
 		return EndPolicyRevoked
 	case errors.Is(err, errShutdown):
 		return EndShutdown
-	case errors.Is(err, errTooSlow):
+	case errors.Is(err, errTooSlow), errors.Is(err, zone.ErrTooSlow):
 		return EndTooSlow
 	case errors.Is(err, wire.ErrStalled):
 		return EndStalled

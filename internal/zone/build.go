@@ -15,16 +15,19 @@ import (
 // build turns the stream into the version's messages. The last one, which closes the
 // zone, is let go only when the stream has ended as it should. It never waits for a
 // reader of a version that stays below limit octets of memory, and a version beyond
-// that it keeps for nobody: without a reader it gives up.
-func (v *Version) build(st *stream, limit int64) {
-	v.finish(v.pack(st, limit))
+// that, or one that there is no room for, it keeps for nobody: without a reader it gives up.
+func (v *Version) build(st *stream, limit int64, room func() bool) {
+	v.finish(v.pack(st, limit, room))
 }
 
-func (v *Version) pack(st *stream, limit int64) (err error) {
+func (v *Version) pack(st *stream, limit int64, room func() bool) (err error) {
 	defer caught(v.Apex, ErrInvalid, &err)
 	c := checker{apex: v.Apex, serial: v.Serial}
 	p := wire.NewPacker(v.Apex, 0, func(m wire.Message) error {
 		m.Bytes = slices.Clone(m.Bytes)
+		if !room() {
+			limit = 0
+		}
 		return v.append(m, limit)
 	})
 	defer p.Discard()

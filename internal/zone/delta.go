@@ -5,6 +5,7 @@ package zone
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"slices"
 
@@ -26,6 +27,8 @@ type contents struct {
 
 // contents of an indexed version; false when it cannot be compared.
 func (v *Version) contents() (contents, bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	if v.index == nil || !v.index.usable {
 		return contents{}, false
 	}
@@ -114,7 +117,7 @@ func eachOf(row []byte, fn func(*wire.Record) error) error {
 
 // condense makes one delta of a chain, each beginning where the one before ends: what
 // one adds and another removes is in neither (RFC 1995 §5).
-func condense(chain []Delta) (*Delta, error) {
+func condense(ctx context.Context, chain []Delta) (*Delta, error) {
 	if len(chain) == 1 {
 		return &chain[0], nil
 	}
@@ -122,6 +125,9 @@ func condense(chain []Delta) (*Delta, error) {
 	removed, added := newRow(), newRow()
 	for i := range chain {
 		d := &chain[i]
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("comparing: %w", context.Cause(ctx))
+		}
 		if err := eachOf(d.Removed, func(r *wire.Record) error { added.cancel(r, removed); return nil }); err != nil {
 			return nil, err
 		}
@@ -204,7 +210,7 @@ func restore(apex string, from contents, chain []Delta) (contents, error) {
 	if len(chain) == 0 {
 		return from, nil
 	}
-	d, err := condense(chain)
+	d, err := condense(context.Background(), chain)
 	if err != nil {
 		return contents{}, err
 	}

@@ -86,7 +86,7 @@ func digestOfRecords(t *testing.T, records []dns.RR) string {
 	}}
 	v := newVersion("example.", st)
 	go v.indexAlong(v.attach(true))
-	v.build(st, 1<<20)
+	v.build(st, 1<<20, func() bool { return true })
 	d, ok := v.Digest(context.Background())
 	if !ok {
 		t.Fatal("no digest", v.err)

@@ -53,7 +53,7 @@ func FuzzDelta(f *testing.F) {
 			{From: 2, To: 3, OldSOA: soa, NewSOA: soa, Removed: removed2, Added: added2},
 		}
 		before := bytes.Clone(removed1)
-		d, err := condense(chain)
+		d, err := condense(t.Context(), chain)
 		if !bytes.Equal(before, removed1) {
 			t.Fatal("condensing changes a delta")
 		}

@@ -43,10 +43,13 @@ type lineage struct {
 	deltas []Delta  // oldest first, up to the newest version
 	given  map[Digest]map[string]struct{}
 	packed map[uint32][]wire.Message // incremental answers by the client's serial; empty: none
+	making map[way]*flight           // incremental answers that are being made
+	held   map[*wire.Message]int     // how many send an incremental answer, by its first message
 	broken bool                      // the newest version has the serial of one with other content
 	forks  forks
 
-	disk disk
+	disk    disk
+	account account
 }
 
 // lineages are those of this process, by identity.
@@ -64,6 +67,7 @@ func acquireLineage(id, apex string, j Journal, store uint64) *lineage {
 		l = &lineage{
 			id: id, apex: apex, users: make(map[uint64]struct{}),
 			given: make(map[Digest]map[string]struct{}), packed: make(map[uint32][]wire.Message),
+			making: make(map[way]*flight), held: make(map[*wire.Message]int),
 		}
 		lineages.byID[id] = l
 	}
@@ -121,7 +125,7 @@ func (l *lineage) settle(v *Version, store uint64) (otherContent bool, err error
 	otherContent = l.noteLocked(v.Serial, v.digest()) && digested
 	switch {
 	case digested && l.known && v.index.digest == l.digest:
-		if l.newest = v; usable && !l.broken {
+		if l.setNewestLocked(v); usable && !l.broken {
 			err = l.saveBaseLocked(now)
 		}
 		return false, errors.Join(loadErr, err)
@@ -164,7 +168,8 @@ func (v *Version) digest() Digest {
 func (l *lineage) restartLocked(v *Version, now contents, usable bool) error {
 	l.deltas = nil
 	clear(l.given)
-	l.newest, l.known, l.serial = v, v.index != nil && v.index.digested, v.Serial
+	l.setNewestLocked(v)
+	l.known, l.serial = v.index != nil && v.index.digested, v.Serial
 	if l.known {
 		l.digest = v.index.digest
 	}
@@ -192,7 +197,8 @@ func (l *lineage) advanceLocked(v *Version, now contents) error {
 		return errors.Join(err, l.restartLocked(v, now, true))
 	}
 	l.deltas = append(l.deltas, *d)
-	l.newest, l.serial, l.digest = v, v.Serial, now.digest
+	l.setNewestLocked(v)
+	l.serial, l.digest = v.Serial, now.digest
 	l.dropLocked(l.surplusLocked(v.Size()))
 	return l.saveDeltaLocked(d, now)
 }
@@ -236,7 +242,7 @@ func (l *lineage) evict(v *Version) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.newest == v {
-		l.newest = nil
+		l.setNewestLocked(nil)
 		clear(l.packed)
 	}
 }
@@ -303,48 +309,6 @@ func (l *lineage) mayLead(serial uint32, rules []string) bool {
 		return true
 	}
 	return l.known && serial == l.serial || l.fromLocked(serial, rules) >= 0
-}
-
-// since gives the messages that lead from the serial to the version, nil when that has
-// to be the whole zone.
-func (l *lineage) since(v *Version, serial uint32, rules []string) ([]wire.Message, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if v.index == nil || !v.index.digested {
-		return nil, nil
-	}
-	first, end := l.fromLocked(serial, rules), l.placeLocked(v.index.digest)
-	if first < 0 || first >= end {
-		return nil, nil
-	}
-	newest := end == len(l.deltas)
-	if messages, ok := l.packed[serial]; ok && newest {
-		return messages, nil
-	}
-	d, err := condense(l.deltas[first:end])
-	if err != nil {
-		return nil, err
-	}
-	messages, err := pack(l.apex, d)
-	if err != nil {
-		return nil, err
-	}
-	size := sizeOfMessages(messages)
-	if float64(size) > DeltaRatio*float64(v.Size()) {
-		messages, size = nil, 0
-	}
-	if !newest {
-		return messages, nil
-	}
-	ready := size
-	for _, others := range l.packed {
-		ready += sizeOfMessages(others)
-	}
-	if len(l.packed) >= maxPacked || ready > min(v.Size(), readyLimit(sizeOf(l.deltas))) {
-		clear(l.packed)
-	}
-	l.packed[serial] = messages
-	return messages, nil
 }
 
 // isBroken reports whether the version has the serial of one with other content: who has

@@ -108,7 +108,7 @@ func (s *Store) enterLocked(sl *slot, op *opening, kept *Version, st *stream, er
 		st.stop()
 		op.version = kept
 	default:
-		op.version = newVersion(sl.apex, st)
+		op.version = s.newVersion(sl, st)
 		sl.current = op.version
 		go s.build(sl, op.version, st)
 	}

@@ -3,18 +3,54 @@
 
 package zone
 
-import "slices"
-
 // What a store keeps in memory is bounded by Options.Limit: the current version of each
 // zone, and its past. What was asked for longest ago leaves first, and a version before
 // any past: it can be packed again, the past cannot be had a second time.
+//
+// With what is being built, and what clients still read of versions that are no longer
+// kept, it is bounded by twice the limit. Where there is no room for a new version it is
+// not kept: it passes, as one does that is too large, with a window for its readers.
+
+// overLocked reports whether something has to leave memory.
+func (s *Store) overLocked() bool {
+	return s.size > s.o.Limit || s.size+s.loose.Load() > 2*s.o.Limit
+}
+
+// makeRoom has others leave in favour of a zone that is being built, and reports whether
+// that is enough.
+func (s *Store) makeRoom(sl *slot) bool {
+	s.mu.Lock()
+	if s.size+s.loose.Load() <= 2*s.o.Limit {
+		s.mu.Unlock()
+		return true
+	}
+	victims := s.victimsLocked(sl)
+	s.mu.Unlock()
+	s.evict(victims)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.size+s.loose.Load() <= 2*s.o.Limit
+}
+
+// fits reports whether there is room for n octets more.
+func (s *Store) fits(n int64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return n <= s.o.Limit && s.size+s.loose.Load()+n <= 2*s.o.Limit
+}
 
 // memory is what a version takes, in octets: its messages and its index.
 func (v *Version) memory() int64 {
 	if v == nil {
 		return 0
 	}
-	size := v.Size()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.memoryLocked()
+}
+
+func (v *Version) memoryLocked() int64 {
+	size := v.total
 	if v.index != nil {
 		size += int64(len(v.index.entries)) * entrySize
 	}
@@ -25,6 +61,8 @@ func (v *Version) memory() int64 {
 func (s *Store) keep(sl *slot, v *Version) {
 	s.mu.Lock()
 	s.size += v.memory() - sl.kept.memory()
+	v.keep()
+	sl.kept.unkeep()
 	sl.kept = v
 	victims := s.victimsLocked(sl)
 	s.mu.Unlock()
@@ -71,10 +109,11 @@ type victim struct {
 
 // victimsLocked takes out of the count what has to leave in favour of a zone.
 func (s *Store) victimsLocked(favoured *slot) (victims []victim) {
-	for s.size > s.o.Limit {
+	for s.overLocked() {
 		if sl := s.oldestLocked(favoured, func(sl *slot) bool { return sl.kept != nil }); sl != nil {
 			victims = append(victims, victim{sl, sl.kept})
 			s.size -= sl.kept.memory()
+			sl.kept.unkeep()
 			sl.kept = nil
 			continue
 		}
@@ -120,6 +159,7 @@ func (s *Store) drop(sl *slot, v *Version) {
 	s.mu.Lock()
 	if sl.kept == v {
 		s.size -= v.memory()
+		v.unkeep()
 		sl.kept = nil
 	}
 	s.mu.Unlock()
@@ -133,11 +173,12 @@ func (l *lineage) past() int64 {
 	return l.pastLocked()
 }
 
-// inherited is what a store before this one has left in memory: it is this one's to count
+// inherited is what a store before this one has left in memory, kept: it is this one's to count
 // and to let go of, also where nobody asks for the zone any more.
 func (l *lineage) inherited() (newest *Version, past int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.newest.keep()
 	return l.newest, l.pastLocked()
 }
 
@@ -180,9 +221,13 @@ func (l *lineage) shorten(limit int64) int64 {
 }
 
 // dropLocked lets go of the oldest deltas, and of who was given the versions before them.
+// The others move to another slice: an answer may be made of those in this one.
 func (l *lineage) dropLocked(n int) {
+	if n == 0 {
+		return
+	}
 	for i := range n {
 		delete(l.given, l.deltas[i].FromDigest)
 	}
-	l.deltas = slices.Delete(l.deltas, 0, n)
+	l.deltas = append(make([]Delta, 0, len(l.deltas)), l.deltas[n:]...)
 }

@@ -167,7 +167,7 @@ func TestInheritedWithinLimit(t *testing.T) {
 		t.Helper()
 		var taken int64
 		for _, sl := range s.slots {
-			newest, past := sl.lineage.inherited()
+			newest, past := sl.lineage.newest, sl.lineage.past()
 			taken += newest.memory() + past
 		}
 		if taken != s.size || taken > limit || taken < limit/2 {

@@ -46,6 +46,7 @@ type Store struct {
 	mu     sync.Mutex
 	onSOA  func(apex string, soa *dns.SOA) // of the watch; never nil
 	size   int64                           // of all versions that are kept, and of the zones' past
+	loose  atomic.Int64                    // of what is built and what clients hold beside; see account
 	closed chan struct{}
 	stop   context.CancelFunc // of the watch
 	until  context.Context    // done when the watch has to end
@@ -61,6 +62,7 @@ type slot struct {
 	current *Version // the latest, maybe still being built; with quick sources also one that failed
 	opening *opening
 	large   bool     // the zone is too large to be kept
+	streams streams  // what holds contents of the zone in the backend
 	watched bool     // its serial is to be told also when nobody asks for the zone
 	seen    *Version // what the watch saw last of such a zone; has no messages
 
@@ -95,6 +97,7 @@ func NewStore(sources []Source, zones []string, o Options) *Store {
 		}
 		sl := &slot{apex: apex, lineage: acquireLineage(o.Identity(apex), apex, j, s.number)}
 		sl.kept, sl.past = sl.lineage.inherited()
+		sl.lineage.account.join(&s.loose)
 		s.size += sl.kept.memory() + sl.past
 		s.slots[apex] = sl
 	}
@@ -119,6 +122,7 @@ func (s *Store) Close() {
 		if err := sl.lineage.flush(); err != nil {
 			s.report(sl.apex, err)
 		}
+		sl.lineage.account.leave(&s.loose)
 		sl.lineage.release(s.number)
 	}
 }
@@ -132,6 +136,7 @@ func (s *Store) Retire() {
 		v := sl.kept
 		s.size -= v.memory() + sl.past
 		sl.kept, sl.past = nil, 0
+		v.unkeep()
 		s.mu.Unlock()
 		sl.mu.Lock()
 		if v != nil && sl.current == v {
@@ -167,7 +172,7 @@ func (s *Store) Current(ctx context.Context, apex string) (*Reader, error) {
 			return s.private(ctx, sl)
 		}
 		r := v.attach(false)
-		if r == nil { // it has turned out to be too large, and its beginning is gone
+		if r == nil { // its beginning is gone: it is too large to be kept, or has just been let go of
 			sl.outgrow(v)
 			continue
 		}
@@ -188,21 +193,37 @@ func (s *Store) Current(ctx context.Context, apex string) (*Reader, error) {
 	}
 }
 
-// outgrow notes that the zone is too large to be kept, before the build of this version
-// has come to its end: its readers may take long.
+// outgrow lets go of a version that nobody can begin to read any more. It notes that the
+// zone is too large to be kept, before the build of this version has come to its end: its
+// readers may take long.
 func (sl *slot) outgrow(v *Version) {
 	sl.mu.Lock()
 	defer sl.mu.Unlock()
-	sl.large = true
+	sl.large = sl.large || v.isPassing()
 	if sl.current == v {
 		sl.current = nil
 	}
 }
 
+// newVersion returns the version that a stream brings, which the store counts.
+func (s *Store) newVersion(sl *slot, st *stream) *Version {
+	v := newVersion(sl.apex, st)
+	v.account, v.streaming = &sl.lineage.account, sl.streams.enter
+	v.reopen = func(ctx context.Context) (*stream, error) { return s.open(ctx, sl.apex, nil) }
+	if st.origin != (origin{}) { // this very content, whatever comes after it
+		v.reopen = func(context.Context) (*stream, error) {
+			again := *st
+			return &again, nil
+		}
+		sl.streams.enter(v)
+	}
+	return v
+}
+
 // build makes a version for all who ask for it.
 func (s *Store) build(sl *slot, v *Version, st *stream) {
 	go v.indexAlong(v.attach(true))
-	v.build(st, s.o.Limit)
+	v.build(st, s.o.Limit, func() bool { return s.makeRoom(sl) })
 	<-v.indexed
 	if v.index != nil && v.index.fault != nil {
 		s.report(sl.apex, fmt.Errorf("serial %d cannot be compared with others, secondaries get it whole: %w", v.Serial, v.index.fault))
@@ -211,7 +232,7 @@ func (s *Store) build(sl *slot, v *Version, st *stream) {
 	if !settled {
 		s.note(sl, v)
 	}
-	close(v.settled)
+	v.close()
 	if settled {
 		s.tell(sl, v.SOA)
 	}
@@ -277,17 +298,17 @@ func (s *Store) private(ctx context.Context, sl *slot) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := newVersion(sl.apex, st)
+	v := s.newVersion(sl, st)
 	v.outgrowLocked() // nobody else knows it yet
 	r := v.attach(false)
 	r.start = func() {
 		go v.indexAlong(v.attach(true))
 		go func() {
-			v.build(st, s.o.Limit)
+			v.build(st, s.o.Limit, func() bool { return true })
 			<-v.indexed
 			s.note(sl, v)
-			close(v.settled)
-			if _, err := v.finished(); err == nil && v.Size()+v.Records()*entrySize <= s.o.Limit {
+			v.close()
+			if _, err := v.finished(); err == nil && s.fits(v.Size()+v.Records()*entrySize) {
 				sl.mu.Lock()
 				sl.large = false // it has become small enough
 				sl.mu.Unlock()
@@ -297,7 +318,7 @@ func (s *Store) private(ctx context.Context, sl *slot) (*Reader, error) {
 	r.stop = func() {
 		st.stop()
 		close(v.indexed)
-		close(v.settled)
+		v.close()
 	}
 	return r, nil
 }
@@ -314,7 +335,7 @@ func (s *Store) Since(ctx context.Context, v *Version, serial uint32, rules []st
 	if ok, err := v.compared(ctx); !ok {
 		return nil, err
 	}
-	return sl.lineage.since(v, serial, rules)
+	return s.since(ctx, sl, v, serial, rules)
 }
 
 // Ambiguous reports whether v has the serial of a version with other content that was

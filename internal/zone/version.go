@@ -6,6 +6,7 @@ package zone
 import (
 	"context"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"sync"
 	"time"
@@ -45,7 +46,17 @@ type Version struct {
 	done      bool // nothing more will come
 	err       error
 	passing   bool // too large to be kept: only its first readers get it
-	hurried   bool // somebody waits for the index
+	over      bool // built, and entered into the lineage or never to be
+	leaving   bool // nothing pins it any more: only the readers that it has get the rest
+	keeps     int  // stores that keep it
+	newest    int  // 1 when the lineage compares the next one with it
+	account   *account
+	counted   int64                                  // in the account
+	clients   int                                    // readers that are not closed, those that are lost too
+	streaming func(*Version)                         // enters a version that streams what this one is of
+	sums      []uint64                               // of the messages, by number
+	reopen    func(context.Context) (*stream, error) // for a reader that cannot keep up; nil when none can fall behind
+	hurried   bool                                   // somebody waits for the index
 	listeners map[*Reader]struct{}
 	changed   chan struct{} // closed at the next change; nil when nobody waits
 
@@ -216,6 +227,7 @@ func (v *Version) append(m wire.Message, limit int64) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.messages = append(v.messages, m)
+	v.sums = append(v.sums, maphash.Bytes(seeds[0], m.Bytes))
 	v.size += int64(len(m.Bytes))
 	v.total += int64(len(m.Bytes))
 	v.records += int64(m.Records)
@@ -227,18 +239,9 @@ func (v *Version) append(m wire.Message, limit int64) error {
 		v.outgrowLocked()
 	}
 	v.changeLocked()
-	for v.passing {
-		v.trimLocked()
-		if v.unreadLocked() {
-			return errUnread
-		}
-		if v.size <= window {
-			break
-		}
-		changed := v.waitLocked()
-		v.mu.Unlock()
-		<-changed
-		v.mu.Lock()
+	v.settleLocked()
+	if v.passing {
+		return v.paceLocked()
 	}
 	return nil
 }
@@ -261,19 +264,24 @@ func (v *Version) unreadLocked() bool {
 	return true
 }
 
-// trimLocked drops the messages of a passing version that every reader has had.
+// trimLocked drops the messages that every reader has had, of a version that is passing
+// or leaving.
 func (v *Version) trimLocked() {
-	if !v.passing {
+	if !v.passing && !v.leaving {
 		return
 	}
 	had := v.gone + len(v.messages)
 	for r := range v.listeners {
 		had = min(had, r.next)
 	}
-	for _, m := range v.messages[:had-v.gone] {
-		v.size -= int64(len(m.Bytes))
+	if had == v.gone {
+		return
 	}
-	v.messages = append([]wire.Message(nil), v.messages[had-v.gone:]...)
+	for i := range v.messages[:had-v.gone] {
+		v.size -= int64(len(v.messages[i].Bytes))
+		v.messages[i] = wire.Message{}
+	}
+	v.messages = v.messages[had-v.gone:]
 	v.gone = had
 }
 
@@ -282,6 +290,10 @@ func (v *Version) finish(err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.done, v.err = true, err
+	if err != nil {
+		v.messages, v.size = nil, 0 // nobody gets more of it
+	}
+	v.settleLocked()
 	v.beginLocked()
 	v.changeLocked()
 }
@@ -291,21 +303,27 @@ func (v *Version) finish(err error) {
 type Reader struct {
 	Version *Version
 
-	next  int
-	quiet bool   // reads along, but nothing is built for it
-	start func() // begins the build; nil when it has begun
-	stop  func() // ends what has not begun
+	next   int
+	closed bool
+	lost   bool // it could not keep up with the others: the rest comes from own
+	own    *Reader
+	quiet  bool   // reads along, but nothing is built for it
+	start  func() // begins the build; nil when it has begun
+	stop   func() // ends what has not begun
 }
 
-// attach adds a reader at the beginning; nil when a part is gone already.
+// attach adds a reader at the beginning; nil when a part is gone already, or about to go.
 func (v *Version) attach(quiet bool) *Reader {
 	r := &Reader{Version: v, quiet: quiet}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.gone > 0 {
+	if v.gone > 0 || v.leaving {
 		return nil
 	}
 	v.listeners[r] = struct{}{}
+	if !quiet {
+		v.clients++
+	}
 	return r
 }
 
@@ -315,19 +333,27 @@ func (v *Version) attach(quiet bool) *Reader {
 func (r *Reader) Next(ctx context.Context) (wire.Message, error) {
 	if r.start != nil {
 		r.start()
-		r.start = nil
+		r.start, r.stop = nil, nil // they hold the backend's zone
+	}
+	if r.own != nil {
+		return r.nextOwn(ctx)
 	}
 	v := r.Version
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for {
 		switch at := r.next - v.gone; {
+		case r.lost:
+			v.mu.Unlock()
+			defer v.mu.Lock()
+			return r.resume(ctx)
 		case v.done && v.err != nil:
 			return wire.Message{}, v.err
 		case at < len(v.messages):
 			r.next++
 			m := v.messages[at]
-			if v.passing {
+			if v.passing || v.leaving {
+				v.settleLocked()
 				v.changeLocked()
 			}
 			return m, nil
@@ -348,7 +374,7 @@ func (r *Reader) Next(ctx context.Context) (wire.Message, error) {
 
 // Complete reports whether Next will not have to wait any more.
 func (r *Reader) Complete() bool {
-	if r.start != nil {
+	if r.start != nil || r.own != nil {
 		return false
 	}
 	done, _ := r.Version.finished()
@@ -361,11 +387,19 @@ func (r *Reader) Close() {
 		r.stop()
 		r.start = nil
 	}
+	if r.own != nil {
+		r.own.Close()
+	}
 	v := r.Version
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if !r.closed && !r.quiet {
+		v.clients--
+	}
+	r.closed = true
 	if _, ok := v.listeners[r]; ok {
 		delete(v.listeners, r)
+		v.settleLocked()
 		v.changeLocked()
 	}
 }

@@ -31,6 +31,9 @@ type Source interface {
 var (
 	// ErrUnavailable means that no backend has the zone, or not yet, or no longer.
 	ErrUnavailable = errors.New("no backend has the zone")
+	// ErrTooSlow means that the zone has changed again and again while a client read it, and
+	// there is no room for what it has not read.
+	ErrTooSlow = errors.New("too slow for a zone that changes, with no room for its old versions")
 	// ErrInvalid means that a backend sent what is not a zone.
 	ErrInvalid = errors.New("the backend's records are no zone")
 )
