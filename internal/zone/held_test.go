@@ -339,6 +339,33 @@ func TestIncrementsAtOnce(t *testing.T) {
 	runtime.KeepAlive(held)
 }
 
+// TestHold: an answer counts once, however many send it, until the last has ended.
+func TestHold(t *testing.T) {
+	src := newInMemory()
+	records := many(t, 1000)
+	src.set(t, 1, records)
+	s := openStore(t, src, Options{})
+	s.Give(t.Context(), settledVersion(t, s), "rule")
+	records[1].Header().Ttl = 2
+	latest := edit(t, s, src, 2, records)
+	m, err := s.Since(t.Context(), latest, 1, []string{"rule"})
+	if err != nil || m == nil {
+		t.Fatal(m, err)
+	}
+	first, second := s.Hold(apex, m), s.Hold(apex, m)
+	first()
+	first()
+	if got := s.loose.Load(); got != sizeOfMessages(m) {
+		t.Errorf("%d octets are counted, the answer has %d", got, sizeOfMessages(m))
+	}
+	second()
+	if got := s.loose.Load(); got != 0 {
+		t.Errorf("%d octets are counted of nothing", got)
+	}
+	s.Hold(apex, nil)()
+	s.Hold("another.", m)()
+}
+
 // TestIncrementRefusedBySize: where the changes are more than the zone, it goes whole,
 // without any work.
 func TestIncrementRefusedBySize(t *testing.T) {

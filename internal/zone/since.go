@@ -6,6 +6,7 @@ package zone
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/xfrguard/xfrguard/internal/wire"
@@ -162,7 +163,7 @@ func (l *lineage) remember(v *Version, serial uint32, messages []wire.Message) {
 }
 
 // Hold counts an incremental answer while it is being sent. The function that it returns
-// ends that.
+// ends that; it may be called again.
 func (s *Store) Hold(apex string, messages []wire.Message) (release func()) {
 	sl := s.slots[apex]
 	if sl == nil || len(messages) == 0 {
@@ -183,5 +184,5 @@ func (s *Store) Hold(apex string, messages []wire.Message) (release func()) {
 		}
 	}
 	hold(1)
-	return func() { hold(-1) }
+	return sync.OnceFunc(func() { hold(-1) })
 }
