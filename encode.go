@@ -145,13 +145,14 @@ func (e *Event) message(spec *eventSpec) string {
 func (e *Event) putEnds(o *object) {
 	o.word("client.ip", e.Client)
 	o.num("client.port", int64(e.ClientPort))
+	o.word("coredns.xfr.client.claimed", e.Claimed)
 	o.word("server.ip", e.Server)
 	o.num("server.port", int64(e.ServerPort))
 	if e.Transport == "" {
 		return
 	}
 	switch e.Transport {
-	case TransportUDP, TransportQUIC, TransportHTTP3:
+	case TransportUDP, TransportQUIC, TransportHTTP3, TransportUnknown: // which may be UDP
 		o.word("network.transport", "udp")
 	default:
 		o.word("network.transport", "tcp")

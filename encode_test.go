@@ -70,7 +70,7 @@ func sampleEvents() map[string]*Event {
 		}),
 		"decision-denied": make(func(e *Event) {
 			e.Action, e.Reason, e.Near, e.Rcode = ActionDecision, string(ReasonTSIGBadSignature), "ns2", "NOTAUTH"
-			e.Opcode = "NOTIFY"
+			e.Opcode, e.Claimed = "NOTIFY", "192.0.2.66"
 			e.TSIG.Status = TSIGBadSignature
 		}),
 		"decision-observed": make(func(e *Event) {

@@ -155,6 +155,7 @@ type Event struct {
 
 	Client     string // client.ip
 	ClientPort int
+	Claimed    string // coredns.xfr.client.claimed
 	Server     string // server.ip
 	ServerPort int
 	Transport  Transport

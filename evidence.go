@@ -8,7 +8,6 @@ import (
 	"crypto/tls"
 	"encoding/hex"
 	"errors"
-	"net"
 	"net/netip"
 	"strings"
 	"time"
@@ -30,8 +29,10 @@ type evidence struct {
 	peer   *tls.ConnectionState // nil without TLS, and where nothing is known of it
 	tsig   *dns.TSIG            // the last record, when it is a TSIG
 	secret []byte               // of the key named; nil when this block has none
-	mac    []byte               // the request's MAC, when it is proven or cut short
+	mac    []byte               // the request's MAC, when it is proven
+	known  *bool                // what knows has found; nil when nobody has asked
 
+	claimed  netip.Addr // what a PROXY header says in place of req.Client, when anybody may have sent it
 	port     uint16
 	server   netip.AddrPort
 	listener string // "dns://127.0.0.1:53"
@@ -39,8 +40,9 @@ type evidence struct {
 	idle     time.Duration // how long the listener keeps an idle connection; 0 is unknown
 }
 
-// examine reads the facts of the message. What cannot be known stays at its zero
-// value, which no rule accepts.
+// examine reads the facts of the message, the cheap ones first: whoever is unknown, and
+// whatever is no request, causes no work on signatures and certificates. What cannot be
+// known stays at its zero value, which no rule accepts.
 func (g *guard) examine(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) *evidence {
 	e := &evidence{}
 	var listenerKeys map[string]string
@@ -48,17 +50,11 @@ func (g *guard) examine(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) *
 		e.listener, e.idle, listenerKeys = srv.Addr, srv.IdleTimeout, srv.TsigSecret
 	}
 	e.view, _ = ctx.Value(dnsserver.ViewKey{}).(string)
-	client := addrPort(w.RemoteAddr())
-	e.server = addrPort(w.LocalAddr())
-	e.port = client.Port()
-
 	q := r.Question[0]
 	e.req = Request{
-		Client:    client.Addr(),
 		Zone:      dns.CanonicalName(q.Name),
 		Type:      q.Qtype,
 		Class:     q.Qclass,
-		Transport: transportOf(e.listener, w.RemoteAddr()),
 		Malformed: malformed(r),
 		Now:       time.Now(),
 	}
@@ -67,80 +63,33 @@ func (g *guard) examine(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) *
 			e.req.Serial = soa.Serial
 		}
 	}
+	origin := g.readOrigin(e, w)
 	g.readTSIG(e, w, r, listenerKeys)
-	if e.req.Transport == TransportTLS {
-		g.readTLS(e, wire.TLSState(w))
+	if conn := origin.TLS(); conn != nil && e.req.Transport == TransportTLS {
+		cs := conn.ConnectionState()
+		g.readTLS(e, &cs)
 	}
 	return e
 }
 
-// addrPort returns the address of a connection's end, unmapped and without zone.
-func addrPort(a net.Addr) netip.AddrPort {
-	var ap netip.AddrPort
-	switch a := a.(type) {
-	case nil:
-		return ap
-	case *net.TCPAddr:
-		ap = a.AddrPort()
-	case *net.UDPAddr:
-		ap = a.AddrPort()
-	default:
-		var err error
-		if ap, err = netip.ParseAddrPort(a.String()); err != nil {
-			return netip.AddrPort{}
-		}
-	}
-	return netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port())
-}
-
-// transportOf names the transport by the listener's scheme; request.Proto cannot
-// tell DoT, DoH and gRPC apart.
-func transportOf(listener string, remote net.Addr) Transport {
-	scheme, _, ok := strings.Cut(listener, "://")
-	if !ok {
-		return ""
-	}
-	_, udp := remote.(*net.UDPAddr)
-	switch {
-	case scheme == "dns" && udp:
-		return TransportUDP
-	case scheme == "dns":
-		return TransportTCP
-	case scheme == "tls" && !udp:
-		return TransportTLS
-	}
-	if t := Transport(scheme); t == TransportHTTPS || t == TransportHTTP3 || t == TransportQUIC || t == TransportGRPC {
-		return t
-	}
-	return ""
-}
-
-// malformed reports whether the message is none that RFC 5936 §2.1 (AXFR), RFC
-// 1995 §3 (IXFR) and RFC 8945 §5.1 (TSIG) know.
+// malformed reports whether the message breaks RFC 5936 §2.1 (AXFR), RFC 1995 §3 (IXFR)
+// or RFC 6891 §6.1.1 (EDNS). Its TSIG is looked at by readTSIG.
 func malformed(r *dns.Msg) bool {
 	if r.Opcode != dns.OpcodeQuery || len(r.Question) != 1 || len(r.Answer) != 0 {
 		return true
 	}
-	opts := 0
-	for i, rr := range r.Extra {
-		switch rr.Header().Rrtype {
-		case dns.TypeOPT:
+	opts, sigs := 0, 0
+	for _, rr := range r.Extra {
+		switch h := rr.Header(); {
+		case h.Rrtype == dns.TypeOPT && h.Name == ".":
 			opts++
-		case dns.TypeTSIG:
-			if i != len(r.Extra)-1 {
-				return true
-			}
-		case dns.TypeSIG:
-		default:
+		case h.Rrtype == dns.TypeSIG:
+			sigs++
+		case h.Rrtype != dns.TypeTSIG:
 			return true
 		}
 	}
-	for _, rr := range r.Ns {
-		if rr.Header().Rrtype == dns.TypeTSIG {
-			return true
-		}
-	}
-	if opts > 1 {
+	if opts > 1 || sigs > 1 {
 		return true
 	}
 	if r.Question[0].Qtype == dns.TypeAXFR {
@@ -159,21 +108,12 @@ func malformed(r *dns.Msg) bool {
 // on one listener overwrite each other's secrets.
 func (g *guard) readTSIG(e *evidence, w dns.ResponseWriter, r *dns.Msg, listenerKeys map[string]string) {
 	e.req.TSIG = TSIGProof{Status: TSIGAbsent}
-	n := 0
-	for _, section := range [][]dns.RR{r.Answer, r.Ns, r.Extra} {
-		for _, rr := range section {
-			if rr.Header().Rrtype == dns.TypeTSIG {
-				n++
-			}
-		}
-	}
-	if n == 0 {
-		return
-	}
-	t := r.IsTsig()
-	if n > 1 || t == nil || t.Hdr.Class != dns.ClassANY || t.Hdr.Ttl != 0 {
+	t, err := wire.FindTSIG(r)
+	if err != nil {
 		e.req.TSIG.Status = TSIGMalformed
 		e.req.Malformed = true
+	}
+	if t == nil {
 		return
 	}
 	e.tsig = t
@@ -186,30 +126,35 @@ func (g *guard) readTSIG(e *evidence, w dns.ResponseWriter, r *dns.Msg, listener
 		return
 	}
 	e.secret = secret.raw
-	e.req.TSIG.Status = signatureStatus(w.TsigStatus(), r, secret.raw)
-	if mac, err := hex.DecodeString(t.MAC); err == nil {
-		e.mac = mac
+	e.req.TSIG.Status = g.signatureStatus(e, w.TsigStatus(), r)
+	if e.req.TSIG.Status != TSIGValid {
+		return
 	}
-	if e.req.TSIG.Status == TSIGValid {
-		if t.Fudge > maxFudge {
-			e.req.TSIG.Status = TSIGBadTime
-			return
-		}
+	if t.Fudge > maxFudge {
+		e.req.TSIG.Status = TSIGBadTime
+		return
+	}
+	if e.mac, err = hex.DecodeString(t.MAC); err == nil {
 		e.req.Replayed = replays.Seen(key, e.mac)
 	}
 }
 
 // signatureStatus turns what miekg/dns found into a status, and looks again
 // where it is known to be wrong: MACs cut short, a fudge or a time of zero, and
-// key names in upper case.
-func signatureStatus(found error, r *dns.Msg, secret []byte) TSIGStatus {
+// key names in upper case. That costs as much as miekg/dns's own look, and the client
+// says how much: it is done for requests that can be answered, from addresses that some
+// rule knows.
+func (g *guard) signatureStatus(e *evidence, found error, r *dns.Msg) TSIGStatus {
+	asSent := e.tsig.TimeSigned != 0 && e.tsig.Fudge != 0 // of a zero miekg/dns makes another value
 	switch {
-	case found == nil:
+	case asSent && found == nil:
 		return TSIGValid
-	case errors.Is(found, dns.ErrTime):
+	case asSent && errors.Is(found, dns.ErrTime):
 		return TSIGBadTime
+	case e.req.Malformed || !e.req.Transport.carries(e.req.Type) || !g.knows(e):
+		return TSIGUnchecked
 	}
-	switch wire.VerifyRequest(r, secret, time.Now()) {
+	switch wire.VerifyRequest(r, e.secret, time.Now()) {
 	case wire.VerifyOK:
 		return TSIGValid
 	case wire.VerifyBadTime:
@@ -232,4 +177,19 @@ func (e *evidence) proven() bool {
 		return len(e.secret) > 0
 	}
 	return false
+}
+
+// knows reports whether any rule of the block knows the client's address. It is asked
+// once a request: it walks all zones.
+func (g *guard) knows(e *evidence) bool {
+	if e.known == nil {
+		known := g.policies.knows(&e.req)
+		e.known = &known
+	}
+	return *e.known
+}
+
+// decide asks the policies about the request.
+func (g *guard) decide(e *evidence) Decision {
+	return g.policies.decide(&e.req, func() bool { return g.knows(e) })
 }

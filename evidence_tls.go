@@ -64,7 +64,7 @@ func cipherName(id uint16) string {
 // no rule knows the certificate is not looked at, for what it says would change nothing.
 func (g *guard) proofOf(cs *tls.ConnectionState, client netip.Addr, now time.Time) TLSProof {
 	p := TLSProof{Version: cs.Version, ALPN: cs.NegotiatedProtocol, HasCert: len(cs.PeerCertificates) > 0}
-	if !p.HasCert || !g.policies.knows(client) {
+	if !p.HasCert || !g.policies.knows(&Request{Client: client}) {
 		return p
 	}
 	leaf := cs.PeerCertificates[0]

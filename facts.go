@@ -19,6 +19,7 @@ type Reason string
 const (
 	ReasonAllowed              Reason = "policy-allow"          // the transfer
 	ReasonClientNotAllowed     Reason = "client-not-allowed"    // REFUSED, the same for every stranger
+	ReasonProxyUntrusted       Reason = "proxy-untrusted"       // REFUSED: the address is out of a header that anybody may send
 	ReasonNotAZone             Reason = "not-a-zone"            // REFUSED, the same for every stranger
 	ReasonTSIGRequired         Reason = "tsig-required"         // REFUSED, EDE 18
 	ReasonTSIGKeyNotAllowed    Reason = "tsig-key-not-allowed"  // REFUSED, EDE 18, signed
@@ -45,7 +46,7 @@ const (
 // Reasons is every Reason, in the order of the checks.
 var Reasons = []Reason{
 	ReasonAllowed,
-	ReasonRewritten, ReasonTransportUnsupported, ReasonMalformed, ReasonNotAZone, ReasonClientNotAllowed,
+	ReasonRewritten, ReasonTransportUnsupported, ReasonMalformed, ReasonNotAZone, ReasonClientNotAllowed, ReasonProxyUntrusted,
 	ReasonTSIGBadKey, ReasonTSIGWeakAlgorithm, ReasonTSIGBadTruncation, ReasonTSIGBadSignature, ReasonTSIGBadTime,
 	ReasonTSIGRequired, ReasonTSIGKeyNotAllowed, ReasonTLSRequired, ReasonCertRequired, ReasonCertNotAllowed,
 	ReasonTSIGReplay, ReasonTypeNotAllowed,
@@ -64,11 +65,14 @@ const (
 	TransportHTTP3 Transport = "https3"
 	TransportQUIC  Transport = "quic"
 	TransportGRPC  Transport = "grpc"
+
+	TransportUnknown Transport = "unknown" // a plugin in front hides the connection
 )
 
 // Transports is every Transport.
 var Transports = []Transport{
 	TransportUDP, TransportTCP, TransportTLS, TransportHTTPS, TransportHTTP3, TransportQUIC, TransportGRPC,
+	TransportUnknown,
 }
 
 // carries reports whether a transfer of this type can be answered on the transport:
@@ -82,6 +86,19 @@ func (t Transport) carries(qtype uint16) bool {
 		return qtype == dns.TypeIXFR
 	}
 	return false
+}
+
+// stream reports whether an answer may have many messages and any length.
+func (t Transport) stream() bool { return t == TransportTCP || t == TransportTLS }
+
+// forgeable reports whether a request may come from another address than it says: where
+// nothing shows that there has been a handshake.
+func (t Transport) forgeable() bool {
+	switch t {
+	case TransportTCP, TransportTLS, TransportHTTPS, TransportHTTP3, TransportQUIC, TransportGRPC:
+		return false
+	}
+	return true
 }
 
 // TSIGStatus is what became of a request's signature. The zero value is none of
@@ -98,13 +115,14 @@ const (
 	TSIGBadTruncation TSIGStatus = "badtrunc"  // a genuine MAC, cut short
 	TSIGBadSignature  TSIGStatus = "badsig"    // not made with this key
 	TSIGBadTime       TSIGStatus = "badtime"   // genuine, but outside its window, or the window is too wide
-	TSIGMalformed     TSIGStatus = "malformed" // not the last record, or more than one
+	TSIGMalformed     TSIGStatus = "malformed" // not the last record, more than one, or not whole
+	TSIGUnchecked     TSIGStatus = "unchecked" // of no request, or from an address that no rule knows; not good as it is
 )
 
 // TSIGStatuses is every TSIGStatus.
 var TSIGStatuses = []TSIGStatus{
 	TSIGAbsent, TSIGValid, TSIGBadKey, TSIGBadAlgorithm, TSIGBadSize, TSIGBadTruncation,
-	TSIGBadSignature, TSIGBadTime, TSIGMalformed,
+	TSIGBadSignature, TSIGBadTime, TSIGMalformed, TSIGUnchecked,
 }
 
 // strong reports whether the request came in over TLS 1.3 or later (RFC 9103 §7.2),

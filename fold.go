@@ -199,7 +199,7 @@ func keyOf(e *Event, client netip.Addr) foldKey {
 		class: foldStream, prefix: sourcePrefix(client),
 		block: e.Block, view: e.View, zone: e.Zone, reason: e.Reason, enforced: e.Enforced,
 	}
-	udp := e.Transport == TransportUDP
+	udp := e.Transport.forgeable() // or nothing is known of it
 	signed := e.TSIG.Status == TSIGValid && e.Reason != string(ReasonTSIGReplay)
 	switch {
 	case signed && udp:

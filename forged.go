@@ -50,10 +50,10 @@ func (m *repeatMemory) again(key string, mac []byte) bool {
 	return again
 }
 
-// forged takes a token for a request over UDP that anybody may have sent, and reports
+// forged takes a token for a request that is not over a connection and that anybody may have sent, and reports
 // whether none was left.
 func (x *exchange) forged() bool {
-	if x.req.Transport != TransportUDP {
+	if !x.req.Transport.forgeable() {
 		return false
 	}
 	if x.req.TSIG.Status == TSIGValid && !repeats.again(x.req.TSIG.Key, x.mac) {

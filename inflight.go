@@ -36,7 +36,9 @@ type underWay struct {
 
 func (t *inflight) begin(ctx context.Context, x *exchange) *underWay {
 	u := &underWay{x: x}
-	u.ctx, u.cancel = context.WithCancelCause(ctx)
+	// The values of ctx count, and not its end: CoreDNS's cancel means queries, and would
+	// cut transfers. A transfer has limits of its own.
+	u.ctx, u.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	x.run = u

@@ -15,7 +15,7 @@ import (
 // knows the rate, so that nobody fills the audit log; the others make a request wait.
 func (g *guard) observe(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) {
 	x := g.observed(ctx, w, r)
-	d := g.policies.Decide(&x.req)
+	d := g.decide(x.evidence)
 	if d.Allow && (x.forged() || !limits.Rated(x.admission(&d))) {
 		d.refuse(ReasonRateLimited)
 	}

@@ -46,7 +46,7 @@ type specDecision struct {
 // the rules, in each of them key, TLS, certificate, replay, type.
 func specDecide(block map[string]specPolicy, r *Request) (d specDecision) {
 	for _, p := range block {
-		if i := p.firstByAddress(r.Client); i >= 0 && !p.rules[i].deny {
+		if i := p.firstByAddress(r); i >= 0 && !p.rules[i].deny {
 			d.known = true
 		}
 	}
@@ -65,11 +65,14 @@ func specDecide(block map[string]specPolicy, r *Request) (d specDecision) {
 		d.reason = ReasonNotAZone
 		return d
 	}
-	first := p.firstByAddress(r.Client)
+	first := p.firstByAddress(r)
 	if first < 0 || p.rules[first].deny {
 		d.reason = ReasonClientNotAllowed
 		if first >= 0 {
 			d.rule = p.rules[first].name
+		}
+		if r.ClientUntrusted && (first < 0 || !p.rules[first].everybody()) {
+			d.reason = ReasonProxyUntrusted
 		}
 		return d
 	}
@@ -85,8 +88,8 @@ func specDecide(block map[string]specPolicy, r *Request) (d specDecision) {
 	return d
 }
 
-func (p specPolicy) firstByAddress(a netip.Addr) int {
-	return slices.IndexFunc(p.rules, func(r specRule) bool { return r.hasAddress(a) })
+func (p specPolicy) firstByAddress(q *Request) int {
+	return slices.IndexFunc(p.rules, func(r specRule) bool { return r.hasAddress(q) })
 }
 
 // signature is the table of answers: what a present signature that is not proven
@@ -124,8 +127,11 @@ func (p specPolicy) walk(r *Request) (allow bool, rule, near string, reason Reas
 	missed := make([]string, 5)
 	reasons := make([]Reason, 5)
 	for _, rule := range p.rules {
-		if !rule.hasAddress(r.Client) {
+		if !rule.hasAddress(r) {
 			continue
+		}
+		if rule.deny && r.ClientUntrusted && !rule.everybody() {
+			return false, rule.name, "", ReasonProxyUntrusted
 		}
 		if rule.deny {
 			return false, rule.name, "", ReasonClientNotAllowed
@@ -146,12 +152,22 @@ func (p specPolicy) walk(r *Request) (allow bool, rule, near string, reason Reas
 	panic("the address gate let in one that no rule knows")
 }
 
-func (s specRule) hasAddress(a netip.Addr) bool {
+// everybody reports whether the rule asks for no address, however that is written.
+func (s specRule) everybody() bool {
+	has := func(text string) bool { return slices.Contains(s.nets, netip.MustParsePrefix(text)) }
+	return s.nets == nil || has("::/0") && (has("0.0.0.0/0") || has("0.0.0.0/1") && has("128.0.0.0/1"))
+}
+
+func (s specRule) hasAddress(q *Request) bool {
+	a := q.Client
 	if !a.IsValid() {
 		return false
 	}
-	if s.nets == nil {
+	if s.everybody() {
 		return true
+	}
+	if q.ClientUntrusted {
+		return s.deny // an address that proves nothing is no way past a denial
 	}
 	a = a.Unmap().WithZone("")
 	for _, p := range s.nets {
@@ -235,7 +251,7 @@ func specSameHost(want, san string) bool {
 
 // matches reports whether the rule, alone, decides this request.
 func (s specRule) matches(r *Request) bool {
-	if !s.hasAddress(r.Client) {
+	if !s.hasAddress(r) {
 		return false
 	}
 	stage, _ := s.miss(r)
@@ -393,8 +409,11 @@ func drawRequest(t *rapid.T) Request {
 		Serial:    rapid.Uint32().Draw(t, "serial"),
 		Transport: mostly(t, "transport", rapid.SampledFrom([]Transport{TransportTCP, TransportTLS, TransportTLS}).Draw(t, "a transport"), append([]Transport{""}, Transports...)),
 		Malformed: chance(t, "malformed", 3),
-		Replayed:  chance(t, "replayed", 10),
-		Now:       rapid.SampledFrom([]time.Time{{}, migrationEnd.Add(-1), migrationEnd, migrationEnd.Add(time.Minute), migrationEnd.Add(2 * time.Hour)}).Draw(t, "now"),
+
+		ClientUntrusted: chance(t, "untrusted", 10),
+
+		Replayed: chance(t, "replayed", 10),
+		Now:      rapid.SampledFrom([]time.Time{{}, migrationEnd.Add(-1), migrationEnd, migrationEnd.Add(time.Minute), migrationEnd.Add(2 * time.Hour)}).Draw(t, "now"),
 	}
 	r.TSIG.Status = mostly(t, "status", rapid.SampledFrom([]TSIGStatus{TSIGValid, TSIGValid, TSIGAbsent}).Draw(t, "a status"),
 		append([]TSIGStatus{"", "new"}, TSIGStatuses...))

@@ -65,7 +65,7 @@ func (x *exchange) plan(ctx context.Context, d *Decision) (p plan, err error) {
 // planIncrement answers an IXFR (RFC 1995 §2, §4). A client that is behind and cannot
 // be told what changed gets the whole zone, for which it needs the permission too.
 func (x *exchange) planIncrement(ctx context.Context, d *Decision, p *plan) (err error) {
-	v, stream := p.version, x.req.Transport != TransportUDP
+	v, stream := p.version, x.req.Transport.stream()
 	switch {
 	case x.req.Serial == v.Serial && stream && d.Full && x.guard.store.Ambiguous(ctx, v):
 		p.served = ServedAXFRFallback

@@ -15,11 +15,16 @@ import (
 // Request holds the facts of one AXFR or IXFR message: who asks for what, how,
 // and with what proof. It is a plain value; the zero Request is refused.
 type Request struct {
-	Client    netip.Addr // source address: IPv4-mapped addresses unmapped, no zone identifier
-	Zone      string     // the name asked for, canonical (lower case, fully qualified)
-	Type      uint16     // dns.TypeAXFR or dns.TypeIXFR
-	Class     uint16     // query class
-	Serial    uint32     // the client's serial; IXFR only
+	Client netip.Addr // source address: IPv4-mapped addresses unmapped, no zone identifier
+
+	// ClientUntrusted says that Client is no evidence of who asks: anybody may have put an
+	// address in front of this request.
+	ClientUntrusted bool
+
+	Zone      string // the name asked for, canonical (lower case, fully qualified)
+	Type      uint16 // dns.TypeAXFR or dns.TypeIXFR
+	Class     uint16 // query class
+	Serial    uint32 // the client's serial; IXFR only
 	Transport Transport
 	Malformed bool // the message breaks RFC 5936 §2.1, RFC 1995 §3 or RFC 8945 §5.1
 	TSIG      TSIGProof
@@ -130,6 +135,11 @@ type Decision struct {
 // on the block, never on the zone asked for, so a client that is known in none of
 // the block's zones cannot tell one that exists from one that does not.
 func (ps Policies) Decide(r *Request) Decision {
+	return ps.decide(r, func() bool { return ps.knows(r) })
+}
+
+// decide is Decide with a way to find out Known, for whoever has found it out already.
+func (ps Policies) decide(r *Request, knows func() bool) Decision {
 	var d Decision
 	switch p := ps[r.Zone]; {
 	case !r.Transport.carries(r.Type):
@@ -142,20 +152,20 @@ func (ps Policies) Decide(r *Request) Decision {
 		d = p.Decide(r)
 	}
 	if !d.Known { // asking every zone takes time, which an allowed client need not spend
-		d.Known = ps.knows(r.Client)
+		d.Known = knows()
 	}
 	return d
 }
 
-// knows reports whether any policy of the block lets this address past its address gate.
-func (ps Policies) knows(client netip.Addr) bool {
+// knows reports whether any policy of the block lets the client past its address gate.
+func (ps Policies) knows(q *Request) bool {
 	var asked *Rule // the zones of one directive share their rules, and need no second look
 	for _, p := range ps {
 		if p == nil || len(p.Rules) == 0 || &p.Rules[0] == asked {
 			continue
 		}
 		asked = &p.Rules[0]
-		if r := p.gate(client); r != nil && !r.Deny {
+		if r := p.gate(q); r != nil && !r.Deny {
 			return true
 		}
 	}
@@ -163,12 +173,12 @@ func (ps Policies) knows(client netip.Addr) bool {
 }
 
 // gate returns the first rule whose addresses hold the client, or nil.
-func (p *Policy) gate(client netip.Addr) *Rule {
-	if !client.IsValid() {
+func (p *Policy) gate(q *Request) *Rule {
+	if !q.Client.IsValid() {
 		return nil
 	}
 	for i := range p.Rules {
-		if p.Rules[i].holds(client) {
+		if p.Rules[i].holds(q) {
 			return &p.Rules[i]
 		}
 	}
@@ -180,12 +190,9 @@ func (p *Policy) gate(client netip.Addr) *Rule {
 // whatever the rules say, also where none is needed. What the transport carries,
 // the message's shape and the apex are checked by Policies.Decide.
 func (p *Policy) Decide(r *Request) Decision {
-	g := p.gate(r.Client)
-	switch {
-	case g == nil:
-		return Decision{Reason: ReasonClientNotAllowed}
-	case g.Deny:
-		return Decision{Rule: g.Name, Reason: ReasonClientNotAllowed, rule: g}
+	g := p.gate(r)
+	if g == nil || g.Deny {
+		return g.stranger(r)
 	}
 	if fault := p.signatureFault(&r.TSIG); fault != "" {
 		return Decision{Reason: fault, Known: true}
@@ -232,11 +239,11 @@ func (p *Policy) match(r *Request, qtype uint16) Decision {
 	depth := -1
 	for i := range p.Rules {
 		rule := &p.Rules[i]
-		if !rule.holds(r.Client) {
+		if !rule.holds(r) {
 			continue
 		}
 		if rule.Deny {
-			return Decision{Rule: rule.Name, Reason: ReasonClientNotAllowed, rule: rule}
+			return rule.stranger(r)
 		}
 		lack, stage := rule.lacks(r, qtype)
 		if lack == "" {
@@ -250,8 +257,31 @@ func (p *Policy) match(r *Request, qtype uint16) Decision {
 	return d
 }
 
-func (r *Rule) holds(client netip.Addr) bool {
-	return r.Nets == nil || r.Nets.Contains(client)
+// holds reports whether the rule's addresses hold the client. Of an address that proves
+// nothing every denial holds, and an allowance only if it is for every address.
+func (r *Rule) holds(q *Request) bool {
+	switch {
+	case r.everywhere():
+		return true
+	case q.ClientUntrusted:
+		return r.Deny
+	}
+	return r.Nets.Contains(q.Client)
+}
+
+// everywhere reports whether the rule matches every address.
+func (r *Rule) everywhere() bool { return r.Nets == nil || r.Nets.any }
+
+// stranger is the denial of a client whose address no rule allows (r is nil), or r denies.
+func (r *Rule) stranger(q *Request) Decision {
+	d := Decision{Reason: ReasonClientNotAllowed}
+	if r != nil {
+		d.Rule, d.rule = r.Name, r
+	}
+	if q.ClientUntrusted && (r == nil || !r.everywhere()) {
+		d.Reason = ReasonProxyUntrusted
+	}
+	return d
 }
 
 // The order of a rule's conditions, cheapest and least telling first.

@@ -21,7 +21,7 @@ func decideLikeTheDesign(t *rapid.T) {
 		req := drawRequest(t)
 		got, want := ps.Decide(&req), specDecide(spec, &req)
 		alone := spec[req.Zone]
-		if gate := alone.firstByAddress(req.Client); ps[req.Zone] != nil &&
+		if gate := alone.firstByAddress(&req); ps[req.Zone] != nil &&
 			ps[req.Zone].Decide(&req).Known != (gate >= 0 && !alone.rules[gate].deny) {
 			t.Fatalf("the policy alone says %+v", ps[req.Zone].Decide(&req))
 		}
@@ -95,7 +95,7 @@ func TestDenyFirstNeverAllowsMore(t *testing.T) {
 		for range drawn {
 			req := drawRequest(t)
 			before, after := ps.Decide(&req), banning.Decide(&req)
-			switch banned := ban.hasAddress(req.Client); {
+			switch banned := ban.hasAddress(&req); {
 			case banned && (after.Allow || after.Known):
 				t.Fatalf("banned, and yet %+v", after)
 			case !banned && (after.Allow != before.Allow || after.Reason != before.Reason || after.Known != before.Known):
@@ -147,7 +147,7 @@ func TestMappedIsIPv4(t *testing.T) {
 // are told depends on neither.
 func TestStrangersLearnNothing(t *testing.T) {
 	told := func(d Decision) Reason { // what shows on the wire
-		if d.Reason == ReasonNotAZone {
+		if d.Reason == ReasonNotAZone || d.Reason == ReasonProxyUntrusted {
 			return ReasonClientNotAllowed
 		}
 		return d.Reason
@@ -160,7 +160,7 @@ func TestStrangersLearnNothing(t *testing.T) {
 			req, other := drawRequest(t), drawRequest(t)
 			known := false
 			for _, p := range spec {
-				i := p.firstByAddress(req.Client)
+				i := p.firstByAddress(&req)
 				known = known || i >= 0 && !p.rules[i].deny
 			}
 			if known || req.TSIG.Status == TSIGMalformed || other.TSIG.Status == TSIGMalformed {
@@ -190,7 +190,7 @@ func TestKnownDependsOnTheAddressAlone(t *testing.T) {
 		ps := buildBlock(drawBlock(t))
 		for range drawn {
 			a, b := drawRequest(t), drawRequest(t)
-			b.Client = a.Client
+			b.Client, b.ClientUntrusted = a.Client, a.ClientUntrusted
 			if ps.Decide(&a).Known != ps.Decide(&b).Known {
 				t.Fatalf("%+v and %+v", ps.Decide(&a), ps.Decide(&b))
 			}

@@ -95,6 +95,8 @@ func (r Request) with(change func(*Request)) Request {
 
 func status(s TSIGStatus) func(*Request) { return func(r *Request) { r.TSIG.Status = s } }
 
+func untrusted(r *Request) { r.ClientUntrusted = true }
+
 func ixfr(r *Request) { r.Type = dns.TypeIXFR }
 
 func overTLS(r *Request) {
@@ -164,6 +166,8 @@ func TestDecide(t *testing.T) {
 		{"a stranger with a key", axfr("8.8.8.8", "ns1."), stranger(ReasonClientNotAllowed)},
 		{"a stranger with a bad key", axfr("8.8.8.8", "x.").with(status(TSIGBadKey)), stranger(ReasonClientNotAllowed)},
 		{"no address", keyed.with(func(r *Request) { r.Client = netip.Addr{} }), stranger(ReasonClientNotAllowed)},
+		{"an address that anybody may claim", keyed.with(untrusted), Decision{Rule: "banned", Reason: ReasonProxyUntrusted}},
+		{"the same in a zone without denials", axfr("10.0.0.1", "").with(untrusted).with(func(r *Request) { r.Zone = "example.com." }), stranger(ReasonProxyUntrusted)},
 		{"known in another zone only", axfr("10.0.0.1", "ns1."), denied(ReasonClientNotAllowed)},
 		{"denied first", axfr("192.0.2.66", "ns1."), by("banned")},
 		{"denied first, IPv4-mapped", axfr("::ffff:192.0.2.66", "ns1."), by("banned")},

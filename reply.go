@@ -26,6 +26,7 @@ type verdict struct {
 var verdicts = map[Reason]verdict{
 	ReasonClientNotAllowed:     {rcode: dns.RcodeRefused},
 	ReasonNotAZone:             {rcode: dns.RcodeRefused},
+	ReasonProxyUntrusted:       {rcode: dns.RcodeRefused},
 	ReasonRewritten:            {rcode: dns.RcodeRefused},
 	ReasonTSIGRequired:         {rcode: dns.RcodeRefused, ede: dns.ExtendedErrorCodeProhibited},
 	ReasonTSIGKeyNotAllowed:    {rcode: dns.RcodeRefused, ede: dns.ExtendedErrorCodeProhibited},
@@ -118,22 +119,29 @@ func (x *exchange) refuse(d *Decision) {
 	}
 	// Also who has to go gets the answer that says so: only time bounds it.
 	err := x.within(context.Background(), func() error {
+		write := x.writeUnsigned
 		if d.Known {
-			return x.writeSigned(m, f.tsig)
+			write = func(m *dns.Msg) error { return x.writeSigned(m, f.tsig) }
 		}
-		return x.write(m, nil)
+		return x.orPlainly(f.rcode, write(m))
 	})
 	if err != nil {
 		log.Debugf("Refusal to %s not written: %v", x.client(), err)
 	}
 }
 
+func (x *exchange) writeUnsigned(m *dns.Msg) error { return x.write(m, nil) }
+
 // within runs a write of one message, which no client may hold up for longer than a
 // transfer: CoreDNS sets no write deadline. Where it fails part of the message may be on
 // its way, and the connection is closed.
 func (x *exchange) within(ctx context.Context, write func() error) error {
 	if x.conn == nil {
-		return write()
+		err := write()
+		if err != nil {
+			x.abort()
+		}
+		return err
 	}
 	o := x.sendOptions()
 	if o.Total > 0 {
@@ -192,7 +200,7 @@ func (x *exchange) write(m *dns.Msg, sign func([]byte) ([]byte, error)) error {
 		return x.w.WriteMsg(m)
 	}
 	limit := dns.MaxMsgSize
-	if x.req.Transport == TransportUDP {
+	if x.req.Transport.forgeable() {
 		limit = (&request.Request{W: x.w, Req: x.r}).Size()
 	}
 	finish := func(m *dns.Msg) ([]byte, error) { return finished(m, sign, block, limit) }

@@ -87,10 +87,10 @@ func TestRevocationKeepsDifferences(t *testing.T) {
 }
 
 // lateRequest is a request as the server of the tests' block meets it.
-func lateRequest(t *testing.T, from string) (context.Context, *bareWriter) {
+func lateRequest(t *testing.T, from string) (context.Context, *caller) {
 	t.Helper()
 	ctx := context.WithValue(t.Context(), dnsserver.Key{}, &dnsserver.Server{Addr: "dns://127.0.0.1:0"})
-	return ctx, &bareWriter{remote: &net.TCPAddr{IP: net.ParseIP(from), Port: 4711}}
+	return ctx, newCaller(t, from, nil)
 }
 
 func meet(t *testing.T, g *guard, from string, qtype uint16) *exchange {
@@ -110,7 +110,7 @@ func TestRevocationOfLatecomers(t *testing.T) {
 		if _, err := old.answer(ctx, w, question(dns.TypeAXFR)); err != nil {
 			t.Fatal(err)
 		}
-		return w.got
+		return w.got(t)
 	}
 	if m := answer("127.0.0.1"); !isZone(m) {
 		t.Fatalf("before the reload: %v", m)

@@ -62,7 +62,9 @@ type guard struct {
 	keys    []*dnsserver.Config // of all its keys
 	secrets map[string]secret   // this block's own TSIG keys, by canonical name
 	traced  bool
-	double  bool // another block looks the same from outside
+
+	listeners map[string]*sharedListener // of all blocks, set at start
+	double    bool                       // another block looks the same from outside
 
 	sessions *sessions // of the connections with client certificates, under this listener's CA
 	chains   chains
@@ -101,7 +103,7 @@ func newGuard(index int, configs []*config) *guard {
 type scope struct{ stream, udp string }
 
 func (g *guard) scopeOf(cfg *config, via Transport) string {
-	if via == TransportUDP {
+	if via.forgeable() {
 		return g.scopes[cfg].udp
 	}
 	return g.scopes[cfg].stream

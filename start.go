@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"reflect"
 	"slices"
 	"strings"
@@ -50,8 +49,13 @@ func (in *instance) startup() (err error) {
 	if err = sharedSecrets(blocks); err != nil {
 		return err
 	}
+	listeners, err := listenersIn(blocks)
+	if err != nil {
+		return err
+	}
 	tellApart(guards)
 	for _, g := range guards {
+		g.listeners = listeners
 		if err = g.start(); err != nil {
 			return err
 		}
@@ -208,6 +212,7 @@ func (g *guard) selfCheck() []string {
 		}
 	}
 	findings = append(findings, g.lintTLS(time.Now())...)
+	findings = append(findings, g.lintProxy()...)
 	if g.mode == ModeObserve {
 		for _, cfg := range g.all {
 			if cfg.journal != "" || len(cfg.notify) > 0 {
@@ -224,9 +229,6 @@ func (g *guard) selfCheck() []string {
 	}
 	if g.config.Handler("transfer") != nil {
 		add("%s: transfer to no longer decides about transfers in this server block: it only sends NOTIFY", g.pos)
-	}
-	if g.config.ProxyProtoConnPolicy != nil {
-		add("%s: with proxyproto the address of a client is what the proxy says: make sure that only your proxies may speak it", g.pos)
 	}
 	return findings
 }
@@ -385,10 +387,8 @@ func (g *guard) listens(x *exchange) bool {
 		return false
 	}
 	for _, c := range g.keys {
-		for _, host := range c.ListenHosts {
-			if addr, err := net.ResolveTCPAddr("tcp", net.JoinHostPort(host, c.Port)); err == nil && c.Transport+"://"+addr.String() == x.listener {
-				return true
-			}
+		if names, err := listenerNames(c); err == nil && slices.Contains(names, x.listener) {
+			return true
 		}
 	}
 	return false

@@ -41,7 +41,7 @@ func (g *guard) answer(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (i
 	x := g.exchange(ctx, w, r)
 	run := transfers.begin(ctx, x)
 	defer transfers.end(run)
-	d := g.policies.Decide(&x.req)
+	d := g.decide(x.evidence)
 	if d.Allow && x.forged() {
 		d.refuse(ReasonRateLimited)
 	}
@@ -125,6 +125,7 @@ func (x *exchange) event() Event {
 		ID:         uuid.Must(uuid.NewV7()).String(),
 		Client:     x.req.Client.String(),
 		ClientPort: int(x.port),
+		Claimed:    x.claim(),
 		Server:     x.server.Addr().String(),
 		ServerPort: int(x.server.Port()),
 		Transport:  x.req.Transport,
@@ -214,7 +215,7 @@ func (x *exchange) admission(d *Decision) admission {
 // and comes again with the same message over TCP, or sends the datagram once more: such a
 // signature has opened nothing.
 func (x *exchange) accept() bool {
-	if x.req.TSIG.Status != TSIGValid || x.req.Transport == TransportUDP {
+	if x.req.TSIG.Status != TSIGValid || x.req.Transport.forgeable() {
 		return true
 	}
 	clock.check()

@@ -205,26 +205,26 @@ func TestUnreadRefusals(t *testing.T) {
 
 // placeWriter notes how many places are held when an answer is written.
 type placeWriter struct {
-	*bareWriter
+	dns.ResponseWriter
 	held int
 }
 
 func (w *placeWriter) WriteMsg(m *dns.Msg) error {
 	w.held = held()
-	return w.bareWriter.WriteMsg(m)
+	return w.ResponseWriter.WriteMsg(m)
 }
 
 // TestRefusalKeepsNoPlace: what is refused when it has a place already, such as a whole
 // zone to who may have differences only, gives it back before the refusal is written.
 func TestRefusalKeepsNoPlace(t *testing.T) {
 	serve(t, guarded("allow as one type IXFR net 127.0.0.1 unsigned", ""), map[string]string{"db": zoneOrg})
-	ctx, bare := lateRequest(t, "127.0.0.1")
-	w := &placeWriter{bareWriter: bare, held: -1}
+	ctx, c := lateRequest(t, "127.0.0.1")
+	w := &placeWriter{ResponseWriter: c.ResponseWriter, held: -1}
 	if _, err := latestInstance().sorted()[0].answer(ctx, w, question(dns.TypeIXFR)); err != nil {
 		t.Fatal(err)
 	}
-	if w.got == nil || w.got.Rcode != dns.RcodeRefused || w.held != 0 {
-		t.Errorf("%d places were held while this was written: %v", w.held, w.got)
+	if m := c.got(t); m == nil || m.Rcode != dns.RcodeRefused || w.held != 0 {
+		t.Errorf("%d places were held while this was written: %v", w.held, m)
 	}
 }
 

@@ -140,66 +140,63 @@ func TestXoTEvent(t *testing.T) {
 	}
 }
 
-// bareWriter is a writer of whose connection nothing is known.
-type bareWriter struct {
-	dns.ResponseWriter
-	remote net.Addr
-	got    *dns.Msg
-}
-
-func (w *bareWriter) LocalAddr() net.Addr  { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 853} }
-func (w *bareWriter) RemoteAddr() net.Addr { return w.remote }
-func (w *bareWriter) TsigStatus() error    { return nil }
-func (w *bareWriter) Close() error         { return nil }
-
-func (w *bareWriter) WriteMsg(m *dns.Msg) error {
-	w.got = m
-	return nil
-}
-
-func (w *bareWriter) Write(b []byte) (int, error) {
-	w.got = new(dns.Msg)
-	return len(b), w.got.Unpack(b)
-}
-
 // TestNoEvidenceOfTLS: where a request came in over TLS and nothing is known of the
-// session, nobody gets a zone, also by a rule that asks for no TLS.
+// session, nobody gets a zone, also by a rule that asks for no TLS. What a writer in front
+// says about a session is not known of it.
 func TestNoEvidenceOfTLS(t *testing.T) {
-	serve(t, xotBlock("allow as open net 127.0.0.1 unsigned", "", ""), xotFiles(t, newTestCA(t)))
+	ca := newTestCA(t)
+	serve(t, xotBlock("allow as open net 127.0.0.1 unsigned", "", ""), xotFiles(t, ca))
 	g := latestInstance().guards[0]
-	ask := func(addr string, w *bareWriter) *dns.Msg {
-		ctx := context.WithValue(t.Context(), dnsserver.Key{}, &dnsserver.Server{Addr: addr})
-		w.remote = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 4711}
-		if _, err := g.answer(ctx, w, question(dns.TypeAXFR)); err != nil {
+	ask := func(listener string, c *caller, wrap func(dns.ResponseWriter) dns.ResponseWriter) *dns.Msg {
+		ctx := context.WithValue(t.Context(), dnsserver.Key{}, &dnsserver.Server{Addr: listener})
+		if _, err := g.answer(ctx, wrap(c.ResponseWriter), question(dns.TypeAXFR)); err != nil {
 			t.Fatal(err)
 		}
-		return w.got
+		return c.got(t)
 	}
-	if m := ask("dns://127.0.0.1:53", &bareWriter{}); !isZone(m) {
+	as := func(w dns.ResponseWriter) dns.ResponseWriter { return w }
+	pretend := func(w dns.ResponseWriter) dns.ResponseWriter {
+		state := &tls.ConnectionState{Version: tls.VersionTLS13, HandshakeComplete: true}
+		return &pretender{ResponseWriter: w, state: state}
+	}
+	cert, key := ca.issue(t, "ns1.example.org")
+	conf, err := tls.X509KeyPair([]byte(cert), []byte(key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	over := func() *caller {
+		return newCaller(t, "127.0.0.1", &tls.Config{Certificates: []tls.Certificate{conf}, MinVersion: tls.VersionTLS13})
+	}
+	if m := ask("dns://127.0.0.1:53", newCaller(t, "127.0.0.1", nil), as); !isZone(m) {
 		t.Fatalf("the rule allows nobody, so this shows nothing: %v", m)
 	}
-	if m := ask("tls://127.0.0.1:853", &bareWriter{}); m == nil || m.Rcode != dns.RcodeRefused || len(m.Answer) > 0 {
-		t.Errorf("without evidence: %v", m)
+	if m := ask("tls://127.0.0.1:853", over(), as); !isZone(m) {
+		t.Errorf("with evidence: %v", m)
+	}
+	for name, m := range map[string]*dns.Msg{
+		"no session":          ask("tls://127.0.0.1:853", newCaller(t, "127.0.0.1", nil), as),
+		"a plugin's word":     ask("tls://127.0.0.1:853", newCaller(t, "127.0.0.1", nil), pretend),
+		"TLS on a plain port": ask("dns://127.0.0.1:53", over(), as),
+	} {
+		if m == nil || m.Rcode == dns.RcodeSuccess || len(m.Answer) > 0 {
+			t.Errorf("%s: %v", name, m)
+		}
 	}
 	// A handshake that is not over yet is none.
-	half := &tls.ConnectionState{Version: tls.VersionTLS13, HandshakeComplete: false}
-	ctx := context.WithValue(t.Context(), dnsserver.Key{}, &dnsserver.Server{Addr: "tls://127.0.0.1:853"})
-	w := &halfWriter{bareWriter: &bareWriter{remote: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 4712}}, state: half}
-	if _, err := g.answer(ctx, w, question(dns.TypeAXFR)); err != nil || w.got == nil || w.got.Rcode != dns.RcodeRefused {
-		t.Errorf("a handshake that is not over: %v, %v", w.got, err)
-	}
-	half.HandshakeComplete = true
-	if _, err := g.answer(ctx, w, question(dns.TypeAXFR)); err != nil || !isZone(w.got) {
-		t.Errorf("with evidence: %v, %v", w.got, err)
+	var e evidence
+	g.readTLS(&e, &tls.ConnectionState{Version: tls.VersionTLS13})
+	if e.tls.Established || e.req.TLS.Version != 0 {
+		t.Errorf("of a handshake that is not over: %+v", e.tls)
 	}
 }
 
-type halfWriter struct {
-	*bareWriter
+// pretender is a writer of another plugin that tells of a TLS session.
+type pretender struct {
+	dns.ResponseWriter
 	state *tls.ConnectionState
 }
 
-func (w *halfWriter) ConnectionState() *tls.ConnectionState { return w.state }
+func (w *pretender) ConnectionState() *tls.ConnectionState { return w.state }
 
 // TestTLSWithoutTLS: CoreDNS makes a tls:// listener plain when its block has no tls
 // plugin. Nobody gets a zone there.

@@ -85,17 +85,49 @@ func writerFields(t reflect.Type) []int {
 	return fields
 }
 
-// TLSState gives the TLS state of the connection that w writes to, nil if there is
-// none: the first that a writer of the chain tells.
-func TLSState(w dns.ResponseWriter) *tls.ConnectionState {
-	var state *tls.ConnectionState
+// Origin is where a request came from, as miekg/dns's own writer has it: below every
+// plugin, none of which can change it.
+type Origin struct {
+	Stream net.Conn // nil over UDP
+	Remote net.Addr
+	Local  net.Addr
+}
+
+// OriginOf gives the origin of the request that w answers; false where w does not lead to
+// miekg/dns's writer for UDP, TCP and TLS, or does so on a way that cannot be followed.
+func OriginOf(w dns.ResponseWriter) (o Origin, ok bool) {
 	Unwrap(w, func(w dns.ResponseWriter) bool {
-		if s, ok := w.(dns.ConnectionStater); ok {
-			state = s.ConnectionState()
+		v := reflect.ValueOf(w)
+		offset, known := connOffset(v.Type())
+		if known && !v.IsNil() {
+			o = Origin{Stream: *(*net.Conn)(unsafe.Add(v.UnsafePointer(), offset)), Remote: w.RemoteAddr(), Local: w.LocalAddr()}
+			ok = true
 		}
-		return state != nil
+		return known
 	})
-	return state
+	return o, ok
+}
+
+// Ends gives the addresses of the stream's TCP connection itself, which may be one to a
+// proxy; false where there is none.
+func (o *Origin) Ends() (remote, local net.Addr, ok bool) {
+	conn, ok := TCPConnOf(o.Stream)
+	if !ok {
+		return nil, nil, false
+	}
+	return conn.RemoteAddr(), conn.LocalAddr(), true
+}
+
+// TLS gives the TLS connection of the stream, nil if there is none.
+func (o *Origin) TLS() *tls.Conn {
+	conn := o.Stream
+	for range maxConns {
+		if t, ok := conn.(*tls.Conn); ok {
+			return t
+		}
+		conn = below(conn)
+	}
+	return nil
 }
 
 // ConnOf gives the TCP or TLS connection below w, for a Sender. It finds it in
@@ -104,19 +136,11 @@ func TLSState(w dns.ResponseWriter) *tls.ConnectionState {
 // What is written to the connection is seen by no writer of the chain. The connection
 // may be used as long as the handler runs.
 func ConnOf(w dns.ResponseWriter) (net.Conn, bool) {
-	var conn net.Conn
-	Unwrap(w, func(w dns.ResponseWriter) bool {
-		v := reflect.ValueOf(w)
-		if keepsAnswers(v.Type()) {
-			return true
-		}
-		offset, known := connOffset(v.Type())
-		if known && !v.IsNil() {
-			conn = *(*net.Conn)(unsafe.Add(v.UnsafePointer(), offset))
-		}
-		return known
-	})
-	return conn, conn != nil
+	if Unwrap(w, func(w dns.ResponseWriter) bool { return keepsAnswers(reflect.TypeOf(w)) }) {
+		return nil, false
+	}
+	o, _ := OriginOf(w)
+	return o.Stream, o.Stream != nil
 }
 
 // connOffset gives where miekg/dns's *response keeps its TCP connection; known is

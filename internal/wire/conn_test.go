@@ -124,12 +124,21 @@ func TestConnOf(t *testing.T) {
 					if _, secure := conn.(*tls.Conn); ok && secure != (network == "tcp-tls") {
 						t.Errorf("%s: a %T", name, conn)
 					}
-					state := TLSState(w)
-					if network != "tcp-tls" && state != nil {
-						t.Errorf("%s: TLS state %v", name, state)
+					origin, known := OriginOf(w)
+					if known != (stream || name == "nonwriter") {
+						t.Fatalf("%s: the origin is %v, %v", name, origin, known)
 					}
-					if _, isHidden := w.(*hidden); network == "tcp-tls" && !isHidden && name != "two" && (state == nil || !state.HandshakeComplete) {
-						t.Errorf("%s: TLS state %v", name, state)
+					if !known {
+						return
+					}
+					if (origin.Stream != nil) != (network != "udp") || origin.Remote.String() != w.RemoteAddr().String() || origin.Local.String() != w.LocalAddr().String() {
+						t.Errorf("%s: the origin is %+v", name, origin)
+					}
+					if remote, local, ok := origin.Ends(); ok != (network != "udp") || ok && (remote.String() != w.RemoteAddr().String() || local.String() != w.LocalAddr().String()) {
+						t.Errorf("%s: the connection is from %v to %v, %v", name, remote, local, ok)
+					}
+					if secure := origin.TLS(); (secure != nil) != (network == "tcp-tls") || secure != nil && !secure.ConnectionState().HandshakeComplete {
+						t.Errorf("%s: TLS is %v", name, secure)
 					}
 				}
 				scrub := request.NewScrubWriter(r, w)

@@ -24,9 +24,9 @@ func VerifyResponse(response []byte, keyName, algorithm string, secret, requestM
 	if m.Unpack(response) != nil {
 		return VerifyMalformed
 	}
-	t := onlyTSIG(m)
+	t, err := FindTSIG(m)
 	at := lastRecord(response)
-	if t == nil || at < 0 || len(t.MAC) != 2*int(t.MACSize) || len(t.OtherData) != 2*int(t.OtherLen) { // miekg/dns is lenient
+	if t == nil || err != nil || at < 0 {
 		return VerifyMalformed
 	}
 	algorithm = dns.CanonicalName(algorithm)

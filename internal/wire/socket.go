@@ -20,20 +20,25 @@ const maxConns = 16
 // net.Conn. It returns false where the bottom is something else or cannot be seen.
 func TCPConnOf(conn net.Conn) (*net.TCPConn, bool) {
 	for range maxConns {
-		switch c := conn.(type) {
-		case nil:
-			return nil, false
-		case *net.TCPConn:
+		if c, ok := conn.(*net.TCPConn); ok {
 			return c, c != nil
-		case interface{ NetConn() net.Conn }:
-			conn = c.NetConn()
-		case interface{ Raw() net.Conn }:
-			conn = c.Raw()
-		default:
-			conn = innerConn(conn)
 		}
+		conn = below(conn)
 	}
 	return nil, false
+}
+
+// below gives the connection that conn wraps, nil if it does not say.
+func below(conn net.Conn) net.Conn {
+	switch c := conn.(type) {
+	case nil:
+		return nil
+	case interface{ NetConn() net.Conn }:
+		return c.NetConn()
+	case interface{ Raw() net.Conn }:
+		return c.Raw()
+	}
+	return innerConn(conn)
 }
 
 // innerConn gives the connection in an exported field of conn, nil if there is none or

@@ -7,6 +7,7 @@ import (
 	"crypto/hmac"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"hash"
 	"time"
 
@@ -20,8 +21,8 @@ type VerifyStatus string
 const (
 	// VerifyOK: signed with the secret, in full, and in time.
 	VerifyOK VerifyStatus = "ok"
-	// VerifyMalformed: no TSIG, more than one or not last, another class than ANY, a TTL,
-	// or a MAC of impossible size: FORMERR (RFC 8945 §5.1, §5.2.2.1).
+	// VerifyMalformed: no TSIG, one that FindTSIG does not accept, or a MAC of impossible
+	// size: FORMERR (RFC 8945 §5.1, §5.2.2.1).
 	VerifyMalformed VerifyStatus = "malformed"
 	// VerifyBadKey: unknown algorithm or no secret: NOTAUTH, BADKEY.
 	VerifyBadKey VerifyStatus = "bad-key"
@@ -47,8 +48,8 @@ const minMAC = 10
 // partial compression, unusual EDNS options) is VerifyBadSig, never more. Where
 // miekg/dns itself has verified the signature, believe that. req is not changed.
 func VerifyRequest(req *dns.Msg, secret []byte, now time.Time) VerifyStatus {
-	t := onlyTSIG(req)
-	if t == nil {
+	t, err := FindTSIG(req)
+	if t == nil || err != nil {
 		return VerifyMalformed
 	}
 	algorithm := dns.CanonicalName(t.Algorithm)
@@ -80,24 +81,43 @@ func VerifyRequest(req *dns.Msg, secret []byte, now time.Time) VerifyStatus {
 	return VerifyOK
 }
 
-// onlyTSIG gives the TSIG if it is the only one, last, and has the class and TTL of
-// RFC 8945 §4.2.
-func onlyTSIG(m *dns.Msg) *dns.TSIG {
-	if m == nil || len(m.Extra) == 0 {
-		return nil
+// ErrTSIG says that a message has a TSIG that RFC 8945 §5.1 and §4.2 do not know:
+// FORMERR.
+var ErrTSIG = errors.New("the TSIG is not the last record, not the only one, or not well-formed")
+
+// FindTSIG gives the TSIG of a message as miekg/dns has parsed it, nil if there is none. It
+// fails unless it is the only one, the last record, has the class and TTL of RFC 8945
+// §4.2, and its fields make up all of its RDATA: miekg/dns takes half a TSIG for a whole
+// one, and its MAC covers lengths without what they count.
+func FindTSIG(m *dns.Msg) (*dns.TSIG, error) {
+	if m == nil {
+		return nil, nil //nolint:nilnil // no message has no signature
 	}
-	t, ok := m.Extra[len(m.Extra)-1].(*dns.TSIG)
-	if !ok || t.Hdr.Class != dns.ClassANY || t.Hdr.Ttl != 0 {
-		return nil
-	}
-	for _, section := range [...][]dns.RR{m.Answer, m.Ns, m.Extra[:len(m.Extra)-1]} {
+	var last *dns.TSIG
+	n := 0
+	for _, section := range [...][]dns.RR{m.Answer, m.Ns, m.Extra} {
 		for _, rr := range section {
 			if rr.Header().Rrtype == dns.TypeTSIG {
-				return nil
+				last, _ = rr.(*dns.TSIG)
+				n++
 			}
 		}
 	}
-	return t
+	switch {
+	case n == 0:
+		return nil, nil //nolint:nilnil // see above
+	case n > 1 || last == nil || m.IsTsig() != last || !wellFormed(last):
+		return nil, ErrTSIG
+	}
+	return last, nil
+}
+
+func wellFormed(t *dns.TSIG) bool {
+	if t.Hdr.Class != dns.ClassANY || t.Hdr.Ttl != 0 || len(t.MAC) != 2*int(t.MACSize) || len(t.OtherData) != 2*int(t.OtherLen) {
+		return false
+	}
+	algorithm, err := AppendName(make([]byte, 0, 32), t.Algorithm) // never compressed, RFC 8945 §4.2
+	return err == nil && int(t.Hdr.Rdlength) == tsigSize(0, len(algorithm), int(t.MACSize), int(t.OtherLen))-rrFixedSize
 }
 
 func requestVariables(t *dns.TSIG, algorithm string) ([]byte, bool) {

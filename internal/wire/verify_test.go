@@ -154,6 +154,12 @@ func TestVerifyRequestShape(t *testing.T) {
 	} {
 		m := good()
 		tt.edit(m)
+		if b, err := m.Pack(); err == nil { // as it would have come over the wire
+			m = new(dns.Msg)
+			if err := m.Unpack(b); err != nil {
+				t.Fatal(err)
+			}
+		}
 		if got := VerifyRequest(m, testSecret, verifyNow); got != tt.want {
 			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
 		}
@@ -163,6 +169,44 @@ func TestVerifyRequestShape(t *testing.T) {
 	}
 	if got := VerifyRequest(nil, testSecret, verifyNow); got != VerifyMalformed {
 		t.Errorf("nil: %s", got)
+	}
+}
+
+// TestFindTSIG: half a TSIG is none, and neither is one whose lengths count what is not
+// there: miekg/dns finds the MAC of each of these right when it was made over them.
+func TestFindTSIG(t *testing.T) {
+	const alg = "\x0bhmac-sha256\x00"
+	timers := "\x00\x00\x65\x53\xf1\x00\x01\x2c"
+	mac := "\x00\x04abcd"
+	whole := alg + timers + mac + "\x12\x34\x00\x00\x00\x00"
+	for _, tt := range []struct {
+		name, rdata string
+		good        bool
+	}{
+		{"whole", whole, true},
+		{"with other data", alg + timers + mac + "\x12\x34\x00\x12\x00\x06abcdef", true},
+		{"an unknown algorithm", "\x00" + timers + mac + "\x12\x34\x00\x00\x00\x00", true},
+		{"no MAC", alg + timers + "\x00\x00\x12\x34\x00\x11\x00\x00", true},
+		{"empty", "", false},
+		{"algorithm alone", alg, false},
+		{"up to the time", alg + timers[:6], false},
+		{"up to the fudge", alg + timers, false},
+		{"up to the MAC size", alg + timers + "\x00\x00", false},
+		{"up to the original ID", alg + timers + mac + "\x12\x34", false},
+		{"up to the error", alg + timers + mac + "\x12\x34\x00\x00", false},
+		{"other length without data", alg + timers + mac + "\x12\x34\x00\x00\x00\x06", false},
+		{"compressed algorithm", "\xc0\x0c" + timers + mac + "\x12\x34\x00\x00\x00\x00", false},
+	} {
+		b := []byte("\x12\x34\x00\x00\x00\x01\x00\x00\x00\x00\x00\x01" + alg + "\x00\xfc\x00\x01" + "\x01k\x00\x00\xfa\x00\xff\x00\x00\x00\x00")
+		b = append(binary.BigEndian.AppendUint16(b, uint16(len(tt.rdata))), tt.rdata...)
+		m := new(dns.Msg)
+		if err := m.Unpack(b); err != nil {
+			t.Errorf("%s: miekg/dns refuses it itself: %v", tt.name, err)
+		}
+		got, err := FindTSIG(m)
+		if (err == nil) != tt.good || (got != nil) != tt.good {
+			t.Errorf("%s: %v, %v", tt.name, got, err)
+		}
 	}
 }
 

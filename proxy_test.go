@@ -1,0 +1,493 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package xfrguard
+
+import (
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/coredns/coredns/core/dnsserver"
+	_ "github.com/coredns/coredns/plugin/proxyproto"
+	"github.com/miekg/dns"
+	"github.com/pires/go-proxyproto"
+)
+
+// The plugin proxyproto as blocks have it: with the proxies named, with TLVs and sessions,
+// and believing anybody.
+const (
+	namedProxy  = "proxyproto {\n\t\tallow 127.0.0.0/8\n\t}"
+	fancyProxy  = "proxyproto {\n\t\tallow 127.0.0.0/8\n\t\tudp_session_tracking 1m\n\t\ttlv_metadata\n\t}"
+	anyProxy    = "proxyproto"
+	behindProxy = "192.0.2.53" // the client that the headers tell of
+)
+
+// proxyHeader is a PROXY header as dnsdist, HAProxy or somebody else sends it.
+func proxyHeader(t *testing.T, version byte, source, destination net.Addr, change ...func(*proxyproto.Header)) []byte {
+	t.Helper()
+	h := proxyproto.HeaderProxyFromAddrs(version, source, destination)
+	for _, c := range change {
+		c(h)
+	}
+	b, err := h.Format()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func withTLV(h *proxyproto.Header) {
+	if err := h.SetTLVs([]proxyproto.TLV{{Type: 0xE0, Value: []byte("a tenant")}}); err != nil {
+		panic(err)
+	}
+}
+
+func local(h *proxyproto.Header) { h.Command = proxyproto.LOCAL }
+
+// overUDP are datagrams' headers, and what the guard makes of the client.
+func overUDP(t *testing.T) map[string]struct {
+	header []byte
+	client string // "" for no answer
+} {
+	source, destination := &net.UDPAddr{IP: net.ParseIP(behindProxy), Port: 4711}, &net.UDPAddr{IP: net.ParseIP("192.0.2.1"), Port: 53}
+	type of = struct {
+		header []byte
+		client string
+	}
+	v2 := proxyHeader(t, 2, source, destination)
+	tcp := proxyHeader(t, 2, &net.TCPAddr{IP: source.IP, Port: 4711}, &net.TCPAddr{IP: destination.IP, Port: 53})
+	return map[string]of{
+		"none":        {nil, "127.0.0.1"},
+		"v2":          {v2, behindProxy},
+		"v2 with TLV": {proxyHeader(t, 2, source, destination, withTLV), behindProxy},
+		"v2 LOCAL":    {proxyHeader(t, 2, source, destination, local), "127.0.0.1"},
+		"v2 for TCP":  {tcp, ""},
+		"v2, cut":     {append(slices.Clone(v2[:14]), 0xff, 0xff), ""}, // says that it is longer
+		"v1":          {[]byte("PROXY TCP4 192.0.2.53 192.0.2.1 4711 53\r\n"), ""},
+	}
+}
+
+// TestTransferOverProxyUDP: a datagram with a PROXY header is a datagram. It gets no zone,
+// whatever the header says, is on record as udp, and counts as forgeable.
+func TestTransferOverProxyUDP(t *testing.T) {
+	for name, proxy := range map[string]string{"named": namedProxy, "sessions and TLVs": fancyProxy} {
+		t.Run(name, func(t *testing.T) {
+			freshUnproven(t)
+			s := serve(t, guarded("allow as behind net "+behindProxy+" unsigned\n\t\tallow as local net 127.0.0.1 unsigned", proxy), map[string]string{"db": zoneOfTexts(500, 240)})
+			addr := s.addr(t, "udp", 0)
+			told := map[string]int{}
+			for kind, c := range overUDP(t) {
+				for _, qtype := range []uint16{dns.TypeAXFR, dns.TypeIXFR} {
+					conn, err := net.Dial("udp", addr)
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer conn.Close()
+					q := question(qtype, withEDNS)
+					if _, err := conn.Write(append(slices.Clone(c.header), packed(t, q)...)); err != nil {
+						t.Fatal(err)
+					}
+					last := packed(t, new(dns.Msg).SetQuestion("www.example.org.", dns.TypeA))
+					if c.client == "" { // then the answer to a plain query comes first
+						if _, err := conn.Write(last); err != nil {
+							t.Fatal(err)
+						}
+					}
+					b := make([]byte, dns.MaxMsgSize)
+					_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+					n, err := conn.Read(b)
+					if err != nil {
+						t.Fatalf("%s: %v", kind, err)
+					}
+					m := unpack(t, b[:n])
+					switch {
+					case c.client == "":
+						if m.Question[0].Qtype != dns.TypeA {
+							t.Errorf("%s: garbage was answered: %v", kind, m)
+						}
+						continue
+					case qtype == dns.TypeAXFR && (m.Rcode != dns.RcodeNotImplemented || len(m.Answer) > 0):
+						t.Errorf("%s: AXFR got %v", kind, m)
+					case qtype == dns.TypeIXFR && (m.Rcode != dns.RcodeSuccess || len(m.Answer) != 1 || n > 512):
+						t.Errorf("%s: IXFR got %d octets: %v", kind, n, m)
+					}
+					told[c.client]++
+				}
+			}
+			for _, e := range s.events(t, told["127.0.0.1"]+told[behindProxy]-2) { // two refusals of a kind fold
+				ip := e["client.ip"].(string)
+				if e["coredns.xfr.transport"] != "udp" || e["network.transport"] != "udp" || told[ip] == 0 {
+					t.Errorf("on record as %v", e)
+				}
+			}
+		})
+	}
+}
+
+// TestForgeableOverProxyUDP: the limit for what anybody may have sent counts datagrams
+// with a PROXY header.
+func TestForgeableOverProxyUDP(t *testing.T) {
+	burst := freshUnproven(t)
+	s := serve(t, guarded("allow as all net 192.0.2.0/24 198.51.100.0/24 203.0.113.0/24 unsigned", namedProxy), map[string]string{"db": zoneOrg})
+	conn, err := net.Dial("udp", s.addr(t, "udp", 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	nets, served := []string{"192.0.2.", "198.51.100.", "203.0.113."}, 0
+	const sources = 450
+	for n := range sources {
+		source := &net.UDPAddr{IP: net.ParseIP(fmt.Sprint(nets[n%3], n/3+1)), Port: 4711}
+		h := proxyHeader(t, 2, source, &net.UDPAddr{IP: net.ParseIP("192.0.2.1"), Port: 53})
+		if _, err := conn.Write(append(h, packed(t, question(dns.TypeIXFR))...)); err != nil {
+			t.Fatal(err)
+		}
+		b := make([]byte, dns.MaxMsgSize)
+		_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+		n, err := conn.Read(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m := unpack(t, b[:n]); m.Rcode == dns.RcodeSuccess {
+			served++
+		}
+	}
+	if served < burst || served > burst+burst/2 {
+		t.Errorf("%d of %d forgeable requests were answered, want about %d", served, sources, burst)
+	}
+}
+
+// TestUDPSession: a client that a proxy has told of once, in a datagram of its own, is
+// known for what it sends after it; over UDP all the same.
+func TestUDPSession(t *testing.T) {
+	s := serve(t, guarded("allow as behind net "+behindProxy+" unsigned", fancyProxy), map[string]string{"db": zoneOrg})
+	conn, err := net.Dial("udp", s.addr(t, "udp", 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	h := proxyHeader(t, 2, &net.UDPAddr{IP: net.ParseIP(behindProxy), Port: 4711}, &net.UDPAddr{IP: net.ParseIP("192.0.2.1"), Port: 53}, withTLV)
+	if _, err := conn.Write(h); err != nil {
+		t.Fatal(err)
+	}
+	answers := converse(t, conn, packed(t, question(dns.TypeAXFR)), 1)
+	if m := unpack(t, answers[0]); m.Rcode != dns.RcodeNotImplemented {
+		t.Errorf("AXFR got %v", m)
+	}
+	if e := s.events(t, 1)[0]; e["coredns.xfr.transport"] != "udp" || e["client.ip"] != behindProxy {
+		t.Errorf("on record as %v", e)
+	}
+}
+
+// overTCP are the beginnings of connections, and who the guard takes the client for.
+func overTCP(t *testing.T) map[string]struct {
+	header []byte
+	client string // "" for a connection that is closed without an answer
+} {
+	source, destination := &net.TCPAddr{IP: net.ParseIP(behindProxy), Port: 4711}, &net.TCPAddr{IP: net.ParseIP("192.0.2.1"), Port: 53}
+	type of = struct {
+		header []byte
+		client string
+	}
+	v2 := proxyHeader(t, 2, source, destination)
+	udp := proxyHeader(t, 2, &net.UDPAddr{IP: source.IP, Port: 4711}, &net.UDPAddr{IP: destination.IP, Port: 53})
+	unix := proxyHeader(t, 2, &net.UnixAddr{Net: "unix", Name: "/run/a"}, &net.UnixAddr{Net: "unix", Name: "/run/b"})
+	return map[string]of{
+		"none":            {nil, "127.0.0.1"},
+		"v1":              {proxyHeader(t, 1, source, destination), behindProxy},
+		"v1 UNKNOWN":      {[]byte("PROXY UNKNOWN\r\n"), "127.0.0.1"},
+		"v2":              {v2, behindProxy},
+		"v2 with TLV":     {proxyHeader(t, 2, source, destination, withTLV), behindProxy},
+		"v2 LOCAL":        {proxyHeader(t, 2, source, destination, local), "127.0.0.1"},
+		"v2 for UDP":      {udp, behindProxy},
+		"v2 for a socket": {unix, "unknown"},
+		"v1, garbage":     {[]byte("PROXY TCP4 not an address\r\n"), ""},
+		"v2, garbage":     {append(slices.Clone(v2[:12]), 0xff, 0xff, 0xff, 0xff), ""},
+	}
+}
+
+// proxied connects, sends the header, and goes on as the client: over TLS with a
+// configuration.
+func proxied(t *testing.T, addr string, header []byte, c *tls.Config) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	_ = conn.SetDeadline(time.Now().Add(60 * time.Second))
+	if _, err := conn.Write(header); err != nil {
+		t.Fatal(err)
+	}
+	if c != nil {
+		conn = tls.Client(conn, c)
+	}
+	return conn
+}
+
+// firstOver asks over a connection and returns the first message, nil when there is none.
+func firstOver(t *testing.T, conn net.Conn, query []byte) *dns.Msg {
+	t.Helper()
+	c := &dns.Conn{Conn: conn}
+	if _, err := c.Write(query); err != nil {
+		return nil
+	}
+	b, err := c.ReadMsgHeader(nil)
+	if err != nil {
+		return nil
+	}
+	return unpack(t, b)
+}
+
+// proxyBlock is a server block with the proxy's lines, over TCP or TLS.
+func proxyBlock(scheme, rules, proxy string) string {
+	block := guarded(rules, proxy)
+	if scheme == "tls" {
+		block = strings.Replace(block, "example.org:0 {", "tls://example.org:0 {\n\ttls DIR/cert.pem DIR/key.pem", 1)
+	}
+	return block
+}
+
+// TestTransferOverProxyTCP: behind a proxy that is named the client is who the header
+// says, and the transport is the connection's, whatever the header says of it.
+func TestTransferOverProxyTCP(t *testing.T) {
+	files := xotFiles(t, newTestCA(t))
+	for _, scheme := range []string{"tcp", "tls"} {
+		for name, proxy := range map[string]string{"named": namedProxy, "sessions and TLVs": fancyProxy} {
+			t.Run(scheme+", "+name, func(t *testing.T) {
+				s := serve(t, proxyBlock(scheme, "allow as behind net "+behindProxy+" unsigned\n\t\tallow as local net 127.0.0.1 unsigned", proxy), files)
+				var config *tls.Config
+				if scheme == "tls" {
+					config = clientTLS("dot")
+				}
+				asked, refused := 0, 0
+				for kind, c := range overTCP(t) {
+					conn := proxied(t, s.addr(t, "tcp", 0), c.header, config)
+					m := firstOver(t, conn, packed(t, question(dns.TypeAXFR)))
+					switch c.client {
+					case "":
+						if m != nil {
+							t.Errorf("%s: got %v", kind, m)
+						}
+						continue
+					case "unknown":
+						refused++
+						if m == nil || m.Rcode != dns.RcodeRefused {
+							t.Errorf("%s: got %v", kind, m)
+						}
+						continue
+					}
+					asked++
+					if !isZone(m) {
+						t.Errorf("%s: got %v", kind, m)
+					}
+				}
+				for _, e := range s.events(t, 2*asked+refused) {
+					if e["coredns.xfr.transport"] != scheme || e["network.transport"] != "tcp" {
+						t.Errorf("on record as %v", e)
+					}
+					if want := map[any]any{"behind": behindProxy, "local": "127.0.0.1"}[e["rule.name"]]; want != nil && e["client.ip"] != want {
+						t.Errorf("under rule %v is %v", e["rule.name"], e["client.ip"])
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestProxyOfAnybody: where anybody's PROXY header is believed, in whichever block of the
+// listener that is said, an address out of one proves nothing: no rule with net allows it,
+// every denial holds, and a finding says so. Without a header the address is the
+// connection's own, and counts.
+func TestProxyOfAnybody(t *testing.T) {
+	files := map[string]string{"db": zoneOrg}
+	other := func(proxy string) string {
+		return "example.net:0 {\n\tbind 127.0.0.1\n\t" + proxy + "\n\twhoami\n}\n"
+	}
+	const byNet = "allow as behind net " + behindProxy + " unsigned\n\t\tallow as local net 127.0.0.1 unsigned"
+	for _, c := range []struct {
+		name, corefile string
+		open           bool
+		header         string // what a header gets: a reason
+		key            string
+		none           string // what comes without one
+	}{
+		{name: "its own", corefile: guarded(byNet, anyProxy), open: true, header: "proxy-untrusted", none: "policy-allow"},
+		{name: "another block's, later", corefile: guarded(byNet, "") + other(anyProxy), open: true, header: "proxy-untrusted", none: "policy-allow"},
+		{name: "another block's, before", corefile: other(anyProxy) + guarded(byNet, ""), open: true, header: "proxy-untrusted", none: "policy-allow"},
+		{name: "the last one's counts", corefile: guarded(byNet, namedProxy) + other(anyProxy), open: true, header: "proxy-untrusted", none: "policy-allow"},
+		{name: "the last one's counts, named", corefile: guarded(byNet, anyProxy) + other(namedProxy), header: "policy-allow", none: "policy-allow"},
+		{name: "named elsewhere", corefile: guarded(byNet, "") + other(namedProxy), header: "policy-allow", none: "policy-allow"},
+		{name: "everybody by another spelling", corefile: guarded(byNet, "proxyproto {\n\t\tallow 0.0.0.0/1 128.0.0.0/1\n\t}"), open: true, header: "proxy-untrusted", none: "policy-allow"},
+		{name: "default use", corefile: guarded(byNet, "proxyproto {\n\t\tallow 192.0.2.0/24\n\t\tdefault use\n\t}"), open: true, header: "proxy-untrusted", none: "policy-allow"},
+		{name: "ignored", corefile: guarded(byNet, "proxyproto {\n\t\tdefault ignore\n\t}"), header: "policy-allow", none: "policy-allow"},
+		{name: "with a key", corefile: guarded("allow as behind net "+behindProxy+" key a.example.net.", anyProxy), open: true, key: keyA, header: "proxy-untrusted", none: "client-not-allowed"},
+		{name: "a key from everywhere", corefile: guarded("allow as all net * key a.example.net.", anyProxy), open: true, key: keyA, header: "policy-allow", none: "policy-allow"},
+		{name: "a denial of others", corefile: guarded("deny as banned net 198.51.100.1\n\t\tallow as all net * key a.example.net.", anyProxy), open: true, key: keyA, header: "proxy-untrusted", none: "policy-allow"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			logged := captureLog(t)
+			s := serve(t, c.corefile, files)
+			if said := strings.Contains(logged(), "believes anybody"); said != c.open {
+				t.Errorf("a finding: %t, want %t:\n%s", said, c.open, logged())
+			}
+			query := func() []byte {
+				if c.key != "" {
+					return signed(t, question(dns.TypeAXFR), c.key, dns.HmacSHA256, secretA)
+				}
+				return packed(t, question(dns.TypeAXFR))
+			}
+			line := "PROXY TCP4 " + behindProxy + " 192.0.2.1 4711 53\r\n"
+			addr := s.addr(t, "tcp", 0)
+			for _, ask := range []struct{ header, want string }{{line, c.header}, {"", c.none}, {"PROXY UNKNOWN\r\n", c.none}} {
+				m := firstOver(t, proxied(t, addr, []byte(ask.header), nil), query())
+				if allowed := ask.want == string(ReasonAllowed); isZone(m) != allowed || !allowed && (m == nil || m.Rcode != dns.RcodeRefused || len(m.Answer) > 0) {
+					t.Errorf("%q got %v", ask.header, m)
+				}
+			}
+			first := s.events(t, 1)[0]
+			if first["event.reason"] != c.header || first["coredns.xfr.transport"] != "tcp" {
+				t.Errorf("on record as %v", first)
+			}
+			claim := first["coredns.xfr.client.claimed"]
+			if c.open && (first["client.ip"] != "127.0.0.1" || claim != behindProxy) || !c.open && claim != nil {
+				t.Errorf("on record is client %v, claimed %v", first["client.ip"], claim)
+			}
+			failing := strings.Replace(c.corefile, "audit file", "findings fail\n\t\taudit file", 1)
+			if _, err := tryServe(t, failing, files); c.open && (err == nil || !strings.Contains(err.Error(), "believes anybody")) {
+				t.Errorf("with findings fail: %v", err)
+			}
+		})
+	}
+}
+
+// TestProxyOfAnybodyUDP: the same over UDP, where the address of the proxy is not told.
+func TestProxyOfAnybodyUDP(t *testing.T) {
+	s := serve(t, guarded("allow as behind net "+behindProxy+" unsigned\n\t\tallow as local net 127.0.0.1 unsigned", anyProxy), map[string]string{"db": zoneOrg})
+	h := proxyHeader(t, 2, &net.UDPAddr{IP: net.ParseIP(behindProxy), Port: 4711}, &net.UDPAddr{IP: net.ParseIP("192.0.2.1"), Port: 53})
+	q := packed(t, question(dns.TypeIXFR))
+	if m := ask1(t, "udp", s.addr(t, "udp", 0), "", append(h, q...)); m.Rcode != dns.RcodeRefused || len(m.Answer) > 0 {
+		t.Errorf("with a header: %v", m)
+	}
+	if m := ask1(t, "udp", s.addr(t, "udp", 0), "", q); m.Rcode != dns.RcodeSuccess || len(m.Answer) != 1 {
+		t.Errorf("without one: %v", m)
+	}
+	if e := s.events(t, 1)[0]; e["event.reason"] != "proxy-untrusted" || e["coredns.xfr.transport"] != "udp" {
+		t.Errorf("on record as %v", e)
+	}
+}
+
+// TestBelievesAnybody: policies that no Corefile of CoreDNS's own plugin can say.
+func TestBelievesAnybody(t *testing.T) {
+	only := func(cidr string, p proxyproto.Policy) proxyproto.ConnPolicyFunc {
+		_, ipnet, err := net.ParseCIDR(cidr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return func(o proxyproto.ConnPolicyOptions) (proxyproto.Policy, error) {
+			if ipnet.Contains(o.Upstream.(*net.TCPAddr).IP) {
+				return p, nil
+			}
+			return proxyproto.IGNORE, nil
+		}
+	}
+	always := func(p proxyproto.Policy, err error) proxyproto.ConnPolicyFunc {
+		return func(proxyproto.ConnPolicyOptions) (proxyproto.Policy, error) { return p, err }
+	}
+	for name, c := range map[string]struct {
+		policy proxyproto.ConnPolicyFunc
+		open   bool
+	}{
+		"use":            {always(proxyproto.USE, nil), true},
+		"require":        {always(proxyproto.REQUIRE, nil), true},
+		"reject":         {always(proxyproto.REJECT, nil), false},
+		"ignore":         {always(proxyproto.IGNORE, nil), false},
+		"skip":           {always(proxyproto.SKIP, nil), false},
+		"an error":       {always(proxyproto.USE, errors.New("unknown")), false},
+		"IPv4 only":      {only("0.0.0.0/0", proxyproto.USE), true},
+		"IPv6 only":      {only("::/0", proxyproto.REQUIRE), true},
+		"one network":    {only("192.0.2.0/24", proxyproto.USE), false},
+		"one network v6": {only("2001:db8::/32", proxyproto.USE), false},
+		"a panic":        {func(proxyproto.ConnPolicyOptions) (proxyproto.Policy, error) { panic("no") }, true},
+	} {
+		if got := believesAnybody(c.policy); got != c.open {
+			t.Errorf("%s: open %t", name, got)
+		}
+	}
+	g := &guard{listeners: map[string]*sharedListener{"dns://:53": {}}}
+	if g.anybodyMaySend("dns://:53") || !g.anybodyMaySend("dns://:54") {
+		t.Error("what is not known of a listener is taken for good")
+	}
+}
+
+// TestListenersIn: the listener of each address has the last policy that a block names.
+func TestListenersIn(t *testing.T) {
+	use := func(proxyproto.ConnPolicyOptions) (proxyproto.Policy, error) { return proxyproto.USE, nil }
+	ignore := func(proxyproto.ConnPolicyOptions) (proxyproto.Policy, error) { return proxyproto.IGNORE, nil }
+	on := func(port string, policy proxyproto.ConnPolicyFunc, hosts ...string) serverBlock {
+		return serverBlock{configs: []*dnsserver.Config{{Zone: "a.", Transport: "dns", Port: port, ListenHosts: hosts, ProxyProtoConnPolicy: policy}}}
+	}
+	got, err := listenersIn([]serverBlock{
+		on("53", use, "127.0.0.1", "::1"), on("53", nil, "127.0.0.1"), on("54", ignore, ""), on("54", use, ""), on("53", ignore, "::1"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, open := range map[string]bool{"dns://127.0.0.1:53": true, "dns://[::1]:53": false, "dns://:54": true} {
+		if got[name] == nil || got[name].open != open {
+			t.Errorf("%s: %+v", name, got[name])
+		}
+	}
+	if _, err := listenersIn([]serverBlock{on("none", use, "127.0.0.1")}); err == nil {
+		t.Error("an address that is none has a name")
+	}
+}
+
+// TestRevocationBehindProxy: a transfer that is no longer allowed ends with a reset on
+// every kind of connection, and what the client has not read yet is gone.
+func TestRevocationBehindProxy(t *testing.T) {
+	files := xotFiles(t, newTestCA(t))
+	files["db"] = slowZone()
+	v2 := proxyHeader(t, 2, &net.TCPAddr{IP: net.ParseIP(behindProxy), Port: 4711}, &net.TCPAddr{IP: net.ParseIP("192.0.2.1"), Port: 53}, withTLV)
+	for _, c := range []struct {
+		scheme, proxy string
+		header        []byte
+		client        string
+	}{
+		{"tcp", "", nil, "127.0.0.1"},
+		{"tls", "", nil, "127.0.0.1"},
+		{"tcp", namedProxy, v2, behindProxy},
+		{"tcp", fancyProxy, v2, behindProxy},
+		{"tls", namedProxy, v2, behindProxy},
+		{"tls", fancyProxy, v2, behindProxy},
+	} {
+		t.Run(c.scheme+" "+strings.Join(strings.Fields(c.proxy), "_"), func(t *testing.T) {
+			s := serve(t, proxyBlock(c.scheme, "allow as one net "+c.client+" unsigned", c.proxy), files)
+			var config *tls.Config
+			if c.scheme == "tls" {
+				config = clientTLS("dot")
+			}
+			conn := proxied(t, s.addr(t, "tcp", 0), c.header, config)
+			if m := firstOver(t, conn, packed(t, question(dns.TypeAXFR))); m == nil || m.Rcode != dns.RcodeSuccess {
+				t.Fatalf("got %v", m)
+			}
+			if err := s.reload(proxyBlock(c.scheme, "allow as another net 192.0.2.77 unsigned", c.proxy)); err != nil {
+				t.Fatal(err)
+			}
+			s.when(t, "zone-transfer-end", "policy-revoked")
+			var left bytes.Buffer
+			if _, err := io.Copy(&left, conn); !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("after %d octets more the client sees %v", left.Len(), err)
+			}
+		})
+	}
+}
