@@ -56,7 +56,7 @@ func (in *instance) startup() (err error) {
 	tellApart(guards)
 	for _, g := range guards {
 		g.listeners = listeners
-		if err = g.start(); err != nil {
+		if err = g.start(in); err != nil {
 			return err
 		}
 	}
@@ -93,7 +93,7 @@ func (in *instance) sorted() []*guard {
 }
 
 // start makes one guard ready.
-func (g *guard) start() error {
+func (g *guard) start(in *instance) error {
 	if err := g.check(); err != nil {
 		return err
 	}
@@ -101,7 +101,7 @@ func (g *guard) start() error {
 	if g.auditOf != nil {
 		return nil
 	}
-	if err := g.report(g.selfCheck()); err != nil {
+	if err := g.report(append(g.selfCheck(), g.lintFiles(in)...)); err != nil {
 		return err
 	}
 	if g.mode == ModeEnforce {
@@ -196,11 +196,7 @@ func (g *guard) selfCheck() []string {
 	var findings []string
 	add := func(format string, args ...any) { findings = append(findings, fmt.Sprintf(format, args...)) }
 	for _, cfg := range g.all {
-		for i, rule := range cfg.rules {
-			if !rule.Deny && (rule.Nets == nil || rule.Nets.any) {
-				add("%s: rule %q has no net, or every address: anyone may try its other conditions", cfg.rulePos[i], rule.Name)
-			}
-		}
+		findings = append(findings, cfg.lintNets()...)
 	}
 	for _, h := range g.config.Handlers() {
 		name := h.Name()
