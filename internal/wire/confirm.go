@@ -25,10 +25,13 @@ type Progress struct {
 // after Close.
 func (s *Sender) Progress() Progress {
 	p := Progress{Bytes: s.taken.Load(), Idle: s.idle.read()}
-	if s.stream == nil || s.stream.meter == nil {
+	if s.stream == nil {
 		return p
 	}
-	m := s.stream.meter
+	m := s.stream.meter.Load()
+	if m == nil {
+		return p
+	}
 	if now, ok := m.look(); ok && m.plausible(now, p.Bytes) {
 		p.Bytes, p.Known = m.taken(now), true
 	}
@@ -51,32 +54,36 @@ func (s *Sender) Settle(most int64) error {
 // its next request, or goodbye. It tells how much of Stats().Bytes is acknowledged, at
 // least; not known where nobody tells.
 func (s *Sender) Confirm(patience time.Duration) (acked int64, known bool) {
-	if s.stream == nil || s.stream.meter == nil {
+	if s.stream == nil {
 		return 0, false
 	}
 	return s.stream.confirm(patience, s.stats.Bytes)
 }
 
 func (s *stream) confirm(patience time.Duration, sent int64) (acked int64, known bool) {
-	var timer *time.Timer
+	unacked, known := s.unacked()
+	if !known || unacked == 0 || s.blind {
+		return sent, known && !s.blind
+	}
 	end := time.Now().Add(patience)
-	heard := false
-	for pause := 50 * time.Microsecond; ; pause = min(2*pause, 20*time.Millisecond) {
-		p, ok := s.meter.look()
-		if ok && !s.meter.plausible(p, s.written) {
-			return 0, false
-		}
-		if ok {
-			acked, known = max(0, sent-p.unacked), true
-		}
+	heard := buffered(s.conn)
+	for pause := time.Millisecond; ; pause = min(2*pause, 20*time.Millisecond) {
+		acked = max(0, sent-unacked)
 		now := time.Now()
-		if !ok || p.unacked == 0 || p.closed || heard || !now.Before(end) || s.ctx.Err() != nil {
-			return acked, known
+		if unacked == 0 || heard || !now.Before(end) || s.ctx.Err() != nil {
+			return acked, true
 		}
-		// What is heard may be the acknowledgement too: one more look.
-		if heard = buffered(s.conn) || s.meter.heard(); !heard {
-			timer = s.sleep(timer, min(pause, end.Sub(now)))
+		// What is heard brings the acknowledgement with it, so there is one more look. The
+		// deadline is set anew by whoever reads next.
+		if t, ok := TCPConnOf(s.conn); !ok || t.SetReadDeadline(earlier(now.Add(pause), end)) != nil {
+			return acked, true
 		}
+		heard = awaitReadable(s.raw)
+		n, ok := s.unacked()
+		if !ok {
+			return acked, true
+		}
+		unacked = n
 	}
 }
 
@@ -121,7 +128,7 @@ func (c *idleClock) read() time.Duration {
 func Within(ctx context.Context, conn net.Conn, o SendOptions, write func() error) error {
 	o.setDefaults()
 	now := time.Now()
-	s := &stream{ctx: ctx, conn: conn, stall: o.Stall, total: now.Add(o.Total)}
+	s := &stream{ctx: ctx, conn: conn, raw: rawConnOf(conn), stall: o.Stall, total: now.Add(o.Total)}
 	s.stop = context.AfterFunc(ctx, s.interrupt)
 	err := s.arm(earlier(now.Add(s.stall), s.total))
 	if err == nil {
@@ -129,20 +136,9 @@ func Within(ctx context.Context, conn net.Conn, o SendOptions, write func() erro
 			err = s.cause(err)
 		}
 	}
-	if err == nil && unsettled(conn) {
-		s.meter = newMeter(conn, o.Stall)
+	if err == nil {
 		err = s.settle(Unacknowledged)
 	}
 	s.release(err == nil)
 	return err
-}
-
-// unsettled reports whether a client owes us more acknowledgements than one may.
-func unsettled(conn net.Conn) bool {
-	t, ok := TCPConnOf(conn)
-	if !ok {
-		return false
-	}
-	raw, err := t.SyscallConn()
-	return err == nil && unacknowledged(raw) > Unacknowledged
 }

@@ -205,14 +205,19 @@ func TestBufferedKnows(t *testing.T) {
 			if _, err := io.ReadFull(server, b); err != nil {
 				t.Fatal(err)
 			}
-			m := newMeter(server, time.Minute)
-			if !buffered(server) && !m.heard() {
+			heard := func() bool {
+				bottom, _ := TCPConnOf(server)
+				_ = bottom.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
+				defer bottom.SetReadDeadline(time.Time{})
+				return awaitReadable(rawConnOf(server))
+			}
+			if !buffered(server) && !heard() {
 				t.Error("what is left to read is nowhere")
 			}
 			if _, err := io.ReadFull(server, b[:1]); err != nil {
 				t.Fatal(err)
 			}
-			if buffered(server) || m.heard() {
+			if buffered(server) || heard() {
 				t.Error("nothing is left, and something is found")
 			}
 		}

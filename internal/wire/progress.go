@@ -26,15 +26,24 @@ func Acked(conn net.Conn) (acked, unacked int64, ok bool) {
 }
 
 func lookAt(conn net.Conn) (tcpProgress, bool) {
-	t, ok := TCPConnOf(conn)
-	if !ok {
-		return tcpProgress{}, false
-	}
-	raw, err := t.SyscallConn()
-	if err != nil {
+	raw := rawConnOf(conn)
+	if raw == nil {
 		return tcpProgress{}, false
 	}
 	return look(raw)
+}
+
+// rawConnOf is the way to the socket of a TCP connection, nil where there is none.
+func rawConnOf(conn net.Conn) syscall.RawConn {
+	t, ok := TCPConnOf(conn)
+	if !ok {
+		return nil
+	}
+	raw, err := t.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	return raw
 }
 
 // meter tells how far the client of one transfer has come. It may be used from any
@@ -44,24 +53,16 @@ type meter struct {
 	base int64 // acknowledged when all before the transfer is
 }
 
-// newMeter prepares a connection for a transfer; nil where it cannot be seen what the
-// client acknowledges.
-func newMeter(conn net.Conn, stall time.Duration) *meter {
-	t, ok := TCPConnOf(conn)
-	if !ok {
-		return nil
-	}
-	raw, err := t.SyscallConn()
-	if err != nil {
-		return nil
-	}
+// newMeter prepares a connection for a transfer of which so much is written already; nil
+// where it cannot be seen what the client acknowledges.
+func newMeter(raw syscall.RawConn, stall time.Duration, written int64) *meter {
 	// The kernel's own patience is a little longer than ours, which gives the reason. It
 	// is for what is left when the transfer is over.
 	p, ok := prepare(raw, stall+max(stall/4, time.Second))
 	if !ok {
 		return nil
 	}
-	return &meter{raw: raw, base: p.acked + p.unacked}
+	return &meter{raw: raw, base: p.acked + p.unacked - written}
 }
 
 func (m *meter) look() (tcpProgress, bool) { return look(m.raw) }
@@ -74,7 +75,3 @@ func (m *meter) taken(p tcpProgress) int64 { return max(0, p.acked-m.base) }
 func (m *meter) plausible(p tcpProgress, written int64) bool {
 	return p.acked+p.unacked >= m.base+written
 }
-
-// heard reports whether the client has sent something that nobody has read, or its end
-// of the connection is closed.
-func (m *meter) heard() bool { return readable(m.raw) }

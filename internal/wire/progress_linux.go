@@ -55,19 +55,21 @@ func lookAtSocket(fd int) (tcpProgress, bool) {
 	}, true
 }
 
-// readable reports whether there is something to read, be it the end.
-func readable(raw syscall.RawConn) bool {
-	waiting := true
-	_ = raw.Control(func(fd uintptr) {
+// awaitReadable waits until there is something to read, be it the end, or until the read
+// deadline of the connection, and reports which.
+func awaitReadable(raw syscall.RawConn) bool {
+	return raw.Read(func(fd uintptr) bool {
 		var b [1]byte
 		_, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-		waiting = !errors.Is(err, unix.EAGAIN)
-	})
-	return waiting
+		return !errors.Is(err, unix.EAGAIN)
+	}) == nil
 }
 
 // unacknowledged is how many octets are not, as far as it is known.
-func unacknowledged(raw syscall.RawConn) (n int) {
-	_ = raw.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) })
-	return n
+func unacknowledged(raw syscall.RawConn) (n int64, known bool) {
+	err := raw.Control(func(fd uintptr) {
+		queued, err := unix.IoctlGetInt(int(fd), unix.SIOCOUTQ)
+		n, known = int64(queued), err == nil
+	})
+	return n, known && err == nil
 }

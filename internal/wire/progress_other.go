@@ -17,6 +17,6 @@ func prepare(syscall.RawConn, time.Duration) (tcpProgress, bool) { return tcpPro
 
 func look(syscall.RawConn) (tcpProgress, bool) { return tcpProgress{}, false }
 
-func readable(syscall.RawConn) bool { return true }
+func awaitReadable(syscall.RawConn) bool { return true }
 
-func unacknowledged(syscall.RawConn) int { return 0 }
+func unacknowledged(syscall.RawConn) (int64, bool) { return 0, false }

@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -32,7 +33,8 @@ var past = time.Unix(1, 0)
 type stream struct {
 	ctx       context.Context
 	conn      net.Conn
-	meter     *meter // nil where it is not known what the client acknowledges
+	raw       syscall.RawConn       // nil where there is no way to the socket
+	meter     atomic.Pointer[meter] // nil before much is sent, and where nobody tells what is acknowledged
 	stall     time.Duration
 	total     time.Time
 	resumable bool // a write that timed out may go on where it stopped
@@ -55,7 +57,7 @@ type stream struct {
 
 // newStream watches ctx until release.
 func newStream(ctx context.Context, conn net.Conn, stall time.Duration, total time.Time) *stream {
-	s := &stream{ctx: ctx, conn: conn, meter: newMeter(conn, stall), stall: stall, total: total}
+	s := &stream{ctx: ctx, conn: conn, raw: rawConnOf(conn), stall: stall, total: total}
 	// Only for a plain TCP connection is it known that a timed out write has done no harm.
 	_, s.resumable = conn.(*net.TCPConn)
 	s.stop = context.AfterFunc(ctx, s.interrupt)
@@ -102,7 +104,22 @@ func (s *stream) release(ok bool) {
 	}
 }
 
+// small is how much is written under a plain deadline: no client takes longer for it, and
+// most answers need no more.
+const small = 16 << 10
+
 func (s *stream) write(b []byte) (n int, err error) {
+	if s.meter.Load() == nil && s.written+int64(len(b)) <= small {
+		if err := s.arm(earlier(time.Now().Add(s.stall), s.total)); err != nil {
+			return 0, err
+		}
+		n, err = s.conn.Write(b)
+		s.written += int64(n)
+		if err != nil {
+			err = s.cause(err)
+		}
+		return n, err
+	}
 	err = s.begin()
 	if errors.Is(err, errBlind) {
 		return s.writeBlind(b)
@@ -128,11 +145,12 @@ var errBlind = errors.New("it is not known what the client acknowledges")
 func (s *stream) begin() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.meter != nil && s.written > 0 && !s.checked {
-		p, ok := s.meter.look()
-		s.checked, s.blind = true, ok && !s.meter.plausible(p, s.written)
+	m := s.measured()
+	if m != nil && s.written > 0 && !s.checked {
+		p, ok := m.look()
+		s.checked, s.blind = true, ok && !m.plausible(p, s.written)
 	}
-	if s.meter == nil || s.blind {
+	if m == nil || s.blind {
 		return errBlind
 	}
 	now := time.Now()
@@ -157,6 +175,17 @@ func (s *stream) begin() error {
 	return nil
 }
 
+// measured returns the meter, a new one if need be.
+func (s *stream) measured() *meter {
+	m := s.meter.Load()
+	if m == nil && s.raw != nil {
+		if m = newMeter(s.raw, s.stall, s.written); m != nil {
+			s.meter.Store(m)
+		}
+	}
+	return m
+}
+
 // pause is the time between two looks of the watch.
 func (s *stream) pause() time.Duration {
 	return min(max(s.stall/4, 10*time.Millisecond), time.Second)
@@ -172,7 +201,7 @@ func (s *stream) tick() {
 		return
 	}
 	now := time.Now()
-	p, ok := s.meter.look()
+	p, ok := s.meter.Load().look()
 	if ok && (p.acked != s.acked || p.unacked == 0) {
 		s.acked, s.since = p.acked, now
 	}
@@ -188,14 +217,18 @@ func (s *stream) tick() {
 // settle waits until no more than most octets are neither acknowledged nor given up.
 // It knows nothing, and does not wait, where nobody tells what is acknowledged.
 func (s *stream) settle(most int64) error {
-	if s.meter == nil {
+	if unacked, ok := s.unacked(); !ok || unacked <= most {
+		return nil
+	}
+	m := s.measured()
+	if m == nil {
 		return nil
 	}
 	var timer *time.Timer
 	acked, since := int64(-1), time.Now()
 	for pause := 100 * time.Microsecond; ; pause = min(2*pause, 20*time.Millisecond) {
-		p, ok := s.meter.look()
-		if !ok || p.unacked <= most || !s.meter.plausible(p, s.written) {
+		p, ok := m.look()
+		if !ok || p.unacked <= most || !m.plausible(p, s.written) {
 			return nil
 		}
 		now := time.Now()
@@ -214,6 +247,14 @@ func (s *stream) settle(most int64) error {
 		}
 		timer = s.sleep(timer, min(pause, since.Add(s.stall).Sub(now), s.total.Sub(now)))
 	}
+}
+
+// unacked is how much of what was written is not acknowledged.
+func (s *stream) unacked() (n int64, known bool) {
+	if s.raw == nil {
+		return 0, false
+	}
+	return unacknowledged(s.raw)
 }
 
 // sleep waits for that time, or until ctx is done. It returns the timer for next time.
