@@ -23,6 +23,7 @@ type auditConfig struct {
 
 	deadline time.Duration // for a durable record in one sink; 0 is two seconds
 	fold     foldLimits    // the zero value has the defaults
+	answers  foldLimits    // the zero value has the defaults
 }
 
 // auditConfigOf takes the audit's part out of a directive. In observe mode nothing is
@@ -48,7 +49,8 @@ type auditor struct {
 type recorder struct {
 	sinks    []*watchedSink
 	releases []func() error
-	fold     *folder
+	fold     *folder        // of denials
+	answers  *folder        // of answers without zone data; nil: each has a line
 	unwatch  func()         // ends the watch over the clock
 	late     sync.WaitGroup // ends that wait for a slower sink's decision
 }
@@ -113,6 +115,7 @@ func openRecorder(cfg auditConfig, names []string) (*recorder, error) {
 		rec.releases = append(rec.releases, release)
 	}
 	rec.fold = newFolder(cfg.fold, rec.postDenied)
+	rec.answers = newAnswerFolder(cfg.answers, rec.postDenied)
 	rec.watchClock()
 	start := &Event{Action: ActionStart, Extra: map[string]any{extraSinks: names, extraFailure: string(cfg.failure)}}
 	if err := rec.record(context.Background(), start); err != nil {
@@ -142,6 +145,9 @@ func (r *recorder) close() error {
 	}
 	r.late.Wait() // no longer than a sink's deadline
 	r.fold.close()
+	if r.answers != nil {
+		r.answers.close()
+	}
 	err := r.record(context.Background(), &Event{Action: ActionStop})
 	return errors.Join(err, r.releaseSinks())
 }
@@ -175,6 +181,28 @@ func (a *auditor) Decision(ctx context.Context, e *Event) error {
 	return fmt.Errorf("the decision could not be recorded: %w", err)
 }
 
+// Answer records that a request is allowed whose answer holds no zone data: the SOA alone.
+// Its line is the whole record, unless the answer cannot be sent: then an end follows. One
+// that is over the budgets of its identity is counted towards a later line, and has no end
+// either. Like Decision it fails, with audit_failure refuse, when nobody can record it.
+func (a *auditor) Answer(ctx context.Context, e *Event) error {
+	e.Action, e.Allowed, e.Complete = ActionDecision, true, true
+	if a.answers == nil || a.failure == AuditRefuse && !a.up() || a.answers.own(e) {
+		return a.Decision(ctx, e)
+	}
+	e.counted = true
+	return nil
+}
+
+// up reports whether any sink is.
+func (r *recorder) up() bool {
+	return slices.ContainsFunc(r.sinks, func(w *watchedSink) bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return !w.down && !w.closed
+	})
+}
+
 // Denied records a refusal, or counts it towards a later line when its kind floods.
 // It never blocks and never fails.
 func (a *auditor) Denied(e *Event) {
@@ -183,8 +211,23 @@ func (a *auditor) Denied(e *Event) {
 	a.fold.add(&ev)
 }
 
-// End records how an allowed transfer ended. It does not block.
+// End records how an allowed transfer ended. It does not block. An answer whose decision
+// says all has no end.
 func (a *auditor) End(e *Event) {
+	if e.counted {
+		d := *e
+		d.Action, d.Reason, d.Allowed = ActionDecision, string(ReasonAllowed), true
+		if d.Complete || e.Reason == string(EndClientGone) {
+			d.Complete = true
+			a.answers.tally(&d)
+			return
+		}
+		d.ID = newID() // it was cut off by us: it gets both of its lines
+		e.ID = d.ID
+		a.post(&d, 0)
+	} else if e.Complete && e.Served.soaAlone() {
+		return
+	}
 	ev := *e
 	ev.Action, ev.Time = ActionEnd, time.Now()
 	stamp(&ev)

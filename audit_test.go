@@ -98,6 +98,7 @@ func recordTo(t testing.TB, failure AuditFailure, deadline time.Duration, sinks 
 		rec.releases = append(rec.releases, w.close)
 	}
 	rec.fold = newFolder(foldLimits{}, rec.postDenied)
+	rec.answers = newAnswerFolder(foldLimits{}, rec.postDenied)
 	return &auditor{recorder: rec, failure: failure, release: rec.close}
 }
 

@@ -100,6 +100,9 @@ func (e *Event) putHead(o *object, spec *eventSpec) {
 	if e.Action == ActionDecision {
 		if e.Allowed {
 			types = []string{"allowed", "protocol", "start"}
+			if e.Complete {
+				types = []string{"allowed", "end", "protocol", "start"}
+			}
 		} else {
 			types = []string{"denied", "protocol"}
 		}
@@ -131,11 +134,13 @@ func (e *Event) message(spec *eventSpec) string {
 	switch {
 	case e.Message != "":
 		return e.Message
+	case e.Action == ActionDecision && e.Allowed && e.Complete:
+		return "zone transfer allowed: " + string(e.Served)
 	case e.Action == ActionDecision && e.Allowed:
 		return "zone transfer allowed"
 	case e.Action == ActionDecision:
 		return "zone transfer denied: " + e.Reason
-	case e.Action == ActionEnd || e.Action == ActionDenied || e.Action == ActionNotifyFailed:
+	case e.Action == ActionEnd || e.Action == ActionDenied || e.Action == ActionAnswered || e.Action == ActionNotifyFailed:
 		return spec.message + ": " + e.Reason
 	}
 	return spec.message
@@ -192,7 +197,7 @@ func (e *Event) putPolicy(o *object) {
 		o.word("coredns.xfr.rule.tls_until", e.TLSUntil.UTC().Format(timeLayout))
 	}
 	switch e.Action {
-	case ActionDecision, ActionEnd, ActionDenied, ActionPolicyLoaded, ActionReload:
+	case ActionDecision, ActionEnd, ActionDenied, ActionAnswered, ActionPolicyLoaded, ActionReload:
 		o.flag("coredns.xfr.enforced", e.Enforced)
 	}
 }
@@ -248,6 +253,8 @@ func (e *Event) putTransfer(o *object) {
 		}
 		o.flag("coredns.xfr.complete", e.Complete)
 		o.always("event.duration", e.Duration.Nanoseconds())
+	} else if e.Complete {
+		o.flag("coredns.xfr.complete", true)
 	}
 	o.str("coredns.xfr.zone.digest", e.Digest, capRule)
 }

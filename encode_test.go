@@ -102,6 +102,18 @@ func sampleEvents() map[string]*Event {
 				Clients: []string{"198.51.100.7"}, ClientsTotal: 64, Reasons: []string{"client-not-allowed=90", "not-a-zone=9"},
 			}
 		}),
+		"decision-answered": make(func(e *Event) {
+			e.Action, e.Allowed, e.Reason, e.Rule, e.Rcode = ActionDecision, true, string(ReasonAllowed), "ns2", "NOERROR"
+			e.SerialServed, e.Served, e.Complete, e.Digest = &served, ServedUpToDate, true, "sha384:38b060a751ac96384cd9327eb1b1e36a"
+		}),
+		"answered-summary": life(ActionAnswered, func(e *Event) {
+			e.Reason, e.Block, e.Zone, e.Enforced = string(ServedUpToDate), base.Block, base.Zone, true
+			e.TSIG = base.TSIG
+			e.Suppressed = &Suppressed{
+				Count: 4711, Since: sampleTime.Add(-30 * time.Second), Class: "proven", Prefix: "192.0.2.0/24",
+				Clients: []string{"192.0.2.53"}, ClientsTotal: 1, Keys: []string{base.TSIG.Key}, KeysTotal: 1,
+			}
+		}),
 		"lineage-change": life(ActionLineage, func(e *Event) {
 			e.Block, e.Zone, e.SerialServed, e.Digest = base.Block, base.Zone, &served, "sha384:38b060a751ac96384cd9327eb1b1e36a"
 		}),

@@ -22,6 +22,7 @@ const (
 	ActionDecision     Action = "zone-transfer-decision" // a request was allowed or denied
 	ActionEnd          Action = "zone-transfer-end"      // an allowed transfer is over
 	ActionDenied       Action = "zone-transfer-denied"   // several denials of one kind, folded into one line
+	ActionAnswered     Action = "zone-transfer-answered" // several answers of the SOA alone, folded into one line
 	ActionLineage      Action = "zone-lineage-change"    // a known serial came back with other content
 	ActionNotified     Action = "zone-notify-accepted"   // a secondary has taken the NOTIFY of a serial
 	ActionNotifyFailed Action = "zone-notify-failed"     // it has not, and is not asked again
@@ -59,6 +60,7 @@ var eventSpecs = []eventSpec{
 	{ActionDecision, "XFR100", "network", []string{"protocol"}, false, "zone transfer"},
 	{ActionEnd, "XFR110", "network", []string{"end", "protocol"}, false, "zone transfer ended"},
 	{ActionDenied, "XFR120", "network", []string{"denied", "protocol"}, true, "zone transfers denied"},
+	{ActionAnswered, "XFR121", "network", []string{"allowed", "info", "protocol"}, false, "zone transfers answered with the SOA alone"},
 	{ActionLineage, "XFR130", "network", []string{"info"}, true, "zone content changed without its serial"},
 	{ActionNotified, "XFR140", "network", []string{"info", "protocol"}, false, "secondary notified"},
 	{ActionNotifyFailed, "XFR141", "network", []string{"info", "protocol"}, true, "secondary not notified"},
@@ -103,6 +105,10 @@ const (
 	ServedUpToDate     Served = "up-to-date"    // the current SOA alone
 	ServedUseTCP       Served = "use-tcp"       // the current SOA alone, over UDP, to a client that is behind
 )
+
+// soaAlone reports whether the answer is one message without zone data: its decision is
+// the whole record.
+func (s Served) soaAlone() bool { return s == ServedUpToDate || s == ServedUseTCP }
 
 // Serveds is every Served.
 var Serveds = []Served{ServedNone, ServedAXFR, ServedIXFR, ServedAXFRFallback, ServedUpToDate, ServedUseTCP}
@@ -189,15 +195,16 @@ type Event struct {
 	Records         int64
 	Bytes           int64
 	BytesAcked      *int64        // of these, what the client's end had acknowledged; nil when not known
-	Complete        bool          // the closing SOA was handed to the connection
+	Complete        bool          // the closing SOA was handed to the connection; of a decision: it is whole in one line
 	Duration        time.Duration // of an ended transfer
 	Digest          string        // of the zone's content, when known: coredns.xfr.zone.digest
 
-	Suppressed *Suppressed // ActionDenied only: what the line stands for
+	Suppressed *Suppressed // ActionDenied and ActionAnswered only: what the line stands for
 
 	Error string         // error.message, without secrets
 	Extra map[string]any // lifecycle events only: their own coredns.xfr fields, typed in docs/EVENTS.md
 
+	counted bool            // of an answer: it is counted, and has no line of its own
 	settled []chan struct{} // of a decision: closed when the sink of that number is done with it
 }
 

@@ -146,6 +146,7 @@ func TestSchemaEnums(t *testing.T) {
 		string(ActionDecision): texts(Reasons),
 		string(ActionEnd):      texts(EndReasons),
 		string(ActionDenied):   append(slices.Clone(denied), reasonSeveral),
+		string(ActionAnswered): {string(ServedUpToDate), string(ServedUseTCP), string(ReasonAllowed), reasonSeveral},
 	}
 	for _, o := range notify.Outcomes() {
 		switch {

@@ -108,6 +108,8 @@ func (k foldKey) source() foldSource {
 // that the lines and the counts always add up to all of them. Its memory is bounded.
 type folder struct {
 	limits foldLimits
+	action Action // of the lines that stand for several
+	keyOf  func(e *Event, client netip.Addr) foldKey
 	emit   func(*Event) // called without the lock; must not block
 
 	mu      sync.Mutex
@@ -129,7 +131,7 @@ func newFolder(limits foldLimits, emit func(*Event)) *folder {
 		limits = defaultFold
 	}
 	f := &folder{
-		limits: limits, emit: emit,
+		limits: limits, action: ActionDenied, keyOf: keyOf, emit: emit,
 		windows: make(map[foldKey]*foldWindow), sources: make(map[foldSource]int),
 		proven: newFoldIdentities(&limits),
 	}
@@ -165,24 +167,32 @@ func (f *folder) add(e *Event) {
 // count reports whether the denial is to be written now; it has counted it otherwise.
 func (f *folder) count(e *Event) bool {
 	client, _ := netip.ParseAddr(e.Client)
-	k := keyOf(e, client)
-	if w := f.windows[k]; w != nil {
-		w.add(e, client)
-		return false
-	}
-	if k.identity != "" && f.proven.first(k) {
+	k := f.keyOf(e, client)
+	w := f.place(k, e)
+	if w == nil {
 		return true
 	}
-	tried := k.class == foldProven
+	w.add(e, client, k.reason)
+	return false
+}
+
+// place returns the window that the event belongs to, nil when it is to be written now.
+func (f *folder) place(k foldKey, e *Event) *foldWindow {
+	if w := f.windows[k]; w != nil {
+		return w
+	}
+	if k.identity != "" && f.proven.first(k) {
+		return nil
+	}
+	tried := k.identity != "" && (k.class == foldProven || f.action == ActionAnswered)
 	if tried && f.affords(k) {
-		return true // while its budget lasts, a proven identity is never folded
+		return nil // while its budget lasts, an identity is never folded
 	}
 	w := f.openWindow(k, e)
 	if !w.key.all && !tried && f.affords(k) {
-		return true
+		return nil
 	}
-	w.add(e, client)
-	return false
+	return w
 }
 
 // affords takes one line off the budget of the identity, if there is one, and of the class.
@@ -227,7 +237,7 @@ func sourcePrefix(a netip.Addr) netip.Prefix {
 
 // openWindow returns a new window of the kind, or one for several kinds when there is no room.
 func (f *folder) openWindow(k foldKey, e *Event) *foldWindow {
-	sample, source := sampleOf(e, k.identity), k.source()
+	sample, source := sampleOf(e, &k), k.source()
 	if f.open[k.class] >= f.limits.class[k.class].windows || f.sources[source] >= f.limits.perPrefix {
 		return f.shared(k, &sample)
 	}
@@ -306,7 +316,7 @@ func (f *folder) expire(over func(*foldWindow) bool) []*Event {
 		if !w.key.all && !f.affords(w.key) {
 			f.shared(w.key, &w.sample).merge(w)
 		} else {
-			lines = append(lines, w.summary())
+			lines = append(lines, w.summary(f.action))
 		}
 		w.reset()
 		if w.key.all {
@@ -345,7 +355,7 @@ func (f *folder) close() {
 	lines := f.expire(func(*foldWindow) bool { return true })
 	for _, w := range f.windows { // what found no budget went to those for several kinds
 		if w.key.all && w.count > 0 {
-			lines = append(lines, w.summary())
+			lines = append(lines, w.summary(f.action))
 			w.reset()
 		}
 	}

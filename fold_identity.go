@@ -4,6 +4,7 @@
 package xfrguard
 
 import (
+	"hash/maphash"
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
@@ -19,7 +20,8 @@ const maxFoldIdentities = 4096
 type foldIdentities struct {
 	limits  *foldLimits
 	budgets *simplelru.LRU[foldSource, *rate.Limiter]
-	firsts  *simplelru.LRU[foldLine, time.Time]
+	seed    maphash.Seed
+	firsts  *simplelru.LRU[uint64, time.Time] // by the hash of a foldLine, of which there are many
 	reserve [foldClasses]*rate.Limiter
 }
 
@@ -34,11 +36,11 @@ func newFoldIdentities(limits *foldLimits) *foldIdentities {
 	if err != nil {
 		panic(err) // only for a size below one
 	}
-	firsts, err := simplelru.NewLRU[foldLine, time.Time](max(1, limits.first.remember), nil)
+	firsts, err := simplelru.NewLRU[uint64, time.Time](max(1, limits.first.remember), nil)
 	if err != nil {
 		panic(err)
 	}
-	p := &foldIdentities{limits: limits, budgets: budgets, firsts: firsts}
+	p := &foldIdentities{limits: limits, budgets: budgets, seed: maphash.MakeSeed(), firsts: firsts}
 	for c := range p.reserve {
 		p.reserve[c] = limits.class[c].first.limiter()
 	}
@@ -65,9 +67,10 @@ func (p *foldIdentities) first(k foldKey) bool {
 	if p.limits.first.everyOne {
 		line.block, line.view, line.zone = k.block, k.view, k.zone
 	}
-	if last, ok := p.firsts.Get(line); ok && now.Sub(last) < p.limits.first.within || !p.reserve[k.class].AllowN(now, 1) {
+	id := maphash.Comparable(p.seed, line)
+	if last, ok := p.firsts.Get(id); ok && now.Sub(last) < p.limits.first.within || !p.reserve[k.class].AllowN(now, 1) {
 		return false
 	}
-	p.firsts.Add(line, now)
+	p.firsts.Add(id, now)
 	return true
 }

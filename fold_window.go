@@ -36,17 +36,19 @@ type foldWindow struct {
 }
 
 // sampleOf keeps what a summary says of its kind. Nothing of it is a client's invention.
-func sampleOf(e *Event, identity string) Event {
-	s := Event{Block: e.Block, View: e.View, Zone: e.Zone, Reason: e.Reason, Enforced: e.Enforced}
-	if identity != "" && e.TSIG.Status == TSIGValid {
+func sampleOf(e *Event, k *foldKey) Event {
+	s := Event{Block: e.Block, View: e.View, Zone: e.Zone, Reason: k.reason, Enforced: e.Enforced}
+	switch {
+	case k.identity == "":
+	case e.TSIG.Status == TSIGValid:
 		s.TSIG = e.TSIG
-	} else if identity != "" {
+	case e.TLS.Verified:
 		s.TLS = TLSFacts{Established: true, SPKI: e.TLS.SPKI, Verified: e.TLS.Verified}
 	}
 	return s
 }
 
-func (w *foldWindow) add(e *Event, client netip.Addr) {
+func (w *foldWindow) add(e *Event, client netip.Addr, reason string) {
 	w.count++
 	if w.since.IsZero() || e.Time.Before(w.since) {
 		w.since = e.Time
@@ -56,7 +58,7 @@ func (w *foldWindow) add(e *Event, client netip.Addr) {
 		w.addKey(e.TSIG.Key)
 	}
 	if w.key.all {
-		w.addReason(e.Reason, 1)
+		w.addReason(reason, 1)
 	}
 }
 
@@ -97,10 +99,10 @@ func (w *foldWindow) merge(o *foldWindow) {
 }
 
 // summary is the line for what was counted.
-func (w *foldWindow) summary() *Event {
+func (w *foldWindow) summary(action Action) *Event {
 	e := w.sample
 	e.Time = time.Now()
-	e.Action = ActionDenied
+	e.Action = action
 	s := &Suppressed{
 		Count: w.count, Since: w.since, Class: foldClassNames[w.key.class], ClientsTotal: len(w.clients), KeysTotal: len(w.keys),
 		Keys: w.keys[:min(len(w.keys), listedMax)],
@@ -121,7 +123,7 @@ func (w *foldWindow) summary() *Event {
 // describe fills the summary of a window that covers several kinds.
 func (w *foldWindow) describe(e *Event, s *Suppressed) {
 	e.Reason, e.Zone = reasonSeveral, "-"
-	e.Message = "zone transfers denied: of kinds without a line of their own"
+	e.Message = specOf(e.Action).message + ": of kinds without a line of their own"
 	e.Enforced = w.key.enforced
 	byCount := func(a, b string) int {
 		return cmp.Or(cmp.Compare(w.reasons[b], w.reasons[a]), cmp.Compare(a, b))

@@ -62,5 +62,10 @@ func (a *auditor) Observed(e *Event) {
 		return
 	}
 	e.Action = ActionDecision
-	a.post(e, 0)
+	if a.answers != nil && !a.answers.own(e) {
+		a.answers.tally(e)
+	} else {
+		e.ID = newID()
+		a.post(e, 0)
+	}
 }

@@ -203,6 +203,9 @@ func (g *guard) selfCheck() []string {
 		if name == pluginName {
 			break
 		}
+		if name == "shed" {
+			add("%s: shed stands before xfrguard: an IXFR over UDP that it drops under load is on no record, one over TCP is not dropped", g.pos)
+		}
 		if !slices.Contains(harmless, name) {
 			add("%s: %s stands before xfrguard and is not known to leave transfers alone", g.pos, name)
 		}

@@ -15,7 +15,6 @@ import (
 	"github.com/xfrguard/xfrguard/internal/wire"
 	"github.com/xfrguard/xfrguard/internal/zone"
 
-	"github.com/google/uuid"
 	"github.com/miekg/dns"
 )
 
@@ -122,7 +121,6 @@ func (x *exchange) event() Event {
 	e := Event{
 		Time:       x.req.Now,
 		Action:     ActionDecision,
-		ID:         uuid.Must(uuid.NewV7()).String(),
 		Client:     x.req.Client.String(),
 		ClientPort: int(x.port),
 		Claimed:    x.claim(),
@@ -231,9 +229,14 @@ func (x *exchange) serve(ctx context.Context, d *Decision, p plan) {
 	x.ev.SerialServed = &p.version.Serial
 	x.ev.Digest = digestOf(done, p.version)
 	x.ev.SerialFuture = x.req.Type == dns.TypeIXFR && zone.Newer(x.req.Serial, p.version.Serial)
-	if err := x.audit.Decision(ctx, &x.ev); err != nil {
+	record := x.audit.Decision
+	if p.served.soaAlone() {
+		x.ev.Served = p.served
+		record = x.audit.Answer
+	}
+	if err := record(ctx, &x.ev); err != nil {
 		d.refuse(ReasonAuditUnavailable)
-		x.ev.SerialServed, x.ev.Digest = nil, ""
+		x.ev.SerialServed, x.ev.Digest, x.ev.Served, x.ev.Complete = nil, "", ServedNone, false
 		x.deny(d)
 		return
 	}

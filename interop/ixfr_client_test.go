@@ -94,7 +94,7 @@ func (q question) expect(t *testing.T, p *incremental, have, want rrset.Set, ans
 func (p *incremental) count(t *testing.T) (n int) {
 	t.Helper()
 	for _, e := range p.events(t) {
-		if e.Action == peer.ActionEnd {
+		if e.Ended() {
 			n++
 		}
 	}
@@ -107,7 +107,7 @@ func (p *incremental) endAfter(t *testing.T, n int) (end peer.Event) {
 	eventually(t, "the end to be on record", func() error {
 		left := n
 		for _, e := range p.events(t) {
-			if e.Action != peer.ActionEnd {
+			if !e.Ended() {
 				continue
 			}
 			if left--; left < 0 {

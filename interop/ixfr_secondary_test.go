@@ -113,6 +113,9 @@ func onlyDeltas(t *testing.T, p *incremental, steps []step) {
 			default:
 				t.Errorf("%s: not the difference of step %d: %s", rule, next, e.Line)
 			}
+			if e.Digest == "" && e.Served == "up-to-date" {
+				continue // the digest was not known when it was answered
+			}
 			if d := digests[e.Serial]; e.Digest == "" || d != "" && d != e.Digest {
 				t.Errorf("%s: serial %d with digest %q, another had %q", rule, e.Serial, e.Digest, d)
 			}

@@ -59,6 +59,12 @@ func (e Event) Allowed() bool {
 	return e.Action == ActionDecision && slices.Contains(e.Type, "allowed")
 }
 
+// Ended tells whether e says how a transfer ended: an end, or a decision that is the whole
+// record of an answer without zone data.
+func (e Event) Ended() bool {
+	return e.Action == ActionEnd || e.Allowed() && e.Complete
+}
+
 // Events returns the audit events among the lines of a server's standard output,
 // in order. A JSON line that cannot be decoded is an error; other lines, CoreDNS's
 // own log, are passed over.
@@ -82,6 +88,8 @@ func Events(lines []string) ([]Event, error) {
 // Paired checks that each id has exactly one decision, before exactly one end
 // where it allowed and before none where it denied, and that no two events are
 // one; it returns the pairs of the allowed ones in the order of their decisions.
+// A decision that is the whole record is its own end, but for one that says that the
+// answer could not be sent.
 func Paired(events []Event) ([][2]Event, error) {
 	unique := map[string]bool{}
 	decided := map[string]Event{}
@@ -108,12 +116,18 @@ func Paired(events []Event) ([][2]Event, error) {
 			if d, ok := decided[e.ID]; !ok || !d.Allowed() {
 				return nil, fmt.Errorf("end without a decision to allow before it: %s", e.Line)
 			}
+			if decided[e.ID].Complete && e.Complete {
+				return nil, fmt.Errorf("a second record of a complete answer: %s", e.Line)
+			}
 			ended[e.ID] = e
 		}
 	}
 	pairs := make([][2]Event, 0, len(order))
 	for _, id := range order {
 		end, ok := ended[id]
+		if !ok && decided[id].Complete {
+			end, ok = decided[id], true
+		}
 		if !ok {
 			return nil, fmt.Errorf("allowed, but without an end: %s", decided[id].Line)
 		}

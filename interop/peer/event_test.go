@@ -3,7 +3,10 @@
 
 package peer
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestPaired(t *testing.T) {
 	const dataset = `"event.dataset":"coredns.xfr",`
@@ -15,6 +18,9 @@ func TestPaired(t *testing.T) {
 	}
 	end := func(event, id string) string {
 		return `{` + dataset + `"event.action":"zone-transfer-end","event.type":["end"],"event.id":"` + event + `","coredns.xfr.id":"` + id + `"}`
+	}
+	whole := func(event, id string) string {
+		return strings.Replace(allow(event, id), `}`, `,"coredns.xfr.complete":true}`, 1)
 	}
 	tests := []struct {
 		name  string
@@ -31,6 +37,9 @@ func TestPaired(t *testing.T) {
 		{"end of a denied one", []string{deny("1", "a"), end("2", "a")}, -1},
 		{"event twice", []string{allow("1", "a"), end("1", "a")}, -1},
 		{"no id", []string{allow("1", ""), end("2", "")}, -1},
+		{"whole in one line", []string{whole("1", "a"), allow("2", "b"), end("3", "b")}, 2},
+		{"whole, and not sent", []string{whole("1", "a"), end("2", "a")}, 1},
+		{"whole, and said again", []string{whole("1", "a"), strings.Replace(end("2", "a"), `}`, `,"coredns.xfr.complete":true}`, 1)}, -1},
 		{"torn line", []string{`{"event.dataset":"coredns.xfr"`}, -1},
 	}
 	for _, tt := range tests {
