@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/wire"
 	"github.com/xfrguard/xfrguard/internal/zone"
 
 	"github.com/coredns/coredns/plugin"
@@ -197,6 +198,9 @@ func (g *guard) selfCheck() []string {
 	add := func(format string, args ...any) { findings = append(findings, fmt.Sprintf(format, args...)) }
 	for _, cfg := range g.all {
 		findings = append(findings, cfg.lintNets()...)
+	}
+	if !wire.AcksKnown {
+		add("%s: this system does not tell what clients acknowledge: slow ones over TLS may pass for stalled, and a transfer counts as complete when the system has taken it", g.pos)
 	}
 	for _, h := range g.config.Handlers() {
 		name := h.Name()
