@@ -20,7 +20,7 @@ BINARY = /cmd/coredns
 
 .DEFAULT_GOAL = help
 MAKEFLAGS += --no-print-directory
-.PHONY: help build full run test peers lint bench bench-tls microbench profile queries fuzz clean
+.PHONY: help build full run test peers lint bench hostile bench-tls microbench profile queries fuzz clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ lint: ## gofumpt, go vet, staticcheck
 
 bench: peers ## transfers side by side with other servers, 20 minutes (SIDE="-quick": two; SIDE=-help: more)
 	@$(STATIC) go run ./bench $(SIDE)
+
+hostile: peers ## attacks on loopback, 10 minutes (SIDE="-peers", "-soak 60m", "-scale 3"; SIDE=-help: more)
+	@$(STATIC) go run ./hostile $(SIDE)
 
 profile: ## CPU profiles of transfers of 1k and 1m records, into bin/profile
 	@$(STATIC) go run ./bench -only ours,limit -zones 1k,1m -rounds 1 -cold 1 -profile bin/profile $(SIDE)
