@@ -19,7 +19,7 @@ func TestHostile(t *testing.T) {
 		return
 	}
 	h, err := parseFlags([]string{
-		"-scale", "0.25", "-slow=false", "-dir", t.TempDir(), "-out", t.TempDir() + "/table.md",
+		"-scale", "0.25", "-slow=false", "-timing=false", "-dir", t.TempDir(), "-out", t.TempDir() + "/table.md",
 		"-only", "^10 (stalled|trickling), many addresses, one key$|^200 dripping|^every refusal|^mutated requests$",
 	})
 	if err != nil {
@@ -50,7 +50,7 @@ func TestFaults(t *testing.T) {
 	}
 	r.own.add(0, rcodeError(2))
 	r.shared.add(7*time.Second, nil)
-	r.judgeHonest()
+	r.judgeHonest(true)
 	if len(r.faults) != 3 { // a failure, the median, the wait
 		t.Errorf("faults: %q", r.faults)
 	}

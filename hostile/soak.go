@@ -154,7 +154,7 @@ func (k *soaking) rest(ctx context.Context, end time.Time) error {
 // end judges: growth from rest to rest, the honest ones, the books.
 func (k *soaking) end(ctx context.Context) error {
 	r := k.r
-	r.judgeHonest()
+	r.judgeHonest(k.timing)
 	for _, c := range k.slow {
 		if c.err != nil {
 			r.fault("a client of 32 kB/s got %.1f MB in %v: %s", float64(c.bytes.Load())/1e6, c.took.Round(time.Second), kindOf(c.err))
