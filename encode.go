@@ -243,6 +243,7 @@ func (e *Event) putTransfer(o *object) {
 	if e.SerialFuture {
 		o.flag("coredns.xfr.serial.future", true)
 	}
+	o.num("coredns.xfr.wait", e.Wait.Nanoseconds())
 	o.word("coredns.xfr.served", string(served))
 	if ended {
 		o.always("coredns.xfr.messages", e.Messages)

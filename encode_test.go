@@ -79,7 +79,7 @@ func sampleEvents() map[string]*Event {
 		"end-complete": make(func(e *Event) {
 			e.Action, e.Reason, e.Rule, e.Rcode = ActionEnd, string(EndComplete), "ns2", "NOERROR"
 			e.SerialServed, e.Served, e.Messages, e.Records, e.Bytes = &served, ServedAXFRFallback, 6, 10004, 329733
-			e.BytesAcked = &acked
+			e.BytesAcked, e.Wait = &acked, 1300*time.Millisecond
 			e.Complete, e.Duration, e.Digest = true, 469*time.Millisecond, "sha384:38b060a751ac96384cd9327eb1b1e36a"
 		}),
 		"end-client-gone": make(func(e *Event) {
@@ -345,7 +345,7 @@ func TestEncodeLongest(t *testing.T) {
 			},
 			SerialRequested: &n, SerialServed: &n, SerialFuture: true, Served: Served(long),
 			Messages: 1 << 62, Records: 1 << 62, Bytes: 1 << 62, Duration: 1 << 62, Digest: long,
-			BytesAcked: &huge,
+			BytesAcked: &huge, Wait: 1 << 62,
 			Suppressed: &Suppressed{
 				Count: 1 << 62, ClientsTotal: 64, KeysTotal: 64, Class: long, Prefix: long,
 				Clients: []string{long}, Keys: []string{long}, Reasons: []string{long},

@@ -189,7 +189,8 @@ type Event struct {
 
 	SerialRequested *uint32
 	SerialServed    *uint32
-	SerialFuture    bool // the client claims a serial that this zone has not reached (RFC 1982)
+	Wait            time.Duration // in line for its turn: coredns.xfr.wait
+	SerialFuture    bool          // the client claims a serial that this zone has not reached (RFC 1982)
 	Served          Served
 	Messages        int64
 	Records         int64

@@ -50,14 +50,14 @@ func (m *repeatMemory) again(key string, mac []byte) bool {
 	return again
 }
 
-// forged takes a token for a request that is not over a connection and that anybody may have sent, and reports
-// whether none was left.
-func (x *exchange) forged() bool {
+// takeUnproven takes a token for a request that is not over a connection, so that anybody
+// may have sent it, and reports whether there was one. Any other request needs none.
+func (x *exchange) takeUnproven() bool {
 	if !x.req.Transport.forgeable() {
-		return false
+		return true
 	}
 	if x.req.TSIG.Status == TSIGValid && !repeats.again(x.req.TSIG.Key, x.mac) {
-		return false
+		return true
 	}
-	return !unproven.Allow()
+	return unproven.Allow()
 }

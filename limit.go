@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
-	"golang.org/x/time/rate"
 )
 
 // limits is the one limiter of the process. It belongs to no plugin instance:
@@ -21,6 +20,7 @@ var limits = newLimiter(time.Now)
 // The bounds of what is kept for one scope.
 const (
 	maxBuckets       = 1 << 16 // token buckets
+	maxStandings     = 1 << 12 // clients whose last transfer is known, of each kind
 	maxLine          = 1024    // requests that wait for their turn
 	maxLinePerClient = 256
 )
@@ -28,13 +28,21 @@ const (
 // admission is an allowed request that wants to start.
 type admission struct {
 	Scope  string     // names one directive, the same before and after a reload
-	Client netip.Addr // its source address; IPv6 counts by /64
+	Client netip.Addr // its source address
+	Proof  string     // the key or certificate that proved who it is; "" for none
 	Zone   string     // the apex, canonical
 	Rule   string     // the rule that allowed it
-	Limits Limits     // the directive's; Rate, Total, PerClient and Wait count here
+	Limits Limits     // the directive's; Rate, Total, PerClient, Wait and Pace count here
 
 	RuleRate       *Rate // the rule's own rate in place of Limits.Rate; nil: none
 	RuleConcurrent int   // the rule's own count in place of Limits.PerClient; 0: none
+
+	Own     string // the configured identity, which may always run one transfer; "" for none
+	Single  bool   // the rule names this very address: it is a client of its own, in IPv6 too
+	Singles int    // how many single addresses the rule names
+
+	Gone   func() bool // reports, without blocking, that the client has closed its connection; may be nil
+	OnWait func()      // called when the request gets in line; may be nil
 }
 
 // limiter bounds how often and how many at once allowed clients may transfer.
@@ -42,136 +50,119 @@ type admission struct {
 // a reload changes counts from the next request on. A limit of zero lets nothing
 // through.
 //
-// The rate is looked at first, see limit_rate.go, so that a client over it takes
-// no place in the line. A request that is then refused for want of a slot gets
-// its token back: an honest secondary comes back soon, and must not be punished
-// twice. While it waits the token is gone, so waiting is bounded by the rate as
-// well; and a client that hangs up by itself has had it.
+// A client is what it proved together with where it comes from, see limit_client.go.
+// A request starts when its buckets have a token each (limit_rate.go) and a slot is
+// free for it; until then it stands in line (limit_line.go), at most Limits.Wait. It
+// pays its tokens when it starts: who is refused, or leaves, has paid nothing.
 //
-// Slots are counted per scope, and in it per client, or per client and rule where
-// the rule has a count of its own. A request that finds none free stands in line,
-// at most Limits.Wait. Slots go to the first in line whose own client is below
-// its limit: in order of arrival, with those skipped that could not use the slot
-// anyway. So nobody stands behind the queue of a client that is at its limit.
+// Slots are counted per scope, per client and per proof. The first transfer of a
+// configured identity needs none: Limits.Total bounds what clients hold beyond that.
+// While somebody waits for a slot, the slowest transfers are ended (limit_pace.go).
 type limiter struct {
 	now        func() time.Time
 	maxBuckets int // of one scope
 
-	mu     sync.Mutex
-	scopes map[string]*limitScope
-	down   bool
+	mu       sync.Mutex
+	scopes   map[string]*limitScope
+	down     bool
+	active   map[*limitScope]struct{} // those where somebody waits or is watched
+	ticker   *time.Timer              // see tick; nil until it is needed for the first time
+	ticks    bool                     // it runs
+	slowTick bool                     // at tickIdle
 }
 
 // limitScope is the state of one directive.
 type limitScope struct {
-	inFlight int
-	holders  map[holderID]*holder
-	line     list.List // of *waiter, first come first
-	buckets  *simplelru.LRU[bucketID, *rate.Limiter]
-}
-
-// holderID names who a slot is counted for: a client, or a client under a rule
-// that has its own count.
-type holderID struct {
-	client netip.Addr
-	rule   string // "" under Limits.PerClient
-}
-
-// holder is a client that runs or waits for at least one transfer.
-type holder struct {
-	id      holderID
-	running int
-	waiting int
+	limiter   *limiter
+	inFlight  int
+	firsts    int // identities that run a transfer
+	counters  map[counterID]*counter
+	watched   map[*lease]struct{}
+	line      list.List // of *waiter, first come first
+	seq       uint64    // of the last waiter
+	buckets   *simplelru.LRU[bucketID, *bucket]
+	standings standings
+	token     *time.Timer // fires when the next token comes that somebody waits for
 }
 
 // lease is the right to run one transfer.
 type lease struct {
 	limiter *limiter
 	scope   *limitScope
-	holder  *holder // nil once released
+	party   party
+	paid    [2]*bucket // what a token was taken from
+	pace    int64
+	held    bool
 
-	progress func() int64 // see Watch
-	end      func(error)
-}
-
-// slots is how many transfers there may be for a request to start.
-type slots struct {
-	total  int // in the scope
-	holder int // of its holder
-}
-
-// waiter is a request in line.
-type waiter struct {
-	lease  *lease
-	slots  slots
-	turn   chan struct{} // closed when the waiting is over
-	place  *list.Element // nil once out of the line
-	reason Reason        // why it got no slot, "" if it did
+	watch watch
 }
 
 // newLimiter returns a limiter that reads the time from now.
 func newLimiter(now func() time.Time) *limiter {
-	return &limiter{now: now, maxBuckets: maxBuckets, scopes: make(map[string]*limitScope)}
+	return &limiter{
+		now: now, maxBuckets: maxBuckets, scopes: make(map[string]*limitScope),
+		active: make(map[*limitScope]struct{}),
+	}
 }
 
 // Admit lets an allowed request start, at once or after it has waited for its
-// turn. It returns a lease and "", or nil and why not: ReasonRateLimited,
-// ReasonConcurrencyLimited (no place, no turn in time, or ctx ended while
-// waiting), ReasonShutdown.
+// turn. It returns a lease and "", or nil and why not: ReasonRateLimited (no token
+// in time), ReasonConcurrencyLimited (no place, no turn in time), ReasonShutdown.
+// Who leaves the line, because ctx ends or the client is gone, is told what it waited
+// for.
 func (l *limiter) Admit(ctx context.Context, a admission) (*lease, Reason) {
-	a.Client = limitedClient(a.Client)
+	return l.Exchange(ctx, nil, a)
+}
+
+// Exchange gives a lease back as if it had never been, and admits the request in
+// another way: under another rule. It goes before all who wait.
+func (l *limiter) Exchange(ctx context.Context, old *lease, a admission) (*lease, Reason) {
+	a.settle()
+	old.unwatch()
 	l.mu.Lock()
 	if l.down {
+		old.returnLocked()
 		l.mu.Unlock()
 		return nil, ReasonShutdown
 	}
+	now := l.now()
 	scope := l.scopeLocked(a.Scope)
-	bucket, ok := scope.takeTokenLocked(&a, l.now())
-	if !ok {
-		l.mu.Unlock()
-		return nil, ReasonRateLimited
+	old.undoLocked()
+	w := scope.waiterLocked(&a, now)
+	if w.lacksLocked(now) == "" && (old != nil || scope.line.Len() == 0) {
+		w.startLocked()
+	} else {
+		scope.queueLocked(w, a.Limits.Wait, now)
 	}
-	id, want := a.holder()
-	slot := &lease{limiter: l, scope: scope, holder: scope.holderLocked(id)}
-	if scope.freeLocked(slot.holder, want) {
-		scope.startLocked(slot)
-		l.mu.Unlock()
-		return slot, ""
+	if old != nil {
+		old.scope.dispatchLocked(now)
 	}
-	w := scope.queueLocked(slot, want, a.Limits.Wait)
-	if w == nil {
-		l.returnTokenLocked(bucket)
-		l.mu.Unlock()
-		return nil, ReasonConcurrencyLimited
-	}
+	waits := w.place != nil
 	l.mu.Unlock()
-	return l.wait(ctx, w, a.Limits.Wait, bucket)
+	if !waits {
+		return w.result()
+	}
+	if a.OnWait != nil {
+		a.OnWait()
+	}
+	return l.wait(ctx, w, a.Limits.Wait)
 }
 
 // wait stands in line until it is the waiter's turn, or no longer.
-func (l *limiter) wait(ctx context.Context, w *waiter, patience time.Duration, bucket *rate.Limiter) (*lease, Reason) {
+func (l *limiter) wait(ctx context.Context, w *waiter, patience time.Duration) (*lease, Reason) {
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
-	gone := false
 	select {
 	case <-w.turn:
 	case <-timer.C:
 	case <-ctx.Done():
-		gone = true
 	}
-
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if w.place != nil {
-		w.lease.scope.leaveLocked(w, ReasonConcurrencyLimited)
+		w.leaveLocked(w.lacksLocked(l.now()).orElse(ReasonConcurrencyLimited))
 	}
-	if w.reason == "" { // also where the turn came just as it left
-		return w.lease, ""
-	}
-	if !gone {
-		l.returnTokenLocked(bucket)
-	}
-	return nil, w.reason
+	return w.result() // a lease also where the turn came just as it left
 }
 
 // Release ends the lease and gives the slot to the next in line. It may be
@@ -180,17 +171,41 @@ func (s *lease) Release() {
 	if s == nil {
 		return
 	}
+	s.unwatch()
 	s.limiter.mu.Lock()
 	defer s.limiter.mu.Unlock()
-	h := s.holder
-	if h == nil {
+	s.returnLocked()
+}
+
+// returnLocked gives the slot back, and to the next in line.
+func (s *lease) returnLocked() {
+	if s == nil || !s.held {
 		return
 	}
-	s.holder = nil
-	h.running--
+	s.dropLocked()
+	s.scope.dispatchLocked(s.limiter.now())
+}
+
+// undoLocked gives back what the lease has taken, its tokens too.
+func (s *lease) undoLocked() {
+	if s == nil || !s.held {
+		return
+	}
+	for _, b := range s.paid {
+		b.giveBack()
+	}
+	s.dropLocked()
+}
+
+func (s *lease) dropLocked() {
+	s.held = false
 	s.scope.inFlight--
-	s.scope.forgetLocked(h)
-	s.scope.dispatchLocked()
+	delete(s.scope.watched, s)
+	s.party.each(func(c *counter) { c.running-- })
+	if s.party.own != nil && s.party.own.running == 0 {
+		s.scope.firsts--
+	}
+	s.scope.forgetLocked(&s.party)
 }
 
 // Shutdown makes every further Admit fail with ReasonShutdown, and those that
@@ -201,8 +216,9 @@ func (l *limiter) Shutdown() {
 	l.down = true
 	for _, s := range l.scopes {
 		for e := s.line.Front(); e != nil; e = s.line.Front() {
-			s.leaveLocked(e.Value.(*waiter), ReasonShutdown)
+			e.Value.(*waiter).leaveLocked(ReasonShutdown)
 		}
+		s.armLocked(l.now())
 	}
 }
 
@@ -234,103 +250,30 @@ func (l *limiter) InFlight(scope string) int {
 func (l *limiter) scopeLocked(name string) *limitScope {
 	s := l.scopes[name]
 	if s == nil {
-		buckets, err := simplelru.NewLRU[bucketID, *rate.Limiter](l.maxBuckets, nil)
-		if err != nil {
-			panic(err) // only for a size below one
+		s = &limitScope{
+			limiter:   l,
+			counters:  make(map[counterID]*counter),
+			watched:   make(map[*lease]struct{}),
+			buckets:   newLRU[bucketID, *bucket](l.maxBuckets),
+			standings: newStandings(),
 		}
-		s = &limitScope{holders: make(map[holderID]*holder), buckets: buckets}
 		l.scopes[name] = s
 	}
 	return s
 }
 
-// holder returns who the request's slot is counted for, and the limits on it.
-func (a *admission) holder() (holderID, slots) {
-	if a.RuleConcurrent > 0 {
-		return holderID{client: a.Client, rule: a.Rule}, slots{a.Limits.Total, a.RuleConcurrent}
-	}
-	return holderID{client: a.Client}, slots{a.Limits.Total, a.Limits.PerClient}
-}
-
-// holderLocked returns the holder, new when there is none.
-func (s *limitScope) holderLocked(id holderID) *holder {
-	h := s.holders[id]
-	if h == nil {
-		h = &holder{id: id}
-		s.holders[id] = h
-	}
-	return h
-}
-
-// forgetLocked drops a holder that holds nothing.
-func (s *limitScope) forgetLocked(h *holder) {
-	if h.running == 0 && h.waiting == 0 {
-		delete(s.holders, h.id)
-	}
-}
-
-// freeLocked reports whether the holder may start one more transfer. Slots are
-// given out as soon as they are free: one that a request finds when it arrives
-// is one that nobody in line, under the same limits, could use.
-func (s *limitScope) freeLocked(h *holder, want slots) bool {
-	return s.inFlight < want.total && h.running < want.holder
-}
-
-func (s *limitScope) startLocked(slot *lease) {
-	s.inFlight++
-	slot.holder.running++
-}
-
-// queueLocked puts a request at the end of the line, or returns nil when there
-// is no place, no time, or nothing to wait for.
-func (s *limitScope) queueLocked(slot *lease, want slots, patience time.Duration) *waiter {
-	h := slot.holder
-	hopeless := want.total <= 0 || want.holder <= 0
-	if hopeless || patience <= 0 || s.line.Len() >= maxLine || h.waiting >= maxLinePerClient {
-		s.forgetLocked(h)
-		return nil
-	}
-	w := &waiter{lease: slot, slots: want, turn: make(chan struct{})}
-	w.place = s.line.PushBack(w)
-	h.waiting++
-	return w
-}
-
-// leaveLocked takes a waiter out of the line, with a slot when reason is "".
-func (s *limitScope) leaveLocked(w *waiter, reason Reason) {
-	s.line.Remove(w.place)
-	w.place, w.reason = nil, reason
-	h := w.lease.holder
-	h.waiting--
-	if reason == "" {
-		s.startLocked(w.lease)
-	} else {
-		s.forgetLocked(h)
-	}
-	close(w.turn)
-}
-
-// dispatchLocked gives the free slots to those first in line that can use them.
-func (s *limitScope) dispatchLocked() {
-	for e := s.line.Front(); e != nil; {
-		w := e.Value.(*waiter)
-		e = e.Next()
-		if s.freeLocked(w.lease.holder, w.slots) {
-			s.leaveLocked(w, "")
-		}
-	}
-}
-
-// limitedClient returns the address that stands for the client: itself in IPv4,
-// its /64 in IPv6, where one host has as many addresses as it likes.
-func limitedClient(a netip.Addr) netip.Addr {
-	a = a.Unmap()
-	if !a.Is6() {
-		return a
-	}
-	p, err := a.WithZone("").Prefix(64)
+func newLRU[K comparable, V any](size int) *simplelru.LRU[K, V] {
+	lru, err := simplelru.NewLRU[K, V](size, nil)
 	if err != nil {
-		return netip.Addr{}
+		panic(err) // only for a size below one
 	}
-	return p.Addr()
+	return lru
+}
+
+// orElse returns the reason, or another one where there is none.
+func (r Reason) orElse(other Reason) Reason {
+	if r == "" {
+		return other
+	}
+	return r
 }

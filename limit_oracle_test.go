@@ -57,7 +57,7 @@ func TestLimitRateOracle(t *testing.T) {
 				naive[client+zone] = b
 			}
 			a := admission{Client: netip.MustParseAddr(client), Zone: zone, Limits: defaultLimits}
-			a.Limits.Rate = r
+			a.Limits.Rate, a.Limits.Wait = r, 0
 			slot, why := l.Admit(context.Background(), a)
 			slot.Release()
 			if want := b.take(r, now.UnixNano()); (why == "") != want {
@@ -70,102 +70,233 @@ func TestLimitRateOracle(t *testing.T) {
 // lineRequest is one request of a random scenario, and what became of it.
 type lineRequest struct {
 	client, limit int // limit > 0: under a rule with a count of its own
+	proof         int // 0: none
+	own           bool
+	taken, broken bool // how its transfer ends, as far as that counts
 	at, hold      time.Duration
 	got           lineOutcome
 }
+
+func (r *lineRequest) id() [2]int { return [2]int{r.client, r.proof} }
 
 type lineOutcome struct {
 	ok   bool
 	when time.Duration
 }
 
-// naiveLine works a scenario out one moment after the other, with nothing but a
-// list. It returns false when two things happen at the same moment, for then
-// their order is anybody's guess.
-func naiveLine(reqs []lineRequest, total, perClient int, wait time.Duration) ([]lineOutcome, bool) {
-	const arrives, waits, runs, over = 0, 1, 2, 3
-	out := make([]lineOutcome, len(reqs))
-	state := make([]int, len(reqs))
-	next := make([]time.Duration, len(reqs)) // when something happens to it by itself
-	for i, r := range reqs {
-		next[i] = r.at
+// lineLimits are those of a scenario. The period of the rate is a power of two, so that
+// the limiter's floating point is exact.
+type lineLimits struct {
+	total, perClient, burst int
+	wait                    time.Duration
+}
+
+const linePeriod = 1 << 22
+
+// naiveLine works a scenario out one moment after the other, with nothing but lists.
+type naiveLine struct {
+	reqs     []lineRequest
+	limits   lineLimits
+	state    []int
+	next     []time.Duration // when something happens to it by itself
+	standing map[[2]int]int
+	buckets  map[[2]int]*naiveBucket // of clients, and of proofs under client -1
+	now      time.Duration
+}
+
+const arrives, waits, runs, isOver = 0, 1, 2, 3
+
+// bucketsOf returns what the request pays from, and what each gains in a nanosecond.
+func (n *naiveLine) bucketsOf(i int) map[*naiveBucket]int64 {
+	found := make(map[*naiveBucket]int64)
+	add := func(id [2]int, share int64) {
+		full := int64(n.limits.burst) * linePeriod * share
+		b := n.buckets[id]
+		if b == nil {
+			b = &naiveBucket{level: full}
+			n.buckets[id] = b
+		}
+		b.level = min(full, b.level+share*(int64(n.now)-b.last))
+		b.last = int64(n.now)
+		found[b] = share
 	}
-	mayRun := func(i int) bool {
-		all, own := 0, 0
-		for j := range reqs {
-			if state[j] == runs {
-				all++
-				if reqs[j].client == reqs[i].client && reqs[j].limit == reqs[i].limit {
-					own++
-				}
+	add(n.reqs[i].id(), 1)
+	if n.reqs[i].proof > 0 {
+		add([2]int{-1, n.reqs[i].proof}, clientsOfProof)
+	}
+	return found
+}
+
+// token returns how long it takes until there are tokens for that many in each bucket.
+func (n *naiveLine) token(i int, behind bool) (d time.Duration) {
+	for b, share := range n.bucketsOf(i) {
+		need := int64(linePeriod)
+		for j := range n.reqs {
+			if _, same := n.bucketsOf(j)[b]; behind && same && n.state[j] == waits {
+				need += linePeriod
 			}
 		}
-		return all < total && own < cmp.Or(reqs[i].limit, perClient)
+		if need > b.level {
+			d = max(d, time.Duration((need-b.level+share-1)/share))
+		}
+	}
+	return d
+}
+
+func (n *naiveLine) count(of func(r *lineRequest) bool) (c int) {
+	for j := range n.reqs {
+		if n.state[j] == runs && of(&n.reqs[j]) {
+			c++
+		}
+	}
+	return c
+}
+
+func (n *naiveLine) mayRun(i int) bool {
+	r := &n.reqs[i]
+	if n.token(i, false) > 0 {
+		return false
+	}
+	sameOwn := func(o *lineRequest) bool { return o.own && o.id() == r.id() }
+	if r.own && n.count(sameOwn) == 0 {
+		return true
+	}
+	firsts := map[[2]int]bool{}
+	for j := range n.reqs {
+		if n.state[j] == runs && n.reqs[j].own {
+			firsts[n.reqs[j].id()] = true
+		}
+	}
+	return n.count(func(*lineRequest) bool { return true })-len(firsts) < n.limits.total &&
+		n.count(func(o *lineRequest) bool { return o.id() == r.id() && o.limit == r.limit }) < cmp.Or(r.limit, n.limits.perClient)
+}
+
+// start lets all run that may, in order. Those that run are checked against the limits.
+func (n *naiveLine) start(out []lineOutcome) {
+	for {
+		best, rank := -1, [2]int{}
+		for i := range n.reqs {
+			id := n.reqs[i].id()
+			mine := [2]int{n.count(func(o *lineRequest) bool { return o.id() == id }), n.standing[id]}
+			if n.state[i] == waits && n.mayRun(i) && (best < 0 || slices.Compare(mine[:], rank[:]) < 0) {
+				best, rank = i, mine
+			}
+		}
+		if best < 0 {
+			return
+		}
+		for b := range n.bucketsOf(best) {
+			b.level -= linePeriod
+		}
+		n.state[best], n.next[best], out[best] = runs, n.now+n.reqs[best].hold, lineOutcome{true, n.now}
+	}
+}
+
+// play returns false when two things happen at the same moment, for then their order is
+// anybody's guess.
+func (n *naiveLine) play() ([]lineOutcome, bool) {
+	out := make([]lineOutcome, len(n.reqs))
+	for _, r := range n.reqs {
+		n.next = append(n.next, r.at)
+		n.state = append(n.state, arrives)
 	}
 	for {
-		now := time.Duration(-1)
-		who := -1
-		for i := range reqs {
+		who, when, tied := -1, time.Duration(-1), false
+		consider := func(i int, t time.Duration) {
 			switch {
-			case state[i] == over:
-			case next[i] == now:
-				return nil, false
-			case now < 0 || next[i] < now:
-				now, who = next[i], i
+			case t == when:
+				tied = true
+			case when < 0 || t < when:
+				who, when, tied = i, t, false
 			}
 		}
-		if who < 0 {
+		tokens := map[time.Duration]bool{}
+		for i := range n.reqs {
+			if n.state[i] != isOver {
+				consider(i, n.next[i])
+			}
+			if d := n.token(i, false); n.state[i] == waits && d > 0 {
+				tokens[n.now+d] = true
+			}
+		}
+		for t := range tokens {
+			consider(-2, t)
+		}
+		if tied {
+			return nil, false
+		}
+		if when < 0 {
 			return out, true
 		}
-		switch state[who] {
-		case arrives:
-			state[who], next[who] = waits, now+wait
-		case waits:
-			state[who], out[who] = over, lineOutcome{false, now}
-		case runs:
-			state[who] = over
-		}
-		for i := range reqs { // in the order of arrival
-			if state[i] == waits && mayRun(i) {
-				state[i], next[i], out[i] = runs, now+reqs[i].hold, lineOutcome{true, now}
+		n.now = when
+		r := &lineRequest{}
+		if who >= 0 {
+			r = &n.reqs[who]
+			switch n.state[who] {
+			case arrives:
+				if n.token(who, true) > n.limits.wait {
+					n.state[who], out[who] = isOver, lineOutcome{false, when}
+				} else {
+					n.state[who], n.next[who] = waits, when+n.limits.wait
+				}
+				r = &lineRequest{}
+			case waits:
+				n.state[who], out[who] = isOver, lineOutcome{false, when}
+				r = &lineRequest{}
+			case runs:
+				n.state[who] = isOver
 			}
+		}
+		n.start(out)
+		switch { // as the limiter hears of it after the slot is back
+		case r.taken:
+			n.standing[r.id()] = -1
+		case r.broken:
+			n.standing[r.id()] = 1
 		}
 	}
 }
 
 func TestLimitLineOracle(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		total := rapid.IntRange(1, 4).Draw(rt, "total")
-		perClient := rapid.IntRange(1, 3).Draw(rt, "per client")
-		wait := time.Duration(rapid.IntRange(1, 40).Draw(rt, "wait"))*time.Millisecond + 777*time.Nanosecond
+		l := lineLimits{
+			total:     rapid.IntRange(1, 4).Draw(rt, "total"),
+			perClient: rapid.IntRange(1, 3).Draw(rt, "per client"),
+			burst:     rapid.IntRange(1, 9).Draw(rt, "burst"),
+			wait:      time.Duration(rapid.IntRange(1, 40).Draw(rt, "wait"))*time.Millisecond + 777*time.Nanosecond,
+		}
 		span := rapid.IntRange(1, 60).Draw(rt, "span")
-		reqs := make([]lineRequest, rapid.IntRange(1, 30).Draw(rt, "requests"))
+		reqs := make([]lineRequest, rapid.IntRange(1, 24).Draw(rt, "requests"))
 		odd := rapid.IntRange(1, 999_999)
 		for i := range reqs {
+			end := rapid.IntRange(0, 3).Draw(rt, "end")
 			reqs[i] = lineRequest{
 				client: rapid.IntRange(0, 3).Draw(rt, "client"),
 				limit:  rapid.SampledFrom([]int{0, 0, 0, 1, 3}).Draw(rt, "limit"),
-				at:     time.Duration(rapid.IntRange(0, span).Draw(rt, "at"))*time.Millisecond + time.Duration(odd.Draw(rt, "ns")),
-				hold:   time.Duration(rapid.IntRange(0, 20).Draw(rt, "hold"))*time.Millisecond + time.Duration(odd.Draw(rt, "ns")),
+				proof:  rapid.IntRange(0, 2).Draw(rt, "proof"),
+				own:    rapid.Bool().Draw(rt, "own"),
+				taken:  end == 1, broken: end == 2,
+				at:   time.Duration(rapid.IntRange(0, span).Draw(rt, "at"))*time.Millisecond + time.Duration(odd.Draw(rt, "ns")),
+				hold: time.Duration(rapid.IntRange(0, 20).Draw(rt, "hold"))*time.Millisecond + time.Duration(odd.Draw(rt, "ns")),
 			}
 		}
 		slices.SortFunc(reqs, func(a, b lineRequest) int { return cmp.Compare(a.at, b.at) })
-		want, ok := naiveLine(reqs, total, perClient, wait)
+		n := &naiveLine{reqs: reqs, limits: l, standing: map[[2]int]int{}, buckets: map[[2]int]*naiveBucket{}}
+		want, ok := n.play()
 		if !ok {
 			rt.Skip("two things at once")
 		}
-		playLine(t, reqs, total, perClient, wait)
+		playLine(t, reqs, l)
 		for i := range reqs {
 			if reqs[i].got != want[i] {
-				rt.Fatalf("total %d, per client %d, wait %v: request %d %+v: want %+v\n%+v",
-					total, perClient, wait, i, reqs[i], want[i], reqs)
+				rt.Fatalf("%+v: request %d %+v: want %+v\n%+v", l, i, reqs[i], want[i], reqs)
 			}
 		}
 	})
 }
 
 // playLine plays the scenario with the real limiter on a virtual clock.
-func playLine(t *testing.T, reqs []lineRequest, total, perClient int, wait time.Duration) {
+func playLine(t *testing.T, reqs []lineRequest, n lineLimits) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLimiter(time.Now)
 		start := time.Now()
@@ -178,13 +309,22 @@ func playLine(t *testing.T, reqs []lineRequest, total, perClient int, wait time.
 					Client: netip.AddrFrom4([4]byte{192, 0, 2, byte(r.client)}), Zone: "a.",
 					Rule: string(rune('0' + r.limit)), RuleConcurrent: r.limit, Limits: defaultLimits,
 				}
-				a.Limits.Rate.Burst = 1000
-				a.Limits.Total, a.Limits.PerClient, a.Limits.Wait = total, perClient, wait
+				if r.proof > 0 {
+					a.Proof = string(rune('0' + r.proof))
+				}
+				if r.own {
+					a.Own = a.Proof + a.Client.String()
+				}
+				a.Limits.Rate = Rate{Count: 1, Period: linePeriod, Burst: n.burst}
+				a.Limits.Total, a.Limits.PerClient, a.Limits.Wait = n.total, n.perClient, n.wait
 				slot, why := l.Admit(t.Context(), a)
 				r.got = lineOutcome{why == "", time.Since(start)}
 				if why == "" {
 					time.Sleep(r.hold)
 					slot.Release()
+					if r.taken || r.broken {
+						slot.Remember(r.taken)
+					}
 				}
 			})
 		}

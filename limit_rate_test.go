@@ -14,6 +14,7 @@ func TestLimitRate(t *testing.T) {
 	const c, d = "192.0.2.1", "192.0.2.2"
 	def := defaultLimits
 	def.Rate = Rate{Count: 1, Period: time.Second, Burst: 2}
+	def.Wait = 0
 	faster, slower, none := def, def, def
 	faster.Rate = Rate{Count: 4, Period: time.Second, Burst: 4}
 	slower.Rate = Rate{Count: 1, Period: 4 * time.Second, Burst: 1}
@@ -68,9 +69,33 @@ func TestLimitRate(t *testing.T) {
 	})
 }
 
-// A request that we refuse for want of a slot costs no token; one that leaves by
-// itself does.
-func TestLimitTokenComesBack(t *testing.T) {
+// A request over the rate waits for its token, where one comes in time for all who wait
+// before it.
+func TestLimitRateWaits(t *testing.T) {
+	const c, d, sec = "192.0.2.1", "192.0.2.2", time.Second
+	def := defaultLimits
+	def.Rate = Rate{Count: 1, Period: 2 * sec, Burst: 1}
+	def.Total, def.PerClient = 2, 2
+	own := &Rate{Count: 1, Period: 6 * sec, Burst: 1}
+	runLimitScript(t, def, []limitStep{
+		{at: 0, client: c, zone: "a.", text: "the burst"},
+		{at: 1, client: c, zone: "a.", hold: sec, after: 2*sec - 1, text: "waits for the next token"},
+		{at: 2, client: c, zone: "a.", hold: sec, after: 4*sec - 2, text: "and this one for the one behind it"},
+		{at: 3, client: c, zone: "a.", want: ReasonRateLimited, text: "the third comes too late: there is nothing to wait for"},
+		{at: 4, client: c, zone: "b.", text: "another zone has its own"},
+		{at: 5, client: d, zone: "a.", text: "another client, too"},
+		{at: 6, client: d, zone: "a.", rule: "r", ownRate: own, text: "a rule's own rate"},
+		{at: 7, client: d, zone: "a.", rule: "r", ownRate: own, want: ReasonRateLimited, text: "is waited for as long as the block's"},
+	})
+	runLimitScript(t, def, []limitStep{
+		{at: 0, client: c, zone: "a.", hold: 9 * sec, text: "full"},
+		{at: 1, client: d, zone: "a.", hold: 3 * sec, text: "full"},
+		{at: 2 * sec, client: c, zone: "a.", hold: sec, after: sec + 1, text: "has its token, and waits for a slot"},
+	})
+}
+
+// A token is paid when the request starts: who is refused or leaves has paid nothing.
+func TestLimitTokenIsPaidAtTheStart(t *testing.T) {
 	def := defaultLimits
 	def.Rate = Rate{Count: 1, Period: time.Hour, Burst: 2}
 	def.Total, def.PerClient, def.Wait = 1, 1, time.Second
@@ -79,11 +104,13 @@ func TestLimitTokenComesBack(t *testing.T) {
 	const c, sec = "192.0.2.1", time.Second
 	runLimitScript(t, def, []limitStep{
 		{at: 0, client: c, zone: "a.", hold: 9 * sec, text: "takes one of two tokens"},
-		{at: 1, client: c, zone: "a.", want: ReasonConcurrencyLimited, after: sec, text: "holds the second while it waits"},
-		{at: 2, client: c, zone: "a.", want: ReasonRateLimited, text: "so that there is none"},
-		{at: 2 * sec, client: c, zone: "a.", want: ReasonConcurrencyLimited, limits: &hasty, text: "gave it back"},
-		{at: 3 * sec, client: c, zone: "a.", want: ReasonConcurrencyLimited, gone: sec / 2, after: sec / 2, text: "gave it back, too"},
-		{at: 4 * sec, client: c, zone: "a.", want: ReasonRateLimited, text: "whoever leaves has had its turn"},
+		{at: 1, client: c, zone: "a.", want: ReasonConcurrencyLimited, after: sec, text: "needs the second while it waits"},
+		{at: 2, client: c, zone: "a.", want: ReasonRateLimited, text: "so that there is none for this one"},
+		{at: 2 * sec, client: c, zone: "a.", want: ReasonConcurrencyLimited, limits: &hasty, text: "paid nothing"},
+		{at: 3 * sec, client: c, zone: "a.", want: ReasonConcurrencyLimited, gone: sec / 2, after: sec / 2, text: "paid nothing either"},
+		{at: 4 * sec, client: c, zone: "a.", want: ReasonConcurrencyLimited, after: sec, text: "who leaves has paid nothing"},
+		{at: 10 * sec, client: c, zone: "a.", text: "the second token"},
+		{at: 10*sec + 1, client: c, zone: "a.", want: ReasonRateLimited, text: "and no third"},
 	})
 }
 

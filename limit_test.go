@@ -28,6 +28,12 @@ type limitStep struct {
 	after  time.Duration // spent in line
 	text   string
 
+	proof   string        // what the client proved
+	owns    string        // its configured identity
+	singles int           // how many addresses its rule names
+	closes  time.Duration // the client closes its connection that long after it came; 0: never
+	taken   bool          // the transfer is complete
+	broken  bool          // it is not, through the client's fault
 	rule    string        // with a rate or a count of its own
 	own     int           // the rule's count
 	ownRate *Rate         // the rule's rate
@@ -47,7 +53,11 @@ func runLimitScript(t *testing.T, def Limits, steps []limitStep) {
 				time.Sleep(s.at)
 				a := admission{
 					Scope: s.scope, Client: netip.MustParseAddr(s.client), Zone: s.zone, Rule: s.rule,
-					Limits: def, RuleConcurrent: s.own, RuleRate: s.ownRate,
+					Limits: def, RuleConcurrent: s.own, RuleRate: s.ownRate, Proof: s.proof, Own: s.owns, Singles: s.singles,
+				}
+				if s.closes > 0 {
+					closed := time.Now().Add(s.closes)
+					a.Gone = func() bool { return !time.Now().Before(closed) }
 				}
 				if s.limits != nil {
 					a.Limits = *s.limits
@@ -66,6 +76,9 @@ func runLimitScript(t *testing.T, def Limits, steps []limitStep) {
 				}
 				time.Sleep(s.hold)
 				slot.Release()
+				if s.taken || s.broken {
+					slot.Remember(s.taken)
+				}
 			})
 		}
 		running.Wait()
@@ -77,9 +90,13 @@ func runLimitScript(t *testing.T, def Limits, steps []limitStep) {
 func checkLimiterEmpty(t testing.TB, l *limiter) {
 	t.Helper()
 	for name, s := range l.scopes {
-		if l.InFlight(name) != 0 || s.line.Len() != 0 || len(s.holders) != 0 {
-			t.Errorf("scope %q: %d in flight, %d in line, %d holders are left",
-				name, l.InFlight(name), s.line.Len(), len(s.holders))
+		users := 0
+		for _, b := range s.buckets.Values() {
+			users += b.users
+		}
+		if s.inFlight != 0 || s.firsts != 0 || s.line.Len() != 0 || len(s.counters) != 0 || len(s.watched) != 0 || users != 0 {
+			t.Errorf("scope %q: %d in flight, %d firsts, %d in line, %d counters, %d watched, %d who need a token are left",
+				name, s.inFlight, s.firsts, s.line.Len(), len(s.counters), len(s.watched), users)
 		}
 	}
 }
@@ -176,6 +193,7 @@ func TestLimitLineIsBounded(t *testing.T) {
 	def := defaultLimits
 	def.Rate = Rate{Count: 1000, Period: time.Second, Burst: 10000}
 	def.Total, def.PerClient = 4, 1
+	one := def
 	crowd := func(client string, at time.Duration, n int) []limitStep {
 		steps := make([]limitStep, n)
 		for i := range steps {
@@ -188,10 +206,15 @@ func TestLimitLineIsBounded(t *testing.T) {
 		client := fmt.Sprintf("192.0.2.%d", i)
 		at := time.Duration(10 * i)
 		steps = append(steps, limitStep{at: at, client: client, hold: time.Minute, text: "runs"})
-		steps = append(steps, crowd(client, at+1, maxLinePerClient)...)
-		steps = append(steps, limitStep{at: at + 2, client: client, want: ReasonConcurrencyLimited, text: "no place left for this client"})
+		steps = append(steps, crowd(client, at+1, maxLinePerClient-1)...)
+		last := limitStep{at: at + 2, client: client, want: ReasonConcurrencyLimited, after: def.Wait, text: "waits in vain"}
+		if i == 3 {
+			last.after, last.text = 99-32, "is the last to come of a crowd, and makes room for one who is alone"
+		}
+		steps = append(steps, last, limitStep{at: at + 3, client: client, want: ReasonConcurrencyLimited, text: "no place left for this client"})
 	}
-	steps = append(steps, limitStep{at: 99, client: "192.0.2.9", want: ReasonConcurrencyLimited, text: "no place left for anybody"},
+	steps = append(steps,
+		limitStep{at: 99, client: "192.0.2.9", want: ReasonConcurrencyLimited, limits: &one, after: def.Wait, text: "alone"},
 		limitStep{at: 6 * time.Second, client: "192.0.2.9", after: 5 * time.Second, want: ReasonConcurrencyLimited, text: "the places are free again"})
 	if got := 4 * maxLinePerClient; got != maxLine {
 		t.Fatalf("the script fills %d places, want %d", got, maxLine)

@@ -46,6 +46,17 @@ var (
 		Help: "Gauge of transfers under way.",
 	}, []string{"server", "zone", "view"})
 
+	waitingRequests = promauto.NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "waiting",
+		Help: "Gauge of allowed requests that wait for their turn.",
+	}, []string{"server", "zone", "view"})
+
+	waitSeconds = promauto.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "wait_seconds",
+		Help:    "Histogram of how long allowed requests waited for their turn, those that did not included.",
+		Buckets: prometheus.ExponentialBuckets(0.001, 4, 8), // 1 ms to 16 s
+	}, []string{"server", "zone", "view"})
+
 	notifiesTotal = promauto.NewCounterVec(prometheus.CounterOpts{
 		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "notifies_total",
 		Help: "Counter of NOTIFYs, retries not counted, by what became of them.",

@@ -16,7 +16,7 @@ import (
 func (g *guard) observe(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) {
 	x := g.observed(ctx, w, r)
 	d := g.decide(x.evidence)
-	if d.Allow && (x.forged() || !limits.Rated(x.admission(&d))) {
+	if d.Allow && (!x.takeUnproven() || !limits.Rated(x.admission(&d))) {
 		d.refuse(ReasonRateLimited)
 	}
 	if d.Allow && !x.accept() {

@@ -59,10 +59,38 @@ type TLSProof struct {
 type Nets struct {
 	any   bool
 	table bart.Lite
+	named map[netip.Addr]struct{} // the single addresses, which table may hold as part of a prefix
 }
 
 // Add puts the prefix into the set, an IPv4-mapped IPv6 prefix as the IPv4 prefix it stands for.
-func (n *Nets) Add(p netip.Prefix) { n.table.Insert(unmapPrefix(p)) }
+func (n *Nets) Add(p netip.Prefix) {
+	p = unmapPrefix(p)
+	n.table.Insert(p)
+	if p.IsSingleIP() {
+		if n.named == nil {
+			n.named = make(map[netip.Addr]struct{})
+		}
+		n.named[p.Addr()] = struct{}{}
+	}
+}
+
+// names reports whether the set was given this very address, not only a prefix of it. No
+// set names none.
+func (n *Nets) names(a netip.Addr) bool {
+	if n == nil {
+		return false
+	}
+	_, ok := n.named[a.Unmap()]
+	return ok
+}
+
+// singles returns how many single addresses the set was given.
+func (n *Nets) singles() int {
+	if n == nil {
+		return 0
+	}
+	return len(n.named)
+}
 
 // AddAny makes the set contain every address.
 func (n *Nets) AddAny() { n.any = true }

@@ -41,21 +41,18 @@ func (g *guard) answer(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (i
 	run := transfers.begin(ctx, x)
 	defer transfers.end(run)
 	d := g.decide(x.evidence)
-	if d.Allow && x.forged() {
+	if d.Allow && !x.takeUnproven() {
 		d.refuse(ReasonRateLimited)
 	}
 	if !d.Allow {
 		x.deny(&d)
 		return dns.RcodeSuccess, nil
 	}
-	lease, limit := limits.Admit(run.ctx, x.admission(&d))
-	if limit != "" {
-		d.refuse(limit)
+	defer func() { x.lease.Release() }()
+	if x.admit(run.ctx, &d); !d.Allow {
 		x.deny(&d)
 		return dns.RcodeSuccess, nil
 	}
-	x.lease = lease
-	defer lease.Release()
 	plan, err := x.plan(run.ctx, &d)
 	defer plan.close()
 	if err != nil {
@@ -63,6 +60,7 @@ func (g *guard) answer(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (i
 		x.ev.Error = err.Error()
 		d.refuse(unplanned(err))
 	}
+	x.admitWhole(run.ctx, &d, &plan)
 	x.whole.Store(plan.whole())
 	if d.Allow && x.overruled() {
 		d.refuse(ReasonShutdown)
@@ -192,20 +190,6 @@ func (x *exchange) deny(d *Decision) {
 	x.audit.Denied(&x.ev)
 	x.refuse(d)
 	x.remind(d)
-}
-
-func (x *exchange) admission(d *Decision) admission {
-	a := admission{
-		Scope:  x.guard.scopeOf(x.cfg, x.req.Transport),
-		Client: x.req.Client,
-		Zone:   x.req.Zone,
-		Rule:   d.Rule,
-		Limits: x.cfg.limits,
-	}
-	if d.rule != nil {
-		a.RuleRate, a.RuleConcurrent = d.rule.Rate, d.rule.Concurrent
-	}
-	return a
 }
 
 // accept enters a signature that is about to open a zone into the replay memory.
@@ -340,6 +324,7 @@ func (x *exchange) ended(ctx context.Context, p plan, o outcome) {
 	e.Messages, e.Records, e.Bytes = int64(stats.Messages), int64(stats.Records), stats.Bytes
 	e.BytesAcked = o.acked
 	e.Duration = took
+	x.lease.note(end)
 	e.Complete = end == EndComplete || end == EndUpToDate || end == EndUseTCP
 	if content := p.served != ServedUpToDate && p.served != ServedUseTCP; content {
 		x.summarize(stats.Bytes)
