@@ -1,0 +1,107 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package xfrguard
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// manyKeys is a block in which each of n keys has a rule of its own for one address.
+func manyKeys(n int, more string) string {
+	var keys, rules strings.Builder
+	for i := range n {
+		fmt.Fprintf(&keys, "\t\tsecret k%d.example.org. %s\n", i, secretA)
+		fmt.Fprintf(&rules, "\t\tallow as ns%d net 127.0.0.1 key k%d.example.org.\n", i, i)
+	}
+	return "example.org:0 {\n\tbind 127.0.0.1\n\ttsig {\n" + keys.String() + "\t}\n\txfrguard {\n" + rules.String() +
+		"\t\taudit file DIR/audit.log\n" + more + "\t}\n\tfile DIR/db\n}\n"
+}
+
+// A hundred secondaries behind one address, each with its key, come at once: all have the
+// zone within the time in which they would give up, and none is refused.
+func TestManySecondariesBehindOneAddress(t *testing.T) {
+	for _, n := range []int{20, 100} {
+		s := serve(t, manyKeys(n, ""), map[string]string{"db": zoneOrg})
+		addr := s.addr(t, "tcp", 0)
+		begin := time.Now()
+		var all sync.WaitGroup
+		for i := range n {
+			all.Go(func() {
+				m := ask1(t, "tcp", addr, "", signed(t, question(dns.TypeAXFR), fmt.Sprintf("k%d.example.org.", i), dns.HmacSHA256, secretA))
+				if m.Rcode != dns.RcodeSuccess || len(m.Answer) < 3 {
+					t.Errorf("secondary %d of %d: %s with %d records", i, n, dns.RcodeToString[m.Rcode], len(m.Answer))
+				}
+			})
+		}
+		all.Wait()
+		t.Logf("%d secondaries in %v", n, time.Since(begin))
+	}
+}
+
+// Who a client is, and which place of its own it has.
+func TestWhoAClientIs(t *testing.T) {
+	single, wide := nets("192.0.2.53/32", "192.0.2.52/32"), nets("192.0.2.0/24")
+	signed := TSIGProof{Status: TSIGValid, Key: "k."}
+	shown := TLSProof{HasCert: true, Verified: true, Current: true, ClientUse: true, Names: []string{"a.example.net."}, SPKI: [32]byte{1}}
+	pin := "cert sha256:01" + strings.Repeat("00", 31)
+	for name, tt := range map[string]struct {
+		rule         Rule
+		req          Request
+		proof, place string
+	}{
+		"a key":                     {Rule{Name: "r", Nets: wide, Keys: []string{"k."}}, Request{TSIG: signed}, "key k.", "key k."},
+		"a key and its address":     {Rule{Name: "r", Nets: single, Keys: []string{"k."}}, Request{TSIG: signed}, "key k.", "key k. net 192.0.2.53"},
+		"an address":                {Rule{Name: "r", Nets: single, Unsigned: true}, Request{}, "", "rule r net 192.0.2.53"},
+		"a network":                 {Rule{Name: "r", Nets: wide, Unsigned: true}, Request{}, "", "rule r"},
+		"a key that nobody needs":   {Rule{Name: "r", Nets: wide, Unsigned: true}, Request{TSIG: signed}, "key k.", "rule r"},
+		"a key that is not good":    {Rule{Name: "r", Nets: wide, Unsigned: true}, Request{TSIG: TSIGProof{Status: TSIGBadSignature, Key: "k."}}, "", "rule r"},
+		"a certificate's name":      {Rule{Name: "r", Certs: []Cert{{Name: "a.example.net."}}}, Request{TLS: shown}, "cert a.example.net.", "cert a.example.net."},
+		"a pin":                     {Rule{Name: "r", Certs: []Cert{{SPKI: [32]byte{1}}}}, Request{TLS: shown}, pin, pin},
+		"a wildcard":                {Rule{Name: "r", Certs: []Cert{{Name: "*.example.net."}}}, Request{TLS: shown}, pin, "rule r"},
+		"a certificate and a key":   {Rule{Name: "r", Keys: []string{"k."}, Certs: []Cert{{Name: "a.example.net."}}}, Request{TSIG: signed, TLS: shown}, "key k. cert a.example.net.", "key k. cert a.example.net."},
+		"a certificate not asked":   {Rule{Name: "r", Nets: wide, Unsigned: true}, Request{TLS: shown}, "", "rule r"},
+		"the whole world, unsigned": {Rule{Name: "r", Unsigned: true}, Request{}, "", "rule r"},
+	} {
+		tt.req.Client = netip.MustParseAddr("192.0.2.53")
+		if proof, place := tt.rule.proof(&tt.req), tt.rule.place(&tt.req); proof != tt.proof || place != tt.place {
+			t.Errorf("%s: proof %q, place %q; want %q and %q", name, proof, place, tt.proof, tt.place)
+		}
+	}
+	if single.singles() != 2 || wide.singles() != 0 || (*Nets)(nil).singles() != 0 {
+		t.Errorf("%d and %d single addresses, want 2 and 0", single.singles(), wide.singles())
+	}
+}
+
+// An IXFR that becomes a whole zone pays under the rule that allows whole zones, and is on
+// record and granted under it.
+func TestFallbackPaysAsAWholeZone(t *testing.T) {
+	const rules = "allow as deltas type IXFR net 127.0.0.1 unsigned rate 1000/1s burst 1000\n" +
+		"\t\tallow as whole type AXFR net 127.0.0.1 unsigned rate 1/1h"
+	s := serve(t, guarded(rules, ""), map[string]string{"db": zoneOrg})
+	addr := s.addr(t, "tcp", 0)
+	whole, refused := 0, 0
+	for range 5 {
+		switch m := ask1(t, "tcp", addr, "", packed(t, question(dns.TypeIXFR))); {
+		case m.Rcode == dns.RcodeServerFailure:
+			refused++
+		case len(m.Answer) > 1:
+			whole++
+		}
+	}
+	if whole != 1 || refused != 4 {
+		t.Errorf("%d whole zones and %d refusals of five IXFRs from an old serial, want 1 and 4", whole, refused)
+	}
+	for _, e := range s.eventsOf(t, "127.0.0.1") {
+		if e["event.action"] == string(ActionDecision) && e["event.reason"] != string(ReasonShutdown) && e["rule.name"] != "whole" {
+			t.Errorf("on record under rule %v: %v", e["rule.name"], e["event.reason"])
+		}
+	}
+}
