@@ -19,20 +19,27 @@ type clientID struct {
 	addr  netip.Addr
 }
 
-// settle turns the source address into the one that stands for the client: itself in
-// IPv4, its /64 in IPv6, where one host has as many addresses as it likes, unless the
-// rule names the very address.
+// settle turns the source address into the one that stands for the client: where the rule
+// names the very address, that.
 func (a *admission) settle() {
 	a.Client = a.Client.Unmap().WithZone("")
-	if !a.Client.Is6() || a.Single {
-		return
+	if !a.Single {
+		a.Client = limitedClient(a.Client)
 	}
-	p, err := a.Client.Prefix(64)
+}
+
+// limitedClient returns the address that stands for the client: itself in IPv4,
+// its /64 in IPv6, where one host has as many addresses as it likes.
+func limitedClient(a netip.Addr) netip.Addr {
+	a = a.Unmap()
+	if !a.Is6() {
+		return a
+	}
+	p, err := a.WithZone("").Prefix(64)
 	if err != nil {
-		a.Client = netip.Addr{}
-		return
+		return netip.Addr{}
 	}
-	a.Client = p.Addr()
+	return p.Addr()
 }
 
 func (a *admission) id() clientID { return clientID{a.Proof, a.Client} }
