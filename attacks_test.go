@@ -399,7 +399,7 @@ func TestRevocation(t *testing.T) {
 func (s *server) when(t *testing.T, action, reason string) time.Time {
 	t.Helper()
 	var last time.Time
-	for deadline := time.Now().Add(5 * time.Second); last.IsZero() && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); last.IsZero() && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		for _, e := range auditLines(t, s.dir+"/audit.log") {
 			if e["event.action"] == action && (reason == "" || e["event.reason"] == reason) {
 				at, err := time.Parse(time.RFC3339Nano, e["@timestamp"].(string))

@@ -52,7 +52,7 @@ type recorder struct {
 	fold     *folder        // of denials
 	answers  *folder        // of answers without zone data; nil: each has a line
 	unwatch  func()         // ends the watch over the clock
-	late     sync.WaitGroup // ends that wait for a slower sink's decision
+	late     sync.WaitGroup // appends that nobody waits for any more, and ends that wait for them
 }
 
 var (
@@ -118,7 +118,7 @@ func openRecorder(cfg auditConfig, names []string) (*recorder, error) {
 	rec.answers = newAnswerFolder(cfg.answers, rec.postDenied)
 	rec.watchClock()
 	start := &Event{Action: ActionStart, Extra: map[string]any{extraSinks: names, extraFailure: string(cfg.failure)}}
-	if err := rec.record(context.Background(), start); err != nil {
+	if err := rec.recordAll(start); err != nil {
 		if cfg.failure == AuditRefuse {
 			rec.unwatch()
 			return nil, errors.Join(fmt.Errorf("audit: no sink takes a record: %w", err), rec.releaseSinks())
@@ -148,7 +148,7 @@ func (r *recorder) close() error {
 	if r.answers != nil {
 		r.answers.close()
 	}
-	err := r.record(context.Background(), &Event{Action: ActionStop})
+	err := r.recordAll(&Event{Action: ActionStop})
 	return errors.Join(err, r.releaseSinks())
 }
 
@@ -289,11 +289,11 @@ func (r *recorder) record(ctx context.Context, e *Event) error {
 	for i, s := range r.sinks {
 		settled := make(chan struct{})
 		e.settled[i] = settled
-		go func() {
+		r.late.Go(func() {
 			err := s.append(rec)
 			close(settled)
 			results <- err
-		}()
+		})
 	}
 	errs := make([]error, 0, len(r.sinks))
 	for range r.sinks {
@@ -306,6 +306,23 @@ func (r *recorder) record(ctx context.Context, e *Event) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+	}
+	return errors.Join(errs...)
+}
+
+// recordAll appends the event to all sinks and waits for each of them, no longer than its
+// deadline: nothing may come before the start, or after the stop. It fails when all do.
+func (r *recorder) recordAll(e *Event) error {
+	stamp(e)
+	rec := &record{action: e.Action, event: e.line()}
+	errs := make([]error, len(r.sinks))
+	var all sync.WaitGroup
+	for i, s := range r.sinks {
+		all.Go(func() { errs[i] = s.append(rec) })
+	}
+	all.Wait()
+	if slices.Contains(errs, nil) {
+		return nil
 	}
 	return errors.Join(errs...)
 }

@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
@@ -20,60 +19,10 @@ import (
 	"github.com/miekg/dns"
 )
 
-// instance is one load of the Corefile: its server blocks and their guards.
-type instance struct {
-	controller *caddy.Controller
-	guards     map[int]*guard // by index of the server block; the catch-alls join them
-	elsewhere  Elsewhere
-	seen       time.Time
-	late       sync.Once
-}
-
 // serverBlock is one server block.
 type serverBlock struct {
 	index   int
 	configs []*dnsserver.Config // one a key; the first holds the chain of all
-}
-
-// instances keeps what the setups of a Corefile leave for the parsing callbacks,
-// which get nothing but the context. An entry goes with the last callback; one
-// whose parse failed goes when a later parse begins.
-var instances = struct {
-	sync.Mutex
-	byContext map[caddy.Context]*instance
-}{byContext: make(map[caddy.Context]*instance)}
-
-// parseTime is far longer than any Corefile takes to parse.
-const parseTime = time.Minute
-
-// instanceOf returns the instance that c belongs to.
-func instanceOf(c *caddy.Controller) *instance {
-	instances.Lock()
-	defer instances.Unlock()
-	now := time.Now()
-	in, ok := instances.byContext[c.Context()]
-	if !ok {
-		in = &instance{controller: c, guards: make(map[int]*guard), seen: now}
-		instances.byContext[c.Context()] = in
-	}
-	for ctx, other := range instances.byContext {
-		if now.Sub(other.seen) > parseTime {
-			delete(instances.byContext, ctx)
-		}
-	}
-	return in
-}
-
-func lookupInstance(ctx caddy.Context) *instance {
-	instances.Lock()
-	defer instances.Unlock()
-	return instances.byContext[ctx]
-}
-
-func forgetInstance(ctx caddy.Context) {
-	instances.Lock()
-	defer instances.Unlock()
-	delete(instances.byContext, ctx)
 }
 
 // blocks returns the server blocks of the Corefile. CoreDNS keeps them to itself;
@@ -128,10 +77,14 @@ func placeDoors(ctx caddy.Context) error {
 	if in == nil {
 		return nil
 	}
+	return in.failed(FailedParse, in.placeDoors())
+}
+
+func (in *instance) placeDoors() error {
 	var first *guard
 	for _, g := range in.guards {
 		if first != nil && first.elsewhere != g.elsewhere {
-			return plugin.Error(pluginName, fmt.Errorf("%s and %s disagree about elsewhere: say the same in every server block", first.pos, g.pos))
+			return fmt.Errorf("%s and %s disagree about elsewhere: say the same in every server block", first.pos, g.pos)
 		}
 		if first == nil || g.index < first.index {
 			first = g
@@ -140,7 +93,7 @@ func placeDoors(ctx caddy.Context) error {
 	in.elsewhere = first.elsewhere
 	blocks, err := in.blocks()
 	if err != nil {
-		return plugin.Error(pluginName, err)
+		return err
 	}
 	for _, b := range blocks {
 		g, own := in.guards[b.index]
@@ -149,6 +102,7 @@ func placeDoors(ctx caddy.Context) error {
 				continue
 			}
 			g = catchAll(b, first)
+			g.in = in
 			in.guards[b.index] = g
 		}
 		g.config = b.configs[0]
@@ -160,18 +114,6 @@ func placeDoors(ctx caddy.Context) error {
 	return nil
 }
 
-// doorOf returns what makes the door of a block. It runs once a key and socket.
-func (in *instance) doorOf(g *guard) plugin.Plugin {
-	return func(next plugin.Handler) plugin.Handler {
-		in.late.Do(func() {
-			// Only now: every setup has added its own, and transfer has looked for its
-			// sources when this one runs.
-			in.controller.OnStartup(in.startup)
-		})
-		return &door{guard: g, next: next}
-	}
-}
-
 // placeGates runs when the directive before transfer is set up.
 func placeGates(ctx caddy.Context) error {
 	in := lookupInstance(ctx)
@@ -181,7 +123,7 @@ func placeGates(ctx caddy.Context) error {
 	defer forgetInstance(ctx)
 	blocks, err := in.blocks()
 	if err != nil {
-		return plugin.Error(pluginName, err)
+		return in.failed(FailedParse, err)
 	}
 	for _, b := range blocks {
 		if g, ok := in.guards[b.index]; ok {

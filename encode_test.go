@@ -134,6 +134,9 @@ func sampleEvents() map[string]*Event {
 		"stop":          life(ActionStop, func(*Event) {}),
 		"policy-load":   life(ActionPolicyLoaded, policy),
 		"policy-reload": life(ActionReload, policy),
+		"policy-reload-failed": life(ActionReloadFailed, func(e *Event) {
+			e.Reason, e.Error = string(FailedListen), errOtherListen.Error()
+		}),
 		"sink-down": life(ActionSinkDown, func(e *Event) {
 			e.Reason, e.Error = "full", "write /var/log/coredns/xfr.log: no space left on device"
 			e.Extra = map[string]any{extraSink: "file:/var/log/coredns/xfr.log"}

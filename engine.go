@@ -18,9 +18,12 @@ import (
 	"github.com/miekg/dns"
 )
 
-// openStore makes the store of the block's zones over these backends.
-func (g *guard) openStore(sources []zone.Source) {
-	g.openJournals()
+// openStore makes the store of the block's zones. From then on it is the one that goes
+// on with what is remembered of them.
+func (g *guard) openStore() {
+	if g.auditOf != nil || g.mode != ModeEnforce {
+		return
+	}
 	o := zone.Options{
 		Limit:     g.all[0].cache,
 		Identity:  g.identityOf,
@@ -34,7 +37,7 @@ func (g *guard) openStore(sources []zone.Source) {
 	for _, cfg := range g.all {
 		apexes = append(apexes, cfg.zones...)
 	}
-	g.store = zone.NewStore(sources, apexes, o)
+	g.store = zone.NewStore(g.sources, apexes, o)
 }
 
 // closeStore ends the store, and lets go of its journals.

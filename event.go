@@ -30,6 +30,7 @@ const (
 	ActionStop         Action = "audit-stop"
 	ActionPolicyLoaded Action = "policy-load"
 	ActionReload       Action = "policy-reload"
+	ActionReloadFailed Action = "policy-reload-failed" // the policy in force stays
 	ActionSinkDown     Action = "audit-sink-down"
 	ActionSinkUp       Action = "audit-sink-up"
 	ActionGap          Action = "audit-gap"        // events were lost: how many, since when, why
@@ -68,6 +69,7 @@ var eventSpecs = []eventSpec{
 	{ActionStop, "XFR201", "process", []string{"end"}, false, "audit stopped"},
 	{ActionPolicyLoaded, "XFR210", "configuration", []string{"info"}, false, "policy loaded"},
 	{ActionReload, "XFR211", "configuration", []string{"change"}, false, "policy reloaded"},
+	{ActionReloadFailed, "XFR212", "configuration", []string{"change"}, true, "policy not reloaded, the one in force stays"},
 	{ActionSinkDown, "XFR220", "process", []string{"change"}, true, "audit sink down"},
 	{ActionSinkUp, "XFR221", "process", []string{"change"}, false, "audit sink up"},
 	{ActionGap, "XFR222", "process", []string{"info"}, true, "audit events were lost"},

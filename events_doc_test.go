@@ -92,6 +92,7 @@ func TestEventsDocument(t *testing.T) {
 			t.Errorf("the document says of %s that it is asked again: %v", r[0], again)
 		}
 	}
+	same("failed reloads", column(docTable(t, "Failed reloads"), 0), texts(ReloadFailures))
 	same("tsig", column(docTable(t, "TSIG status"), 0), texts(TSIGStatuses))
 
 	var budgets, want []string

@@ -34,6 +34,8 @@ type underWay struct {
 	x      *exchange
 }
 
+// begin returns nil once the guard is shut: nothing can be put on record any more, so
+// the request must get no answer.
 func (t *inflight) begin(ctx context.Context, x *exchange) *underWay {
 	u := &underWay{x: x}
 	// The values of ctx count, and not its end: CoreDNS's cancel means queries, and would
@@ -41,6 +43,10 @@ func (t *inflight) begin(ctx context.Context, x *exchange) *underWay {
 	u.ctx, u.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if x.guard.shut {
+		u.cancel(nil)
+		return nil
+	}
 	x.run = u
 	t.running[u] = struct{}{}
 	return u
@@ -48,6 +54,12 @@ func (t *inflight) begin(ctx context.Context, x *exchange) *underWay {
 
 func (t *inflight) end(u *underWay) {
 	u.cancel(nil)
+	t.recorded(u)
+}
+
+// recorded is called when nothing more of the request goes on record. A client that was
+// denied and does not read the answer keeps nothing open.
+func (t *inflight) recorded(u *underWay) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.running, u)
@@ -80,13 +92,35 @@ func (t *inflight) cancel(guards []*guard, cause error) {
 	}
 }
 
-// drained waits until none of these guards has a transfer under way, or until ctx is done.
-func (t *inflight) drained(ctx context.Context, guards []*guard) {
+// abort cuts the connections of these guards' transfers.
+func (t *inflight) abort(guards []*guard) {
+	for _, u := range t.of(guards) {
+		if u.x.conn != nil {
+			u.x.abort()
+		}
+	}
+}
+
+// drained waits until none of these guards has a transfer under way, and reports whether
+// it was so within the time.
+func (t *inflight) drained(within time.Duration, guards []*guard) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	return t.idle(ctx, guards, false)
+}
+
+// drain waits as long as transfers of these guards are under way, and shuts them then.
+func (t *inflight) drain(guards []*guard) { t.idle(context.Background(), guards, true) }
+
+func (t *inflight) idle(ctx context.Context, guards []*guard, shut bool) bool {
 	for {
 		t.mu.Lock()
 		if len(t.ofLocked(guards)) == 0 {
+			if shut {
+				shutLocked(guards)
+			}
 			t.mu.Unlock()
-			return
+			return true
 		}
 		if t.changed == nil {
 			t.changed = make(chan struct{})
@@ -96,8 +130,21 @@ func (t *inflight) drained(ctx context.Context, guards []*guard) {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return
+			return false
 		}
+	}
+}
+
+// shut has these guards meet no request any more.
+func (t *inflight) shut(guards []*guard) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	shutLocked(guards)
+}
+
+func shutLocked(guards []*guard) {
+	for _, g := range guards {
+		g.shut = true
 	}
 }
 

@@ -92,8 +92,22 @@ var (
 		Help: "Gauge that is 1 for each policy in force, with its digest.",
 	}, []string{"server", "zone", "view", "digest"})
 
+	reloadFailures = startAtZero(promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "reload_failed_total",
+		Help: "Counter of reloads that failed, so that the policy in force stayed, by how far they came.",
+	}, []string{"reason"}), ReloadFailures)
+
 	tlsUntil = promauto.NewGaugeVec(prometheus.GaugeOpts{
 		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "tls_until_timestamp_seconds",
 		Help: "Gauge of the moment until which a rule lets plain TCP in, in Unix time.",
 	}, []string{"server", "zone", "view", "rule"})
 )
+
+// startAtZero makes the series of a closed list, so that the first time something
+// happens is an increase.
+func startAtZero[S ~string](c *prometheus.CounterVec, all []S) *prometheus.CounterVec {
+	for _, v := range all {
+		c.WithLabelValues(string(v))
+	}
+	return c
+}

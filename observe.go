@@ -15,6 +15,11 @@ import (
 // knows the rate, so that nobody fills the audit log; the others make a request wait.
 func (g *guard) observe(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) {
 	x := g.observed(ctx, w, r)
+	run := transfers.begin(ctx, x)
+	if run == nil {
+		return
+	}
+	defer transfers.end(run)
 	d := g.decide(x.evidence)
 	if d.Allow && (!x.takeUnproven() || !limits.Rated(x.admission(&d))) {
 		d.refuse(ReasonRateLimited)
@@ -28,6 +33,11 @@ func (g *guard) observe(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) {
 // observeRewritten records a transfer that another plugin made out of another query.
 func (g *guard) observeRewritten(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) {
 	x := g.observed(ctx, w, r)
+	run := transfers.begin(ctx, x)
+	if run == nil {
+		return
+	}
+	defer transfers.end(run)
 	x.note(&Decision{Reason: ReasonRewritten})
 }
 
@@ -50,6 +60,11 @@ func (g *guard) refuseRewritten(ctx context.Context, w dns.ResponseWriter, r *dn
 	if x.carried() {
 		x.conn, _ = wire.ConnOf(w)
 	}
+	run := transfers.begin(ctx, x)
+	if run == nil {
+		return dns.RcodeSuccess, nil // no record, no answer
+	}
+	defer transfers.end(run)
 	x.deny(&Decision{Reason: ReasonRewritten})
 	return dns.RcodeSuccess, nil
 }

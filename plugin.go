@@ -49,6 +49,7 @@ func (d *door) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (
 
 //go:noinline
 func (d *door) transfer(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+	d.guard.in.enterOnce()
 	made := internal(w)
 	switch {
 	case d.guard.mode != ModeObserve && made:
@@ -97,6 +98,7 @@ func (g *gate) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (
 
 //go:noinline
 func (g *gate) transfer(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+	g.guard.in.enterOnce()
 	if g.guard.mode == ModeObserve {
 		if ctx.Value(metKey{}) == nil { // the door has recorded the genuine ones
 			g.guard.observeRewritten(ctx, w, r)

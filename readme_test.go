@@ -77,7 +77,7 @@ func TestReadmeMetrics(t *testing.T) {
 	var registered []string
 	for _, c := range []prometheus.Collector{
 		requestsTotal, transfersTotal, transferBytes, transferRecords, transferDuration, inFlight, waitingRequests, waitSeconds, notifiesTotal,
-		auditEvents, auditFailures, auditRefused, auditSinkUp, clockSteps, policyInfo, tlsUntil,
+		auditEvents, auditFailures, auditRefused, auditSinkUp, clockSteps, policyInfo, reloadFailures, tlsUntil,
 	} {
 		ch := make(chan *prometheus.Desc, 1)
 		c.Describe(ch)

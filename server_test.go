@@ -130,9 +130,24 @@ func (s *server) input(corefile string) caddy.Input {
 
 // reload is what the reload plugin does.
 func (s *server) reload(corefile string) error {
+	s.awaitServing()
 	inst, err := s.inst.Restart(s.input(corefile))
 	s.inst = inst
 	return err
+}
+
+// awaitServing waits until the servers answer, as far as they speak plain DNS. CoreDNS
+// returns before, and cannot stop one that does not serve yet (miekg/dns: "server not
+// started"): it would go on and take some of the connections.
+func (s *server) awaitServing() {
+	for _, l := range s.inst.Servers() {
+		for network, a := range map[string]net.Addr{"tcp": l.Addr(), "udp": l.LocalAddr()} {
+			if a != nil {
+				c := dns.Client{Net: network, Timeout: time.Second}
+				_, _, _ = c.Exchange(new(dns.Msg).SetQuestion(".", dns.TypeSOA), a.String())
+			}
+		}
+	}
 }
 
 // addr returns the address of the nth server, "tcp" or "udp".

@@ -22,22 +22,28 @@ import (
 func init() {
 	plugin.Register(pluginName, setup)
 	caddy.RegisterParsingCallback("dns", pluginName, placeDoors)
+	caddy.OnProcessExit = append(caddy.OnProcessExit, endAll)
 }
 
 // setup reads the directives of one server block and puts its door into the chain.
 func setup(c *caddy.Controller) error {
+	in := instanceOf(c)
+	return in.failed(FailedParse, in.setup(c))
+}
+
+func (in *instance) setup(c *caddy.Controller) error {
 	if err := checkOrder(dnsserver.Directives); err != nil {
-		return plugin.Error(pluginName, err)
+		return err
 	}
 	if err := registerGate(dnsserver.Directives); err != nil {
-		return plugin.Error(pluginName, err)
+		return err
 	}
 	configs, err := parse(c)
 	if err != nil {
-		return plugin.Error(pluginName, err)
+		return err
 	}
-	in := instanceOf(c)
 	g := newGuard(c.ServerBlockIndex, configs)
+	g.in = in
 	in.guards[c.ServerBlockIndex] = g
 	dnsserver.GetConfig(c).AddPlugin(in.doorOf(g))
 	return nil
@@ -45,6 +51,7 @@ func setup(c *caddy.Controller) error {
 
 // guard is what the door and the gate of one server block share.
 type guard struct {
+	in        *instance
 	index     int // of the server block
 	pos       position
 	mode      Mode
@@ -70,8 +77,9 @@ type guard struct {
 	chains   chains
 	weakKeys weakKeys
 
-	running // set at start
+	running // set when the instance is prepared
 	auditOf *guard
+	shut    bool // takes no more requests; guarded by transfers.mu
 }
 
 // secret is one TSIG secret, as written and decoded.

@@ -318,7 +318,8 @@ func (w *watchedSink) announce(e *Event, say func()) {
 	}()
 }
 
-// close ends the sink. What is still to be told is told once more, if there is anybody to tell it.
+// close ends the sink. What is under way is waited for, and what was lost is told, if
+// there is anybody to tell it: what nobody waits for any more may be lost as well.
 func (w *watchedSink) close() error {
 	w.mu.Lock()
 	w.closed = true
@@ -326,6 +327,11 @@ func (w *watchedSink) close() error {
 		w.timer.Stop()
 		w.timer = nil
 	}
+	w.mu.Unlock()
+	under := make(chan struct{})
+	go func() { w.calls.Wait(); close(under) }()
+	waitFor(under, w.deadline)
+	w.mu.Lock()
 	tell := (w.lost.events > 0 || w.lost.late > 0) && !w.probing
 	w.probing = w.probing || tell
 	w.mu.Unlock()
@@ -334,9 +340,6 @@ func (w *watchedSink) close() error {
 		go func() { defer close(done); _ = w.writeGap() }()
 		waitFor(done, w.deadline)
 	}
-	under := make(chan struct{})
-	go func() { w.calls.Wait(); close(under) }()
-	waitFor(under, w.deadline)
 	return w.sink.Close()
 }
 

@@ -4,7 +4,6 @@
 package xfrguard
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"reflect"
@@ -23,7 +22,8 @@ import (
 
 // running is what a guard has only while its instance runs.
 type running struct {
-	store    *zone.Store
+	sources  []zone.Source
+	store    *zone.Store // once the instance is live
 	journals openJournals
 	notifier *notifier           // nil when nobody is to be notified
 	audit    *auditor            // of the block's first directive
@@ -33,71 +33,8 @@ type running struct {
 	closing sync.Once
 }
 
-// startup runs after the startups of all plugins and before the first query.
-// What it opens is closed again when it fails, for nobody else would.
-func (in *instance) startup() (err error) {
-	guards := in.sorted()
-	defer func() {
-		if err != nil {
-			in.release(guards)
-			err = plugin.Error(pluginName, err)
-		}
-	}()
-	blocks, err := in.blocks()
-	if err != nil {
-		return err
-	}
-	if err = sharedSecrets(blocks); err != nil {
-		return err
-	}
-	listeners, err := listenersIn(blocks)
-	if err != nil {
-		return err
-	}
-	tellApart(guards)
-	for _, g := range guards {
-		g.listeners = listeners
-		if err = g.start(in); err != nil {
-			return err
-		}
-	}
-	for _, g := range guards {
-		if g.auditOf != nil {
-			g.audit = g.auditOf.audit
-		}
-	}
-	pruneJournals(guards)
-	action := ActionPolicyLoaded
-	previous := latestInstance()
-	if previous != nil {
-		action = ActionReload
-	}
-	in.onStop(guards)
-	policyInfo.Reset()
-	tlsUntil.Reset()
-	for _, g := range guards {
-		g.announce(action)
-		g.startNotify(previous)
-	}
-	limits.Resume()
-	transfers.review(guards)
-	return nil
-}
-
-func (in *instance) sorted() []*guard {
-	var guards []*guard
-	for _, g := range in.guards {
-		guards = append(guards, g)
-	}
-	slices.SortFunc(guards, func(a, b *guard) int { return a.index - b.index })
-	return guards
-}
-
-// start makes one guard ready.
+// start opens what one guard needs.
 func (g *guard) start(in *instance) error {
-	if err := g.check(); err != nil {
-		return err
-	}
 	g.traced = g.config.Handler("trace") != nil
 	if g.auditOf != nil {
 		return nil
@@ -106,9 +43,9 @@ func (g *guard) start(in *instance) error {
 		return err
 	}
 	if g.mode == ModeEnforce {
-		sources := g.takeOver()
-		g.openStore(sources)
-		if len(sources) == 0 {
+		g.sources = g.takeOver()
+		g.openJournals()
+		if len(g.sources) == 0 {
 			log.Warningf("%s: no plugin of this server block can hand out a zone", g.pos)
 		}
 	}
@@ -257,10 +194,12 @@ func requiresTSIG(h plugin.Handler) bool {
 	return false
 }
 
+var errFindings = errors.New("the self-check has findings, and findings fail is set")
+
 // report warns of the findings, or fails with them.
 func (g *guard) report(findings []string) error {
 	if len(findings) > 0 && g.findings == FindingsFail {
-		return errors.New("the self-check has findings, and findings fail is set: " + strings.Join(findings, "; "))
+		return fmt.Errorf("%w: %s", errFindings, strings.Join(findings, "; "))
 	}
 	for _, f := range findings {
 		log.Warning(f)
@@ -283,94 +222,6 @@ func (g *guard) announce(action Action) {
 			Time: time.Now(), Action: action, Reason: string(g.mode), Zone: apex, View: g.config.ViewName,
 			Policy: g.digests[apex], Enforced: g.mode != ModeObserve,
 			Extra: map[string]any{extraPolicy: p.Summary()},
-		})
-	}
-}
-
-// live are the instances that have started, oldest first.
-var live struct {
-	sync.Mutex
-	instances []*instance
-}
-
-// latestInstance returns the instance that started last, or nil.
-func latestInstance() *instance {
-	live.Lock()
-	defer live.Unlock()
-	if len(live.instances) == 0 {
-		return nil
-	}
-	return live.instances[len(live.instances)-1]
-}
-
-// onStop arranges the end of this instance: after a reload its transfers may go on,
-// and the sinks with them.
-func (in *instance) onStop(guards []*guard) {
-	live.Lock()
-	live.instances = append(live.instances, in)
-	live.Unlock()
-	in.controller.OnShutdown(func() error {
-		if latest := latestInstance(); latest != nil && latest != in {
-			transfers.review(latest.sorted()) // what began here after the new instance had looked
-			for _, g := range guards {
-				if g.store != nil {
-					g.store.Retire()
-				}
-			}
-		}
-		for _, g := range guards {
-			g.stopNotify() // the new instance goes on with it
-		}
-		go func() {
-			transfers.drained(context.Background(), guards)
-			in.stop(guards)
-		}()
-		return nil
-	})
-	in.controller.OnFinalShutdown(func() error {
-		limits.Shutdown()
-		transfers.cancel(guards, errShutdown)
-		ctx, done := context.WithTimeout(context.Background(), time.Second)
-		defer done()
-		transfers.drained(ctx, guards)
-		in.stop(guards)
-		return nil
-	})
-	in.controller.OnRestartFailed(func() error {
-		in.stopLater()
-		return nil
-	})
-}
-
-// stop closes what the guards have opened; a second time it does nothing.
-func (in *instance) stop(guards []*guard) {
-	live.Lock()
-	live.instances = slices.DeleteFunc(live.instances, func(other *instance) bool { return other == in })
-	live.Unlock()
-	in.release(guards)
-}
-
-// stopLater closes what an instance opened that started after this one and then
-// failed to listen: CoreDNS never calls its shutdowns.
-func (in *instance) stopLater() {
-	live.Lock()
-	var later []*instance
-	if i := slices.Index(live.instances, in); i >= 0 {
-		later = slices.Clone(live.instances[i+1:])
-	}
-	live.Unlock()
-	for _, other := range later {
-		other.stop(other.sorted())
-	}
-}
-
-// release closes the sinks of the guards; a second time it does nothing.
-func (in *instance) release(guards []*guard) {
-	for _, g := range guards {
-		g.closing.Do(func() {
-			g.stopNotify()
-			g.closeStore()
-			g.closeAudit()
 		})
 	}
 }

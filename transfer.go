@@ -39,6 +39,10 @@ type exchange struct {
 func (g *guard) answer(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
 	x := g.exchange(ctx, w, r)
 	run := transfers.begin(ctx, x)
+	if run == nil {
+		x.abort()
+		return dns.RcodeSuccess, nil
+	}
 	defer transfers.end(run)
 	d := g.decide(x.evidence)
 	if d.Allow && !x.takeUnproven() {
@@ -188,6 +192,7 @@ func (x *exchange) deny(d *Decision) {
 	x.ev.Rcode = rcodeName(verdictFor(d, x.req.TSIG.Status).rcode)
 	x.count(d)
 	x.audit.Denied(&x.ev)
+	transfers.recorded(x.run)
 	x.refuse(d)
 	x.remind(d)
 }

@@ -1,0 +1,383 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package xfrguard
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/coredns/caddy"
+	"github.com/coredns/coredns/plugin"
+)
+
+// instance is one load of the Corefile: its server blocks and their guards.
+//
+// CoreDNS runs the startups of an instance before it opens the listeners, so that a
+// port which is taken fails a reload after them. Therefore an instance is first
+// prepared: what it needs is open, and the one that serves is not touched. It goes live,
+// with all that others can see, when its listeners are open; commit says when that is.
+type instance struct {
+	controller *caddy.Controller
+	guards     map[int]*guard // by index of the server block; the catch-alls join them
+	elsewhere  Elsewhere
+	seen       time.Time
+	late       sync.Once
+
+	turn     sync.Mutex   // held while it goes live or is thrown away
+	stage    atomic.Int32 // changed under live
+	open     atomic.Bool  // all of commit is done
+	certain  atomic.Bool  // the listeners are known to be open, not only believed to be
+	retiring sync.Once
+	pruning  sync.WaitGroup
+	timer    *time.Timer // guarded by live
+
+	// Guarded by live.
+	replaced chan struct{} // closed when another one goes live in its place
+	line     uint64        // the same for an instance and whatever takes its place
+	previous *instance     // whose place this one is to take
+	next     *instance     // what is to take the place of this one
+	built    bool          // its servers were made
+	failure  failure       // why it cannot start
+}
+
+// The stages of an instance.
+const (
+	stagePlaced     int32 = iota // the setups have run or are running
+	stagePrepared                // its startup has run
+	stageLive                    // it decides
+	stageSuperseded              // another one does; its transfers under way go on
+	stageStopped
+)
+
+// live are the instances between preparation and stop, oldest first.
+var live struct {
+	sync.Mutex
+	instances []*instance
+	lines     uint64
+}
+
+// latestInstance returns the instance that went live last, or nil.
+func latestInstance() *instance {
+	live.Lock()
+	defer live.Unlock()
+	for _, in := range slices.Backward(live.instances) {
+		if s := in.stage.Load(); s == stageLive || s == stageSuperseded {
+			return in
+		}
+	}
+	return nil
+}
+
+// instances keeps what the setups of a Corefile leave for the parsing callbacks,
+// which get nothing but the context. An entry goes with the last callback; one
+// whose parse failed goes when a later parse begins.
+var instances = struct {
+	sync.Mutex
+	byContext map[caddy.Context]*instance
+}{byContext: make(map[caddy.Context]*instance)}
+
+// parseTime is far longer than any Corefile takes to parse.
+const parseTime = time.Minute
+
+// instanceOf returns the instance that c belongs to.
+func instanceOf(c *caddy.Controller) *instance {
+	instances.Lock()
+	defer instances.Unlock()
+	now := time.Now()
+	in, ok := instances.byContext[c.Context()]
+	if !ok {
+		in = newInstance(c, now)
+		instances.byContext[c.Context()] = in
+	}
+	for ctx, other := range instances.byContext {
+		if now.Sub(other.seen) > parseTime {
+			delete(instances.byContext, ctx)
+		}
+	}
+	return in
+}
+
+// newInstance arranges for all that befalls an instance after its setups. The shutdown
+// is registered here and not at its startup, so that of all plugins' it runs early: one
+// that fails ends the restart as failed, though the new instance serves.
+func newInstance(c *caddy.Controller, now time.Time) *instance {
+	in := &instance{controller: c, guards: make(map[int]*guard), seen: now, replaced: make(chan struct{})}
+	in.follow(restarts.holder())
+	hookEvents()
+	c.Set(instanceKey{}, in)
+	c.OnRestart(func() error { return restarts.take(in) })
+	c.OnRestartFailed(func() error { in.restartFailed(); return nil })
+	c.OnShutdown(func() error { in.leave(); return nil })
+	c.OnFinalShutdown(func() error { in.shutdown(); return nil })
+	return in
+}
+
+// follow makes this instance the one that is to take the place of another, nil for none.
+func (in *instance) follow(previous *instance) {
+	live.Lock()
+	defer live.Unlock()
+	if previous == nil {
+		live.lines++
+		in.line = live.lines
+		return
+	}
+	in.line, in.previous = previous.line, previous
+	previous.next = in
+}
+
+func lookupInstance(ctx caddy.Context) *instance {
+	instances.Lock()
+	defer instances.Unlock()
+	return instances.byContext[ctx]
+}
+
+func forgetInstance(ctx caddy.Context) {
+	instances.Lock()
+	defer instances.Unlock()
+	delete(instances.byContext, ctx)
+}
+
+// doorOf returns what makes the door of a block. It runs once a key and socket.
+func (in *instance) doorOf(g *guard) plugin.Plugin {
+	return func(next plugin.Handler) plugin.Handler {
+		in.late.Do(func() {
+			live.Lock()
+			in.built = true
+			live.Unlock()
+			// Only now: every setup has added its own, and transfer has looked for its
+			// sources when this one runs.
+			in.controller.OnStartup(in.prepare)
+		})
+		return &door{guard: g, next: next}
+	}
+}
+
+func (in *instance) sorted() []*guard {
+	var guards []*guard
+	for _, g := range in.guards {
+		guards = append(guards, g)
+	}
+	slices.SortFunc(guards, func(a, b *guard) int { return a.index - b.index })
+	return guards
+}
+
+// prepare runs after the startups of all plugins, before the listeners are open. It
+// opens what the guards need and does nothing that others could see. What it opens is
+// closed again when it fails, for nobody else would.
+func (in *instance) prepare() error {
+	guards := in.sorted()
+	if err := in.check(guards); err != nil {
+		return in.failed(FailedParse, err)
+	}
+	err := in.ready(guards)
+	if err == nil {
+		err = in.enlist()
+	}
+	if err != nil {
+		release(guards)
+	}
+	return in.failed(FailedStart, err)
+}
+
+// check compares the guards with each other and with the rest of the Corefile.
+func (in *instance) check(guards []*guard) error {
+	blocks, err := in.blocks()
+	if err != nil {
+		return err
+	}
+	if err = sharedSecrets(blocks); err != nil {
+		return err
+	}
+	listeners, err := listenersIn(blocks)
+	if err != nil {
+		return err
+	}
+	tellApart(guards)
+	for _, g := range guards {
+		g.listeners = listeners
+		if err = g.check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (in *instance) ready(guards []*guard) error {
+	for _, g := range guards {
+		if err := g.start(in); err != nil {
+			return err
+		}
+	}
+	for _, g := range guards {
+		if g.auditOf != nil {
+			g.audit = g.auditOf.audit
+		}
+	}
+	return nil
+}
+
+// enlist makes the instance one that can go live and has to be stopped. A shutdown may
+// have come first.
+func (in *instance) enlist() error {
+	live.Lock()
+	defer live.Unlock()
+	if in.stage.Load() == stageStopped {
+		return errShutdown
+	}
+	in.stage.Store(stagePrepared)
+	live.instances = append(live.instances, in)
+	if in.previous != nil {
+		in.timer = time.AfterFunc(listenTime, in.commit)
+	}
+	return nil
+}
+
+// listenTime is far longer than CoreDNS takes from the last startup to open listeners.
+const listenTime = 250 * time.Millisecond
+
+// enterOnce is called with each transfer that a door meets: its listener is open.
+func (in *instance) enterOnce() {
+	if !in.open.Load() {
+		in.enter()
+	}
+}
+
+// enter is called when the listeners are certainly open.
+func (in *instance) enter() {
+	in.certain.Store(true)
+	in.commit()
+}
+
+// commit has a prepared instance go live; called again, it waits until that is done. It
+// is called by whichever of these comes first:
+//
+//   - The first transfer that one of its doors meets. The old instance's listeners are
+//     still open then; what the new one meets must be decided by the new policy.
+//   - The shutdown of the old instance, which CoreDNS runs after a successful restart
+//     only, but up to five seconds late: it waits for the connections of the old servers.
+//   - Caddy's event that an instance has started. It is the only one at the first start
+//     and where the old Corefile had no xfrguard.
+//   - Where none of them came in time, the clock: a transfer that is no longer allowed
+//     must not go on as long as it keeps the old server from stopping. Opening listeners
+//     takes CoreDNS milliseconds and an error in it is known at once. Should one come
+//     later all the same, the old instance goes on, and says so.
+func (in *instance) commit() {
+	in.turn.Lock()
+	defer in.turn.Unlock()
+	live.Lock()
+	previous := in.previous
+	live.Unlock()
+	if in.stage.Load() != stagePrepared {
+		return
+	}
+	if previous != nil {
+		previous.commit() // done long ago, but for a restart right at the start
+	}
+	live.Lock()
+	in.stage.Store(stageLive)
+	in.stopTimerLocked()
+	in.previous = nil
+	if previous != nil {
+		previous.stage.CompareAndSwap(stageLive, stageSuperseded)
+		close(previous.replaced)
+	}
+	live.Unlock()
+
+	guards := in.sorted()
+	for _, g := range guards {
+		g.openStore()
+	}
+	limits.Resume()
+	in.announce(previous)
+	for _, g := range guards {
+		g.startNotify(previous)
+	}
+	in.open.Store(true)
+	transfers.review(guards)
+	in.pruning.Go(func() { pruneJournals(guards) })
+}
+
+func (in *instance) stopTimerLocked() {
+	if in.timer != nil {
+		in.timer.Stop()
+	}
+}
+
+// announce puts the policies in force on record and into the metrics.
+func (in *instance) announce(previous *instance) {
+	action := ActionPolicyLoaded
+	if previous != nil {
+		action = ActionReload
+	}
+	policyInfo.Reset()
+	tlsUntil.Reset()
+	for _, g := range in.sorted() {
+		g.announce(action)
+	}
+}
+
+// leave runs when the servers of this instance are closed. After a restart its transfers
+// may go on, and the sinks with them; at the end of the process shutdown follows.
+func (in *instance) leave() {
+	if ending.Load() || !restarts.heldBy(in) && in.stage.Load() != stageSuperseded {
+		return
+	}
+	live.Lock()
+	next := in.next
+	in.next = nil
+	live.Unlock()
+	if next != nil {
+		next.enter()
+	} else if in.stage.Load() == stageLive { // the new Corefile guards nothing
+		policyInfo.Reset()
+		tlsUntil.Reset()
+	}
+	in.retiring.Do(in.retire)
+	restarts.giveBack(in)
+}
+
+func (in *instance) retire() {
+	guards := in.sorted()
+	if latest := latestInstance(); latest != nil && latest != in {
+		transfers.review(latest.sorted()) // what began here after the new instance had looked
+	}
+	for _, g := range guards {
+		if g.store != nil {
+			g.store.Retire()
+		}
+		g.stopNotify() // the new instance goes on with it
+	}
+	go func() {
+		transfers.drain(guards)
+		in.stop()
+	}()
+}
+
+// stop closes what the guards have opened; a second time it waits for the first.
+func (in *instance) stop() {
+	in.turn.Lock()
+	defer in.turn.Unlock()
+	live.Lock()
+	in.stage.Store(stageStopped)
+	in.stopTimerLocked()
+	live.instances = slices.DeleteFunc(live.instances, func(other *instance) bool { return other == in })
+	live.Unlock()
+	in.pruning.Wait()
+	guards := in.sorted()
+	transfers.shut(guards)
+	release(guards)
+}
+
+// release closes what the guards have opened; a second time it does nothing.
+func release(guards []*guard) {
+	for _, g := range guards {
+		g.closing.Do(func() {
+			g.stopNotify()
+			g.closeStore()
+			g.closeAudit()
+		})
+	}
+}

@@ -1,0 +1,299 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package xfrguard
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/coredns/caddy"
+	"github.com/coredns/coredns/plugin"
+)
+
+// restarts lets one restart of CoreDNS run after the other. The reload plugin and a
+// SIGUSR1 begin one each, and Caddy keeps neither from the other: a restart takes as
+// long as its startups, and up to five seconds for connections of the old servers.
+var restarts = restartLock{slot: make(chan struct{}, 1)}
+
+// restartLock is taken by the instance that a restart begins with, before anything else
+// happens, and given back when that restart is over: by the instance's own shutdown, or
+// where the restart failed. CoreDNS runs one of the two in every case, also after a panic.
+type restartLock struct {
+	slot chan struct{}
+
+	mu     sync.Mutex
+	by     *instance
+	gaveUp map[*instance]int // restarts that did not begin, and that Caddy is about to call failed
+}
+
+// restartWait bounds the wait for another restart. Signals wait as well meanwhile.
+const restartWait = 10 * time.Second
+
+var (
+	errReplaced   = errors.New("another reload has replaced this server meanwhile: what it was to load is given up")
+	errRestarting = fmt.Errorf("another reload is still under way after %s: try again when the log says that it is over", restartWait)
+)
+
+// take has a restart of this instance begin, or says why it must not. Caddy calls a
+// restart that does not begin a failed one, which must touch nothing: see begun.
+func (r *restartLock) take(in *instance) error {
+	err := r.wait(in)
+	if err != nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.gaveUp == nil {
+			r.gaveUp = make(map[*instance]int)
+		}
+		r.gaveUp[in]++
+	}
+	return err
+}
+
+// begun reports whether a restart of this instance that has failed is one that began.
+// Where one fails and another gives up at the same time, which of the two is told first
+// makes no difference: one of them is told that it began, once both are over.
+func (r *restartLock) begun(in *instance) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch n := r.gaveUp[in]; {
+	case n > 1:
+		r.gaveUp[in]--
+		return false
+	case n == 1:
+		delete(r.gaveUp, in)
+		return false
+	}
+	return r.by == in
+}
+
+func (r *restartLock) wait(in *instance) error {
+	live.Lock()
+	replaced := in.replaced
+	live.Unlock()
+	wait := time.NewTimer(restartWait)
+	defer wait.Stop()
+	select {
+	case r.slot <- struct{}{}:
+	case <-replaced:
+		return plugin.Error(pluginName, errReplaced)
+	case <-wait.C:
+		in.reloadFailed(failure{FailedStart, errRestarting})
+		return plugin.Error(pluginName, errRestarting)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if in.stage.Load() > stageLive {
+		<-r.slot
+		return plugin.Error(pluginName, errReplaced)
+	}
+	r.by = in
+	return nil
+}
+
+func (r *restartLock) giveBack(in *instance) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.by == in {
+		r.by = nil
+		<-r.slot
+	}
+}
+
+// holder returns the instance that is being restarted, or nil.
+func (r *restartLock) holder() *instance {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.by
+}
+
+func (r *restartLock) heldBy(in *instance) bool { return r.holder() == in }
+
+// ReloadFailure says how far a reload came that failed: event.reason of a
+// policy-reload-failed event.
+type ReloadFailure string
+
+// How far a reload can come. The words for what nobody checks yet are reserved.
+const (
+	FailedParse   ReloadFailure = "parse"   // the Corefile, or a plugin's part of it
+	FailedExpect  ReloadFailure = "expect"  // an expect line
+	FailedFinding ReloadFailure = "finding" // findings fail
+	FailedStart   ReloadFailure = "start"   // a plugin could not start
+	FailedListen  ReloadFailure = "listen"  // a listener could not be opened
+)
+
+// ReloadFailures is every ReloadFailure.
+var ReloadFailures = []ReloadFailure{FailedParse, FailedExpect, FailedFinding, FailedStart, FailedListen}
+
+// failure is why an instance did not come to serve.
+type failure struct {
+	reason ReloadFailure
+	err    error
+}
+
+// failed notes why the instance cannot start, for the record that the old one makes, and
+// returns the error for CoreDNS.
+func (in *instance) failed(reason ReloadFailure, err error) error {
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, errFindings) {
+		reason = FailedFinding
+	}
+	live.Lock()
+	in.failure = failure{reason, err}
+	live.Unlock()
+	return plugin.Error(pluginName, err)
+}
+
+// Caddy tells its callbacks that a restart failed, and not why.
+var (
+	errOtherParse  = errors.New("CoreDNS or another plugin did not accept the new Corefile: see its log")
+	errOtherStart  = errors.New("CoreDNS or another plugin could not start: see its log")
+	errOtherListen = errors.New("CoreDNS could not open its listeners: see its log")
+)
+
+// reasonLocked says why an instance that was to take over did not. A Corefile without
+// xfrguard leaves none, and nothing to tell how far it came.
+func (in *instance) reasonLocked() failure {
+	switch {
+	case in == nil:
+		return failure{FailedParse, errOtherParse}
+	case in.failure.err != nil:
+		return in.failure
+	case in.stage.Load() != stagePlaced:
+		return failure{FailedListen, errOtherListen}
+	case in.built:
+		return failure{FailedStart, errOtherStart}
+	}
+	return failure{FailedParse, errOtherParse}
+}
+
+// restartFailed runs when a restart of this instance has failed: what that restart opened
+// is closed, and nothing else.
+func (in *instance) restartFailed() {
+	if !restarts.begun(in) {
+		return // it never began, or it was over before something else failed
+	}
+	live.Lock()
+	next := in.next
+	why := next.reasonLocked()
+	live.Unlock()
+	if next != nil && next.certain.Load() {
+		// It serves: what failed is the shutdown of a plugin.
+		in.leave()
+		return
+	}
+	defer restarts.giveBack(in)
+	if next != nil {
+		forgetInstance(next.controller.Context())
+		next.stop()
+	}
+	live.Lock()
+	in.next = nil
+	again := in.stage.CompareAndSwap(stageSuperseded, stageLive)
+	if again {
+		in.replaced = make(chan struct{})
+	}
+	live.Unlock()
+	if again {
+		in.announce(in)
+	}
+	in.reloadFailed(why)
+}
+
+// reloadFailed puts on record that the policy in force is not the one that was to be
+// loaded: once in each set of sinks.
+func (in *instance) reloadFailed(why failure) {
+	reloadFailures.WithLabelValues(string(why.reason)).Inc()
+	var told []*recorder
+	for _, g := range in.sorted() {
+		for _, a := range g.opened {
+			if !slices.Contains(told, a.recorder) {
+				told = append(told, a.recorder)
+				a.Lifecycle(&Event{Action: ActionReloadFailed, Reason: string(why.reason), Error: why.err.Error()})
+			}
+		}
+	}
+}
+
+// instanceKey is where Caddy's instance keeps ours.
+type instanceKey struct{}
+
+// hookEvents has Caddy say when an instance has started, and when the process ends. It is done in every setup, for
+// SIGUSR1 removes all hooks; Caddy panics when the hook is there still.
+func hookEvents() {
+	defer func() { _ = recover() }()
+	caddy.RegisterEventHook(pluginName, func(event caddy.EventName, info any) error {
+		if event == caddy.ShutdownEvent {
+			ending.Store(true)
+		}
+		i, ok := info.(*caddy.Instance)
+		if !ok || event != caddy.InstanceStartupEvent {
+			return nil
+		}
+		i.StorageMu.RLock()
+		in, ok := i.Storage[instanceKey{}].(*instance)
+		i.StorageMu.RUnlock()
+		if ok {
+			in.enter()
+		}
+		return nil
+	})
+}
+
+// ending says that the process ends: the shutdowns that run are not those of a restart.
+var ending atomic.Bool
+
+// The end of the process. Requests may come until it is gone.
+const (
+	endWait   = time.Second // for transfers to end by themselves
+	abortWait = time.Second // for those whose connections are cut
+)
+
+// shutdown runs at the end of the process, for the instance that Caddy knows: what it
+// replaced may still have transfers under way.
+func (in *instance) shutdown() {
+	live.Lock()
+	if in.stage.Load() == stagePlaced {
+		in.stage.Store(stageStopped) // its startup gives up
+	}
+	family := slices.DeleteFunc(slices.Clone(live.instances), func(other *instance) bool { return other.line != in.line })
+	live.Unlock()
+	end(family)
+}
+
+// endAll runs when a signal ends the process. Caddy runs no shutdowns for SIGQUIT, and
+// none of ours where the latest Corefile has no xfrguard.
+func endAll() {
+	live.Lock()
+	all := slices.Clone(live.instances)
+	live.Unlock()
+	end(all)
+}
+
+// end stops instances within a bound, each transfer with its end on record.
+func end(all []*instance) {
+	if len(all) == 0 {
+		return
+	}
+	var guards []*guard
+	for _, in := range all {
+		guards = append(guards, in.sorted()...)
+	}
+	limits.Shutdown()
+	transfers.cancel(guards, errShutdown)
+	if !transfers.drained(endWait, guards) {
+		transfers.abort(guards)
+		transfers.drained(abortWait, guards)
+	}
+	var stopping sync.WaitGroup
+	for _, in := range all {
+		stopping.Go(in.stop)
+	}
+	stopping.Wait()
+}

@@ -1,0 +1,421 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package xfrguard
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coredns/caddy"
+	"github.com/coredns/coredns/core/dnsserver"
+	"github.com/coredns/coredns/plugin"
+	"github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+	"go.uber.org/goleak"
+)
+
+// breaks is a plugin that fails where its Corefile says: setup, start, shutdown or panic
+// (at its start). With wait its start takes as long as the channel says.
+var breaks struct {
+	sync.Mutex
+	began, wait chan struct{}
+}
+
+func init() {
+	dnsserver.Directives = append(dnsserver.Directives, "breaks")
+	plugin.Register("breaks", func(c *caddy.Controller) error {
+		c.Next()
+		broken := errors.New("broken on purpose")
+		switch args := c.RemainingArgs(); args[0] {
+		case "setup":
+			return broken
+		case "start":
+			c.OnStartup(func() error { return broken })
+		case "panic":
+			c.OnStartup(func() error { panic(broken) })
+		case "shutdown":
+			c.OnShutdown(func() error { return broken })
+		case "wait":
+			c.OnStartup(func() error {
+				breaks.Lock()
+				began, wait := breaks.began, breaks.wait
+				breaks.Unlock()
+				close(began)
+				<-wait
+				return nil
+			})
+		}
+		return nil
+	})
+}
+
+// lifecycle is what the audit file says of loads of the Corefile, oldest first.
+func (s *server) lifecycle(t *testing.T) []string {
+	t.Helper()
+	var got []string
+	for _, e := range auditLines(t, filepath.Join(s.dir, "audit.log")) {
+		switch a := e["event.action"].(string); a {
+		case "policy-load", "policy-reload":
+			got = append(got, a)
+		case "policy-reload-failed":
+			got = append(got, fmt.Sprint(a, " ", e["event.reason"]))
+		}
+	}
+	return got
+}
+
+// wantLifecycle waits until the audit file says so and nothing else.
+func (s *server) wantLifecycle(t *testing.T, want ...string) {
+	t.Helper()
+	eventually(t, func() bool { return len(s.lifecycle(t)) >= len(want) })
+	if got := s.lifecycle(t); fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("on record: %q, want %q", got, want)
+	}
+}
+
+// takenPort is one that no server of CoreDNS can listen on.
+func takenPort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return port
+}
+
+// cannotListen is a block on a port that is taken.
+func cannotListen(t *testing.T) string {
+	t.Helper()
+	return "example.com:" + takenPort(t) + " {\n\tbind 127.0.0.1\n\twhoami\n}\n"
+}
+
+func (s *server) wantZone(t *testing.T) {
+	t.Helper()
+	m := unpack(t, ask(t, "tcp", s.addr(t, "tcp", 0), "", packed(t, question(dns.TypeAXFR)), 1)[0])
+	if m.Rcode != dns.RcodeSuccess || len(m.Answer) < 3 || m.Answer[0].Header().Rrtype != dns.TypeSOA {
+		t.Errorf("AXFR is answered with %v", m.MsgHdr)
+	}
+}
+
+// noLeakBut is noLeak for loads that fail: CoreDNS runs no shutdown for what the startups
+// of its own plugins began, and what is being built when a server stops may take a while.
+func noLeakBut(t *testing.T, theirs string) {
+	t.Helper()
+	current, ignored := goleak.IgnoreCurrent(), goleak.IgnoreAnyFunction(theirs)
+	t.Cleanup(func() {
+		eventually(t, func() bool { return goleak.Find(current, ignored) == nil })
+	})
+}
+
+// TestReloadThatFails: wherever a reload fails, nothing of it has an effect: the policy in
+// force and its metrics stay, a transfer under way goes on, and that it failed is on record.
+func TestReloadThatFails(t *testing.T) {
+	deny := func(extra string) string { return guarded("allow as one net 192.0.2.1 unsigned", extra) }
+	for _, c := range []struct {
+		name     string
+		reason   ReloadFailure
+		says     string
+		corefile func(t *testing.T) string
+		slow     bool // with a transfer under way
+	}{
+		{"syntax", FailedParse, "", func(*testing.T) string { return "example.org:0 {" }, false},
+		{"our directive", FailedParse, "Corefile:8", func(*testing.T) string { return guarded("allow as one net nonsense", "") }, false},
+		{"a key that is not there", FailedParse, "key c.example.net.", func(*testing.T) string { return guarded("allow as one net * key c.example.net.", "") }, false},
+		{"blocks that disagree", FailedParse, "disagree", func(*testing.T) string {
+			return deny("") + "example.com:0 {\n\tbind 127.0.0.1\n\txfrguard {\n\t\telsewhere pass\n\t}\n}\n"
+		}, false},
+		{"another plugin's setup", FailedParse, "CoreDNS", func(*testing.T) string { return deny("breaks setup") }, false},
+		{"findings", FailedFinding, "no net", func(*testing.T) string {
+			return guarded("allow as one unsigned\n\t\tfindings fail", "")
+		}, false},
+		{"another plugin's start", FailedStart, "CoreDNS", func(*testing.T) string { return deny("breaks start") }, false},
+		{"a panic", FailedStart, "CoreDNS", func(*testing.T) string { return deny("breaks panic") }, true},
+		{"our start", FailedStart, "audit", func(*testing.T) string {
+			return strings.Replace(deny(""), "DIR/audit.log", "DIR/none/audit.log", 1)
+		}, false},
+		{"a port", FailedListen, "listeners", func(t *testing.T) string { return deny("") + cannotListen(t) }, true},
+		{"no directive", FailedParse, "CoreDNS", cannotListen, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			noLeakBut(t, "github.com/coredns/coredns/plugin/file.(*Zone).Reload.func1")
+			zone, whole := zoneOrg, 0
+			if c.slow {
+				zone, whole = slowZone(), slowHosts+6
+			}
+			s := serve(t, guarded("allow as one net 127.0.0.1 unsigned", ""), map[string]string{"db": zone})
+			before, counted := latestInstance(), valueOf(t, reloadFailures.WithLabelValues(string(c.reason)))
+			digest := before.sorted()[0].digests["example.org."]
+			var slow *dns.Conn
+			records := 0
+			if c.slow {
+				slow, records = slowTransfer(t, s, dns.TypeAXFR)
+			}
+			if err := s.reload(c.corefile(t)); err == nil && c.name != "a panic" {
+				t.Fatal("the reload does not fail")
+			} else if c.name == "a panic" {
+				s.inst = caddy.Instances()[0] // Restart returns nothing then
+			}
+			if c.slow {
+				if records = rest(slow, records, whole); records != whole {
+					t.Errorf("the transfer under way ended after %d of %d records", records, whole)
+				}
+				slow.Close()
+			}
+			s.wantLifecycle(t, "policy-load", "policy-reload-failed "+string(c.reason))
+			for _, e := range auditLines(t, s.dir+"/audit.log") {
+				if e["event.action"] == "policy-reload-failed" && !strings.Contains(e["error.message"].(string), c.says) {
+					t.Errorf("the error on record is %q", e["error.message"])
+				}
+			}
+			if n := valueOf(t, reloadFailures.WithLabelValues(string(c.reason))); n != counted+1 {
+				t.Errorf("counted %v times", n-counted)
+			}
+			if got := policiesInForce(); len(got) != 1 || got[0] != digest {
+				t.Errorf("the policies in the metrics are %q, in force is %s", got, digest)
+			}
+			if latestInstance() != before || restarts.holder() != nil {
+				t.Error("the instance in force is another one, or is held")
+			}
+			s.wantZone(t)
+			if err := s.reload(guarded(unsignedRule, "")); err != nil {
+				t.Fatal(err)
+			}
+			s.wantZone(t)
+			s.wantLifecycle(t, "policy-load", "policy-reload-failed "+string(c.reason), "policy-reload")
+		})
+	}
+}
+
+func valueOf(t *testing.T, m prometheus.Metric) float64 {
+	t.Helper()
+	var d dto.Metric
+	if err := m.Write(&d); err != nil {
+		t.Fatal(err)
+	}
+	return d.GetCounter().GetValue()
+}
+
+// policiesInForce returns the digests of policy_info.
+func policiesInForce() []string {
+	ch := make(chan prometheus.Metric, 100)
+	policyInfo.Collect(ch)
+	close(ch)
+	var digests []string
+	for m := range ch {
+		var d dto.Metric
+		_ = m.Write(&d)
+		for _, l := range d.GetLabel() {
+			if l.GetName() == "digest" {
+				digests = append(digests, l.GetValue())
+			}
+		}
+	}
+	return digests
+}
+
+// TestFailedReloadKeepsJournals: zones that are not in the file that failed keep their past.
+func TestFailedReloadKeepsJournals(t *testing.T) {
+	block := func(zone, journal string) string {
+		return strings.ReplaceAll(fmt.Sprintf(`ZONE:0 {
+	bind 127.0.0.1
+	xfrguard {
+		allow as one net 127.0.0.1 unsigned
+		journal %s
+		audit file DIR/audit.log
+	}
+	file DIR/db.ZONE ZONE
+}
+`, journal), "ZONE", zone)
+	}
+	s := serve(t, block("example.org", "DIR/journal")+block("example.net", "DIR/journal"), map[string]string{
+		"db.example.org": zoneOrg, "db.example.net": strings.ReplaceAll(zoneOrg, "example.org", "example.net"),
+	})
+	for _, zone := range []string{"example.org.", "example.net."} {
+		ask(t, "tcp", s.addr(t, "tcp", 0), "", packed(t, question(dns.TypeAXFR, withName(zone))), 1)
+	}
+	j := latestInstance().sorted()[0].journals.byApex["example.org."]
+	kept := func() int {
+		ids, err := j.Zones()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(ids)
+	}
+	eventually(t, func() bool { return kept() == 2 })
+	// The failed file has one of the zones, with or without the journal.
+	for _, journal := range []string{"DIR/journal", "DIR/other"} {
+		if err := s.reload(block("example.org", journal) + cannotListen(t)); err == nil {
+			t.Fatal("the reload does not fail")
+		}
+		if n := kept(); n != 2 {
+			t.Errorf("the journal has %d zones after a failed reload", n)
+		}
+	}
+	if err := s.reload(block("example.org", "DIR/journal")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() bool { return kept() == 1 })
+}
+
+// TestShutdownOfAnotherPluginFails: CoreDNS calls a restart failed when the shutdown of a
+// plugin does, though the new servers are up: the new instance must go on.
+func TestShutdownOfAnotherPluginFails(t *testing.T) {
+	s := serve(t, guarded(unsignedRule, "breaks shutdown"), map[string]string{"db": zoneOrg})
+	old := latestInstance()
+	s.awaitServing()
+	inst, err := s.inst.Restart(s.input(guarded(unsignedRule, "")))
+	if err == nil {
+		t.Fatal("the restart does not fail")
+	}
+	if inst == s.inst {
+		all := caddy.Instances() // Caddy gives the old one back
+		s.inst = all[len(all)-1]
+	}
+	if latestInstance() == old || restarts.holder() != nil {
+		t.Error("the old instance is taken for the one in force, or held")
+	}
+	s.wantZone(t)
+	s.wantLifecycle(t, "policy-load", "policy-reload")
+}
+
+// TestRestartsAtOnce: two restarts of one instance at once, as the reload plugin and a
+// signal begin them, while a transfer keeps the first one from its end: the second gives
+// up, touches nothing, and the guard serves on.
+func TestRestartsAtOnce(t *testing.T) {
+	s := serve(t, guarded(unsignedRule, ""), map[string]string{"db": slowZone()})
+	slow, records := slowTransfer(t, s, dns.TypeAXFR)
+	old := latestInstance()
+	s.awaitServing()
+	inst := s.inst
+	first := make(chan error, 1)
+	go func() {
+		next, err := inst.Restart(s.input(guarded("allow as two net 127.0.0.0/8 unsigned", "")))
+		s.inst = next
+		first <- err
+	}()
+	eventually(t, func() bool { return restarts.holder() == old })
+	if _, err := inst.Restart(s.input(guarded("allow as three net 127.0.0.0/8 unsigned", ""))); err == nil {
+		t.Error("the second restart of a replaced instance succeeds")
+	}
+	const whole = slowHosts + 6
+	if records = rest(slow, records, whole); records != whole {
+		t.Errorf("the transfer under way ended after %d of %d records", records, whole)
+	}
+	if err := <-first; err != nil {
+		t.Fatal(err)
+	}
+	s.wantZone(t)
+	s.wantLifecycle(t, "policy-load", "policy-reload")
+	if restarts.holder() != nil {
+		t.Error("the lock is still held")
+	}
+}
+
+// TestRestartsTakeTurns: where the restart that another one waits for fails, the other
+// goes on.
+func TestRestartsTakeTurns(t *testing.T) {
+	s := serve(t, guarded(unsignedRule, ""), map[string]string{"db": zoneOrg})
+	breaks.Lock()
+	breaks.began, breaks.wait = make(chan struct{}), make(chan struct{})
+	began, wait := breaks.began, breaks.wait
+	breaks.Unlock()
+	s.awaitServing()
+	inst := s.inst
+	first := make(chan error, 1)
+	go func() {
+		_, err := inst.Restart(s.input(guarded(unsignedRule, "breaks wait") + cannotListen(t)))
+		first <- err
+	}()
+	<-began
+	second := make(chan error, 1)
+	go func() { second <- s.reload(guarded(unsignedRule, "")) }()
+	select {
+	case err := <-second:
+		t.Fatalf("the second restart does not wait: %v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	close(wait)
+	if err := <-first; err == nil {
+		t.Fatal("the first reload does not fail")
+	}
+	if err := <-second; err != nil {
+		t.Fatal(err)
+	}
+	s.wantZone(t)
+	s.wantLifecycle(t, "policy-load", "policy-reload-failed listen", "policy-reload")
+}
+
+// TestReloadWithoutGuard: a Corefile without xfrguard takes the policy out of force, and
+// gives the lock back; a later one has it again.
+func TestReloadWithoutGuard(t *testing.T) {
+	noLeak(t)
+	s := serve(t, guarded(unsignedRule, ""), map[string]string{"db": zoneOrg})
+	if err := s.reload("example.org:0 {\n\tbind 127.0.0.1\n\tfile DIR/db\n}\n"); err != nil {
+		t.Fatal(err)
+	}
+	if got := policiesInForce(); len(got) != 0 || restarts.holder() != nil {
+		t.Errorf("said to be in force: %q", got)
+	}
+	eventually(t, func() bool { return latestInstance() == nil })
+	if err := s.reload(guarded(unsignedRule, "")); err != nil {
+		t.Fatal(err)
+	}
+	s.wantZone(t)
+	s.wantLifecycle(t, "policy-load", "policy-load")
+}
+
+// TestPolicyBeforeOldServersStop: what the new listeners meet is decided by the new policy
+// and on record after it, while the old server still waits for its connections; and a
+// transfer that the new policy does not allow ends without waiting for that server.
+func TestPolicyBeforeOldServersStop(t *testing.T) {
+	s := serve(t, guarded("allow as one net 127.0.0.1 127.0.0.2 unsigned", ""), map[string]string{"db": slowZone()})
+	keeper, records := slowTransfer(t, s, dns.TypeAXFR) // keeps the old server from stopping
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
+	addr := s.addr(t, "tcp", 0)
+	conn, err := d.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	gone := &dns.Conn{Conn: conn}
+	if _, err := gone.Write(packed(t, question(dns.TypeAXFR))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := gone.ReadMsg(); err != nil {
+		t.Fatal(err)
+	}
+	s.awaitServing()
+	inst, done := s.inst, make(chan error, 1)
+	go func() {
+		next, err := inst.Restart(s.input(guarded("allow as one net 127.0.0.1 unsigned", "")))
+		s.inst = next
+		done <- err
+	}()
+	revoked := s.when(t, "zone-transfer-end", "policy-revoked")
+	if d := revoked.Sub(s.when(t, "policy-reload", "enforce")); d > time.Second {
+		t.Errorf("the transfer ends %s after the new policy is in force", d)
+	}
+	select {
+	case <-done:
+		t.Fatal("the old server did not wait: this shows nothing")
+	default:
+	}
+	if m := unpack(t, ask(t, "tcp", addr, "127.0.0.2", packed(t, question(dns.TypeAXFR)), 1)[0]); m.Rcode != dns.RcodeRefused {
+		t.Errorf("who lost the permission is told %s", dns.RcodeToString[m.Rcode])
+	}
+	rest(keeper, records, slowHosts+6)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	s.wantLifecycle(t, "policy-load", "policy-reload")
+}
