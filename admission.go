@@ -60,7 +60,9 @@ func (x *exchange) admission(d *Decision) admission {
 	}
 	if r := d.rule; r != nil {
 		a.RuleRate, a.RuleConcurrent = r.Rate, r.Concurrent
-		a.Proof, a.Own = r.proof(&x.req), r.place(&x.req)
+		if !x.unproven { // else it must not use up what its key may take
+			a.Proof, a.Own = r.proof(&x.req), r.place(&x.req)
+		}
 		a.Single, a.Singles = r.Nets.names(x.req.Client), r.Nets.singles()
 	}
 	return a

@@ -59,5 +59,6 @@ func (x *exchange) takeUnproven() bool {
 	if x.req.TSIG.Status == TSIGValid && !repeats.again(x.req.TSIG.Key, x.mac) {
 		return true
 	}
+	x.unproven = true
 	return unproven.Allow()
 }

@@ -31,8 +31,10 @@ type exchange struct {
 	lease *lease // nil before the request is admitted
 	audit *auditor
 	ev    Event
-	rule  string      // identity of the rule that allowed it
-	whole atomic.Bool // the answer is a whole zone, whatever was asked for
+	rule  string // identity of the rule that allowed it
+
+	unproven bool        // over UDP, and anybody may have sent it: see takeUnproven
+	whole    atomic.Bool // the answer is a whole zone, whatever was asked for
 }
 
 // answer takes a request the whole way: decision, lease, record, answer, record.

@@ -277,6 +277,9 @@ func (m *matrix) intercept(t *testing.T) {
 			a.fold.mu.Lock()
 			a.fold.closed = true // nothing is folded any more
 			a.fold.emit = func(e *Event) {
+				if e.ID == "" {
+					e.ID = newID() // as postDenied does
+				}
 				stamp(e)
 				line := e.encode()
 				m.mu.Lock()
