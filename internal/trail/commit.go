@@ -57,12 +57,6 @@ func (w *writer) retire() {
 	close(w.done)
 }
 
-func (w *writer) isClosing() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.closing
-}
-
 // start opens the file and writes its first lines.
 func (w *writer) start() error {
 	lock, err := w.disk.lock(w.path)
@@ -161,7 +155,7 @@ func (w *writer) step() bool {
 		w.release(b, nil)
 		return false
 	}
-	w.tick = false
+	w.tick, w.inHand = false, b
 	wasBad := w.bad
 	err := w.commit(b, sync)
 	if err != nil && !wasBad {
@@ -176,6 +170,7 @@ func (w *writer) step() bool {
 		w.retryWait = min(max(2*w.retryWait, firstRetry), lastRetry)
 		w.retryAt = time.Now().Add(w.retryWait)
 	}
+	w.inHand = nil
 	w.release(b, err)
 	w.report()
 	return err == nil
@@ -198,7 +193,7 @@ func (w *writer) release(b *batch, err error) {
 	for _, r := range b.reqs {
 		switch {
 		case err != nil:
-			w.loseLocked(err)
+			w.loseTakenLocked(r, err)
 		case r.state == abandoned:
 			w.gap.note(errors.New("the file was slow"))
 			w.gap.lost++ // so its caller was told

@@ -224,11 +224,7 @@ func (w *writer) adoptTail(f file, size int64) error {
 	if !t.found || t.chain.uid != w.safe.chain.uid || t.chain.seq < w.safe.chain.seq {
 		return fmt.Errorf("%s: %w of this chain any more", w.path, ErrNotTrail)
 	}
-	if t.chain.seq > w.safe.chain.seq {
-		w.mu.Lock()
-		w.gap.addLate(w.safe.chain.seq+1, t.chain.seq)
-		w.mu.Unlock()
-	}
+	w.stayed(t.chain.seq)
 	w.now = w.safe
 	w.now.uncovered += t.chain.seq - w.safe.chain.seq
 	w.now.chain, w.now.size = t.chain, size

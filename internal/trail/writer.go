@@ -48,6 +48,7 @@ type request struct {
 	since time.Time  // when it was queued
 	state requestState
 	seq   uint64 // of its line, set by the writer
+	stays uint64 // sequence of a line that a failed write has left in the file; 0 is none
 }
 
 // writer is the one goroutine that touches a file, and the lines that wait for it.
@@ -95,6 +96,8 @@ type writer struct {
 	notices       []notice // events of our own that wait
 	newline       bool     // the file ends in a line that is not whole
 	force         bool     // a checkpoint is due whatever the counts say
+	inHand        *batch   // what is being written
+	refused       []uint64 // sequences of appends that failed, and may be in the file all the same
 	told          gap      // what the gap event in the current group says
 	notes         []string // checkpoints that are not synced yet
 	printed       []string // that are, and the owner does not know yet
@@ -218,6 +221,12 @@ func (w *writer) removeUser(f *File) (last, again bool) {
 	w.closing = true // the options of the last one stay, for the last lines
 	w.poke()
 	return true, false
+}
+
+func (w *writer) isClosing() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.closing
 }
 
 func (w *writer) options() Options {

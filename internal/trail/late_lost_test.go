@@ -1,0 +1,78 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package trail
+
+import (
+	"bytes"
+	"errors"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestLostAmongLate: where nothing can be removed, as under the append-only attribute, a
+// write that the disk was too full for leaves its first lines in the file. They make up for
+// no line that is missing: the gap event tells of it, and Verify fails.
+func TestLostAmongLate(t *testing.T) {
+	for name, inFile := range map[string]int{"the posts": 2, "the posts and one append": 3, "all": 4} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "audit.log")
+			d := &faultyDisk{}
+			f := openTest(t, path, Options{disk: d})
+			in, release := d.onWrite.hang()
+			defer release()
+			if err := f.Post(event(1)); err != nil {
+				t.Fatal(err)
+			}
+			<-in
+			for i := range 2 {
+				if err := f.Post(event(2 + i)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			results := make(chan error, 2)
+			for i := range 2 {
+				go func() { results <- f.Append(soon(t), event(4+i)) }()
+				waitFor(t, "queued", func() bool {
+					f.w.mu.Lock()
+					defer f.w.mu.Unlock()
+					return len(f.w.queue) == i+1
+				})
+			}
+			d.onTruncate.fail(unix.EPERM, -1)
+			first := true
+			release() // the first write is over; what comes next finds the disk full
+			d.onWrite.set(func(do func([]byte) (int, error), b []byte) (int, error) {
+				if !first || bytes.Count(b, []byte("\n")) < 4 {
+					if first {
+						return do(b)
+					}
+					return 0, unix.ENOSPC
+				}
+				first = false
+				n := 0
+				for range inFile {
+					n += bytes.IndexByte(b[n:], '\n') + 1
+				}
+				n, err := do(b[:n])
+				return n, errors.Join(err, unix.ENOSPC)
+			})
+			for range 2 {
+				if err := <-results; !errors.Is(err, unix.ENOSPC) {
+					t.Fatalf("append: %v", err)
+				}
+			}
+			d.onWrite.clear()
+			waitFor(t, "up", f.Healthy)
+			mustClose(t, f)
+			lost, late := 0, 0
+			for _, p := range lenientLog(t, path) {
+				lost, late = lost+p.Lost, late+p.Late
+			}
+			same(t, [2]int{lost, late}, [2]int{2, inFile - 2})
+			same(t, verifyPaths(t, VerifyOptions{}, path).OK(), inFile == 4)
+		})
+	}
+}
