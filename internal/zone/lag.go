@@ -31,13 +31,12 @@ func (v *Version) paceLocked() error {
 		}
 		patience := lag - time.Since(began)
 		starving := v.starvingLocked()
-		if starving && patience <= 0 {
-			v.shedLocked()
+		if starving && patience <= 0 && v.shedLocked() {
 			continue
 		}
 		changed := v.waitLocked()
 		v.mu.Unlock()
-		if starving {
+		if starving && patience > 0 {
 			waitFor(changed, patience)
 		} else {
 			<-changed
@@ -66,15 +65,18 @@ func (v *Version) starvingLocked() bool {
 }
 
 // shedLocked takes its place from who is in the rear half of the window, for whom the
-// others wait.
-func (v *Version) shedLocked() {
+// others wait, and reports whether there was anybody. For the index all have to wait.
+func (v *Version) shedLocked() (some bool) {
 	for r := range v.listeners {
 		if !r.quiet && r.next < v.gone+len(v.messages)/2 {
-			r.lost = true
+			r.lost, some = true, true
 			delete(v.listeners, r)
 		}
 	}
-	v.changeLocked()
+	if some {
+		v.changeLocked()
+	}
+	return some
 }
 
 // resume goes on behind what the reader has had, with a build of its own. What that
