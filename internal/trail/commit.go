@@ -59,14 +59,8 @@ func (w *writer) retire() {
 
 // start opens the file and writes its first lines.
 func (w *writer) start() error {
-	lock, err := w.disk.lock(w.path)
-	if err != nil {
-		return w.explainLock(err)
-	}
-	w.lock, w.alone = lock, lock != nil && !lock.fresh()
-	err = w.attach(0)
+	err := w.attach(0)
 	if err == nil {
-		w.alone = lock != nil
 		err = w.commit(&batch{}, true)
 	}
 	if err != nil && w.f != nil {

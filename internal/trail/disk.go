@@ -34,6 +34,8 @@ type disk interface {
 type pathLock interface {
 	// fresh reports whether the lock file was made for this lock: a writer of a version that knows none may be there.
 	fresh() bool
+	// named reports whether the lock file is still where others look for it.
+	named() bool
 	// release ends the lock; with remove the lock file goes too.
 	release(remove bool) error
 }

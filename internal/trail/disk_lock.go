@@ -88,17 +88,22 @@ func (l *fileLock) claim(name, path string) error {
 	if err := flock(l.File, path); err != nil {
 		return err
 	}
-	named, err := os.Lstat(name)
-	if err != nil {
-		return err
-	}
-	if !os.SameFile(named, st) {
+	if !l.named() {
 		return &fs.PathError{Op: "lock", Path: name, Err: fs.ErrNotExist}
 	}
 	return nil
 }
 
 func (l *fileLock) fresh() bool { return l.made }
+
+func (l *fileLock) named() bool {
+	at, err := os.Lstat(l.Name())
+	if err != nil {
+		return false
+	}
+	here, err := l.Stat()
+	return err == nil && os.SameFile(at, here)
+}
 
 // release unlocks first, see osFile.close.
 func (l *fileLock) release(remove bool) error {

@@ -109,3 +109,48 @@ func TestNoLockFile(t *testing.T) {
 		t.Errorf("with the lock taken: %v", err)
 	}
 }
+
+// TestLockFileRemoved: a lock whose file was removed lets another process in. It is not
+// relied upon when the file is opened anew: where the other one was first it has the path.
+func TestLockFileRemoved(t *testing.T) {
+	for name, other := range map[string]bool{"nobody came": false, "another process came": true} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "audit.log")
+			f := openTest(t, path, Options{})
+			mustAppend(t, f, 1)
+			if err := os.Remove(lockPath(path)); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Rename(path, path+".1"); err != nil {
+				t.Fatal(err)
+			}
+			if other {
+				lock, err := osDisk{}.lock(path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				file, err := osDisk{}.open(path, false)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := f.Append(soon(t), event(2)); !errors.Is(err, ErrLocked) {
+					t.Errorf("beside another process: %v", err)
+				}
+				if st, err := file.stat(); err != nil || st.size != 0 {
+					t.Errorf("written to another one's file: %+v, %v", st, err)
+				}
+				if err := errors.Join(file.close(), lock.release(false)); err != nil {
+					t.Fatal(err)
+				}
+				waitFor(t, "up", f.Healthy)
+			}
+			mustAppend(t, f, 3)
+			if out, err := child(t, "open", path).CombinedOutput(); err == nil || !strings.Contains(string(out), ErrLocked.Error()) {
+				t.Errorf("a second process: %v: %s", err, out)
+			}
+			readerLocks(t, path+".1") // one that had the file open before
+			mustAppend(t, f, 4)
+			mustClose(t, f)
+		})
+	}
+}

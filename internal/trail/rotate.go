@@ -124,6 +124,9 @@ func (w *writer) reopen() error {
 
 // attach opens what is at the path and makes it the file to write to.
 func (w *writer) attach(rewritten int) error {
+	if err := w.keepLock(); err != nil {
+		return w.explainLock(err)
+	}
 	f, err := w.disk.open(w.path, w.alone)
 	if err != nil {
 		return w.explainLock(err)
@@ -133,6 +136,23 @@ func (w *writer) attach(rewritten int) error {
 		return err
 	}
 	w.f, w.bad, w.force = f, false, true
+	w.alone = w.lock != nil
+	return nil
+}
+
+// keepLock takes the lock of the path. One whose file was removed keeps no other process out any more, and is taken anew.
+func (w *writer) keepLock() error {
+	if w.locked && (w.lock == nil || w.lock.named()) {
+		return nil
+	}
+	l, err := w.disk.lock(w.path)
+	if err != nil {
+		return err
+	}
+	if w.lock != nil {
+		_ = w.lock.release(false) // nobody can find it
+	}
+	w.lock, w.locked, w.alone = l, true, l != nil && !l.fresh()
 	return nil
 }
 

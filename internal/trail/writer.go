@@ -81,6 +81,7 @@ type writer struct {
 	// What follows belongs to the goroutine alone.
 
 	lock          pathLock // of the path; nil when there is none
+	locked        bool     // the lock was asked for
 	alone         bool     // no other process writes to the path, whoever has locked the file
 	f             file
 	id            fileID   // of f, or of the last f
