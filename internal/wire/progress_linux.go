@@ -28,9 +28,24 @@ func prepare(raw syscall.RawConn, patience time.Duration) (p tcpProgress, ok boo
 		// If these fail the transfer is bounded by its deadlines alone.
 		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsentLimit)
 		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(min(patience.Milliseconds(), 1<<31-1)))
-		p, ok = lookAtSocket(int(fd))
+		p, ok = lookAtRest(int(fd))
 	})
 	return p, ok && err == nil
+}
+
+// lookAtRest looks until nothing was acknowledged between two looks. What is acknowledged
+// within one counts twice: as not acknowledged yet, and as acknowledged. A meter that
+// begins with that would miss it for the whole transfer, and be taken for one that does
+// not tell the truth.
+func lookAtRest(fd int) (p tcpProgress, ok bool) {
+	p, ok = lookAtSocket(fd)
+	for range 100 { // of which one or two are needed
+		before := p.acked
+		if p, ok = lookAtSocket(fd); !ok || p.acked == before {
+			break
+		}
+	}
+	return p, ok
 }
 
 // look asks the kernel. It fails when the connection is closed at our end.
