@@ -37,6 +37,8 @@ func (w *watchedSink) probe() {
 		return // setUp comes back to it
 	}
 	w.probing = true
+	w.calls.Add(1) // a close waits for it, and tells what comes after
+	defer w.calls.Done()
 	w.mu.Unlock()
 	if w.writeGap() == nil {
 		w.setUp()

@@ -51,3 +51,49 @@ func TestGapWaitsForTheSink(t *testing.T) {
 		}
 	}
 }
+
+// TestLossesBehindAGap: what is lost while a gap event is being written is told at the
+// close, whether that event comes through or not.
+func TestLossesBehindAGap(t *testing.T) {
+	for name, fault := range map[string]error{"it comes through": nil, "it fails": errors.New("no space left on device")} {
+		t.Run(name, func(t *testing.T) {
+			s := newFaultySink(t)
+			hang, tried := make(chan struct{}), make(chan struct{})
+			first := true
+			s.set(hang, func([]byte) error {
+				if first {
+					first = false
+					close(tried)
+					return fault
+				}
+				return nil
+			})
+			w := watchSink("busy", s, 5*time.Second, func(*watchedSink, *Event) {})
+			lost := &record{action: ActionDecision, event: []byte(`{"a":1}`), denials: 1}
+			w.postMissed(lost, errBusy)
+			eventually(t, func() bool {
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				return w.probing
+			})
+			w.postMissed(lost, errBusy)
+			closed := make(chan error)
+			go func() { closed <- w.close() }()
+			eventually(t, func() bool {
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				return w.closed
+			})
+			close(hang)
+			<-tried
+			if err := <-closed; err != nil {
+				t.Fatal(err)
+			}
+			told := 0
+			count(t, s.take(), ActionGap, func(m map[string]any) { told += int(number(m["coredns.xfr.audit.lost"])) })
+			if told != 2 {
+				t.Errorf("%d of 2 lost events are told", told)
+			}
+		})
+	}
+}
