@@ -114,8 +114,8 @@ func openRecorder(cfg auditConfig, names []string) (*recorder, error) {
 		rec.sinks = append(rec.sinks, s)
 		rec.releases = append(rec.releases, release)
 	}
-	rec.fold = newFolder(cfg.fold, rec.postDenied)
-	rec.answers = newAnswerFolder(cfg.answers, rec.postDenied)
+	rec.fold = newFolder(cfg.fold, rec.postFolded)
+	rec.answers = newAnswerFolder(cfg.answers, rec.postFolded)
 	rec.watchClock()
 	start := &Event{Action: ActionStart, Extra: map[string]any{extraSinks: names, extraFailure: string(cfg.failure)}}
 	if err := rec.recordAll(start); err != nil {
@@ -224,14 +224,14 @@ func (a *auditor) End(e *Event) {
 		}
 		d.ID = newID() // it was cut off by us: it gets both of its lines
 		e.ID = d.ID
-		a.post(&d, 0)
+		a.post(&d)
 	} else if e.Complete && e.Served.soaAlone() {
 		return
 	}
 	ev := *e
 	ev.Action, ev.Time = ActionEnd, time.Now()
 	stamp(&ev)
-	rec := &record{action: ev.Action, event: ev.line()}
+	rec := recordOf(&ev)
 	for i, s := range a.sinks {
 		a.postAfter(s, rec, ev.settled, i)
 	}
@@ -258,7 +258,7 @@ func (r *recorder) postAfter(s *watchedSink, rec *record, settled []chan struct{
 // Lifecycle records any other event; its Action says which. It does not block.
 func (a *auditor) Lifecycle(e *Event) {
 	ev := *e
-	a.post(&ev, 0)
+	a.post(&ev)
 }
 
 // Announce records an event of the start, of which there may be thousands at once: where a
@@ -266,7 +266,7 @@ func (a *auditor) Lifecycle(e *Event) {
 func (a *auditor) Announce(e *Event) {
 	ev := *e
 	stamp(&ev)
-	rec := &record{action: ev.Action, event: ev.line()}
+	rec := recordOf(&ev)
 	for _, s := range a.sinks {
 		s.awaitRoom()
 		s.post(rec)
@@ -280,7 +280,7 @@ func (a *auditor) Close() error { return a.release() }
 // record appends the event to all sinks at once and returns with the first success.
 func (r *recorder) record(ctx context.Context, e *Event) error {
 	stamp(e)
-	rec := &record{action: e.Action, event: e.line(), allowed: e.Action == ActionDecision && e.Allowed}
+	rec := recordOf(e)
 	if len(r.sinks) == 1 {
 		return r.sinks[0].append(rec)
 	}
@@ -314,7 +314,7 @@ func (r *recorder) record(ctx context.Context, e *Event) error {
 // deadline: nothing may come before the start, or after the stop. It fails when all do.
 func (r *recorder) recordAll(e *Event) error {
 	stamp(e)
-	rec := &record{action: e.Action, event: e.line()}
+	rec := recordOf(e)
 	errs := make([]error, len(r.sinks))
 	var all sync.WaitGroup
 	for i, s := range r.sinks {
@@ -327,23 +327,20 @@ func (r *recorder) recordAll(e *Event) error {
 	return errors.Join(errs...)
 }
 
-func (r *recorder) post(e *Event, denials int64) {
+func (r *recorder) post(e *Event) {
 	stamp(e)
-	rec := &record{action: e.Action, event: e.line(), denials: denials}
+	rec := recordOf(e)
 	for _, s := range r.sinks {
 		s.post(rec)
 	}
 }
 
-// postDenied writes what the folder lets through.
-func (r *recorder) postDenied(e *Event) {
-	n := int64(1)
-	if e.Suppressed != nil {
-		n = e.Suppressed.Count
-	} else if e.ID == "" {
+// postFolded writes what a folder lets through.
+func (r *recorder) postFolded(e *Event) {
+	if e.Suppressed == nil && e.ID == "" {
 		e.ID = newID()
 	}
-	r.post(e, n)
+	r.post(e)
 }
 
 // stamp fills what every event needs. The handler may use one Event for a decision

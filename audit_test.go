@@ -97,8 +97,8 @@ func recordTo(t testing.TB, failure AuditFailure, deadline time.Duration, sinks 
 		rec.sinks = append(rec.sinks, w)
 		rec.releases = append(rec.releases, w.close)
 	}
-	rec.fold = newFolder(foldLimits{}, rec.postDenied)
-	rec.answers = newAnswerFolder(foldLimits{}, rec.postDenied)
+	rec.fold = newFolder(foldLimits{}, rec.postFolded)
+	rec.answers = newAnswerFolder(foldLimits{}, rec.postFolded)
 	return &auditor{recorder: rec, failure: failure, release: rec.close}
 }
 

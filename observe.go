@@ -81,6 +81,6 @@ func (a *auditor) Observed(e *Event) {
 		a.answers.tally(e)
 	} else {
 		e.ID = newID()
-		a.post(e, 0)
+		a.post(e)
 	}
 }

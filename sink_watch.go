@@ -25,8 +25,24 @@ const (
 type record struct {
 	action  Action
 	event   []byte
-	allowed bool  // an allow decision
-	denials int64 // that a folded line stands for
+	allowed int64 // allow decisions that the line stands for
+	denials int64 // denials that it stands for
+}
+
+// recordOf encodes the event.
+func recordOf(e *Event) *record {
+	r := &record{action: e.Action, event: e.line()}
+	n := int64(1)
+	if e.Suppressed != nil {
+		n = e.Suppressed.Count
+	}
+	switch {
+	case e.Action == ActionAnswered, e.Action == ActionDecision && e.Allowed:
+		r.allowed = n
+	case e.Action == ActionDenied, e.Action == ActionDecision:
+		r.denials = n
+	}
+	return r
 }
 
 // watchedSink stands between the auditor and a sink, whatever the sink does: no
@@ -65,10 +81,8 @@ func (l *losses) add(r *record) {
 		l.since = time.Now()
 	}
 	l.events++
+	l.allowed += r.allowed
 	l.denials += r.denials
-	if r.allowed {
-		l.allowed++
-	}
 }
 
 func (l *losses) take(told losses) {

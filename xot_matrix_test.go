@@ -278,7 +278,7 @@ func (m *matrix) intercept(t *testing.T) {
 			a.fold.closed = true // nothing is folded any more
 			a.fold.emit = func(e *Event) {
 				if e.ID == "" {
-					e.ID = newID() // as postDenied does
+					e.ID = newID() // as postFolded does
 				}
 				stamp(e)
 				line := e.encode()

@@ -1,0 +1,43 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package xfrguard
+
+import (
+	"testing"
+	"time"
+)
+
+// TestLostLinesByKind: a gap event tells of how many decisions of either kind the lost
+// lines stood for, whichever way they were on, and calls no answer a denial.
+func TestLostLinesByKind(t *testing.T) {
+	s := newFaultySink(t)
+	a := recordTo(t, AuditServe, time.Second, map[string]sink{"one": s})
+	s.set(nil, func([]byte) error { return errBusy })
+	current := func() *Event { return currentAnswer("example.org.", "k.") }
+	folded := current()
+	folded.Action, folded.Suppressed = ActionAnswered, &Suppressed{Count: 7, Class: "proven"}
+	a.postFolded(folded)
+	denials := denied("192.0.2.1")
+	denials.Action, denials.Suppressed = ActionDenied, &Suppressed{Count: 300, Class: "stream"}
+	a.postFolded(denials)
+	a.Denied(denied("198.51.100.1"))
+	cut := current() // counted, and then cut off by us: a decision and an end
+	cut.counted, cut.Complete, cut.Reason, cut.Rcode = true, false, string(EndStalled), "NOERROR"
+	a.End(cut)
+	if err := a.Decision(t.Context(), current()); err != nil {
+		t.Fatal(err)
+	}
+	a.Observed(current())
+	s.set(nil, nil)
+	closeAuditor(t, a)
+	n := count(t, s.take(), ActionGap, func(m map[string]any) {
+		lost, allowed, denials := number(m["coredns.xfr.audit.lost"]), number(m["coredns.xfr.audit.lost_allowed"]), number(m["coredns.xfr.audit.lost_denials"])
+		if lost != 7 || allowed != 10 || denials != 301 {
+			t.Errorf("%d lost, of them %d allowed and %d denials", lost, allowed, denials)
+		}
+	})
+	if n != 1 {
+		t.Errorf("%d gap events", n)
+	}
+}
