@@ -132,6 +132,10 @@ func (x *exchange) refuse(d *Decision) {
 
 func (x *exchange) writeUnsigned(m *dns.Msg) error { return x.write(m, nil) }
 
+// lateAnswer is the time to write one message when the request has waited for longer than
+// a transfer may take: in line, say. It would be reset otherwise and not answered.
+const lateAnswer = time.Second
+
 // within runs a write of one message, which no client may hold up for longer than a
 // transfer: CoreDNS sets no write deadline. Where it fails part of the message may be on
 // its way, and the connection is closed.
@@ -145,7 +149,7 @@ func (x *exchange) within(ctx context.Context, write func() error) error {
 	}
 	o := x.sendOptions()
 	if o.Total > 0 {
-		o.Total = max(time.Millisecond, o.Total-time.Since(x.req.Now))
+		o.Total = max(lateAnswer, o.Total-time.Since(x.req.Now))
 	}
 	err := wire.Within(ctx, x.conn, o, write)
 	if err != nil {

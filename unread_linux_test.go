@@ -344,3 +344,33 @@ func blocked(t *testing.T) {
 		return false
 	})
 }
+
+// TestLateAnswer: a request that has waited for longer than a transfer may take still gets
+// its answer, which takes a moment to sign and to write.
+func TestLateAnswer(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	client := tight(t, "127.0.0.2", l.Addr().String(), true)
+	server, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	x := &exchange{
+		evidence: &evidence{req: Request{Now: time.Now().Add(-5 * time.Second)}},
+		cfg:      &config{limits: Limits{Timeout: 4 * time.Second, Stall: 2 * time.Second}},
+		conn:     server,
+	}
+	err = x.within(t.Context(), func() error {
+		time.Sleep(20 * time.Millisecond)
+		_, err := server.Write([]byte("answer"))
+		return err //nolint:wrapcheck // as it is
+	})
+	b := make([]byte, 6)
+	if n, rerr := io.ReadFull(client, b); err != nil || rerr != nil {
+		t.Errorf("%q came: %v, %v", b[:n], err, rerr)
+	}
+}
