@@ -33,6 +33,7 @@ type line struct {
 	LostAllow  int64    `json:"coredns.xfr.audit.lost_allowed"`
 	LostDenied int64    `json:"coredns.xfr.audit.lost_denials"`
 	Late       int64    `json:"coredns.xfr.audit.late"`
+	Complete   bool     `json:"coredns.xfr.complete"`
 }
 
 // readBooks reads an audit file.
@@ -62,7 +63,7 @@ func (b *books) add(l *line, open map[string]bool) {
 	case "zone-transfer-decision":
 		b.decisions++
 		b.reasons[l.Reason]++
-		if slices.Contains(l.Types, "allowed") {
+		if slices.Contains(l.Types, "allowed") && !l.Complete { // which is an answer and its end in one
 			b.allowed++
 			open[l.ID] = true
 		}

@@ -133,7 +133,7 @@ func fillDisk(ctx context.Context, h *hostile, s *server, r *result) error {
 	if refused == 0 {
 		r.fault("nothing was refused while the disk was full")
 	}
-	if err := os.Remove(filler); err != nil {
+	if err := errors.Join(f.Truncate(0), os.Remove(filler)); err != nil { // what is open keeps its blocks
 		return fmt.Errorf("make room: %w", err)
 	}
 	return s.back(ctx, r)

@@ -34,8 +34,9 @@ type scenario struct {
 // Spans of attacks at -scale 1.
 const (
 	shortSpan = 8 * time.Second
-	idleSpan  = 2 * time.Second
-	rampLimit = 3 * time.Second
+	idleSpan  = 2 * time.Second // of the own secondary alone
+	rampSpan  = 3 * time.Second // until the attackers are there
+	leastSpan = time.Second     // of each of these
 )
 
 // scenarios is the whole suite.
@@ -152,7 +153,7 @@ func (h *hostile) one(ctx context.Context, soft software, sc *scenario, r *resul
 			return fmt.Errorf("the own secondary gets no zone from an idle server: %w", err)
 		}
 	}
-	during(ctx, idleSpan, func(ctx context.Context) { poll(ctx, s, own, 50*time.Millisecond, &r.idle) })
+	during(ctx, max(leastSpan, h.scaled(idleSpan)), func(ctx context.Context) { poll(ctx, s, own, 50*time.Millisecond, &r.idle) })
 	before, err := h.settled(ctx, s, nil)
 	if err != nil {
 		return err
@@ -163,7 +164,7 @@ func (h *hostile) one(ctx context.Context, soft software, sc *scenario, r *resul
 	for _, a := range sc.attacks {
 		attacks.Go(func() { a(attackCtx, s) })
 	}
-	pause(ctx, rampLimit)
+	pause(ctx, max(leastSpan, h.scaled(rampSpan)))
 	w, err := watchServer(ctx, s)
 	if err != nil {
 		endAttack()
@@ -235,11 +236,9 @@ func (h *hostile) judge(ctx context.Context, s *server, r *result, before size) 
 	if n := r.plain.tried() - len(r.plain.took); n > 0 && !r.scenario.down {
 		r.fault("%d of %d ordinary queries failed (%s)", n, r.plain.tried(), r.plain.failures())
 	}
-	after, err := h.settled(ctx, s, &before)
-	if err != nil {
+	if _, err := h.settled(ctx, s, &before); err != nil {
 		r.fault("%v", err)
 	}
-	_ = after
 	last, err := s.scrape(ctx)
 	if err != nil {
 		r.fault("%v", err)
@@ -288,27 +287,40 @@ func (h *hostile) judgeBooks(s *server, r *result, requests float64) {
 	}
 }
 
-// settled waits until nobody is served any more and, when before is given, the server has
-// come back to that size. It returns the size; an error says what did not come back.
+// steadyFor is how many looks in a row must find no new request: what clients sent before they
+// left may still stand in a socket's buffer.
+const steadyFor = 4
+
+// settled waits until nobody is served or waits any more, no request comes and, when before
+// is given, the server has come back to that size. It returns the size; an error says what
+// did not come back.
 func (h *hostile) settled(ctx context.Context, s *server, before *size) (size, error) {
 	if !s.ours {
 		return size{}, nil
 	}
 	var now size
 	var wrong error
+	requests, steady := -1.0, 0
 	for deadline := time.Now().Add(settleFor); ; pause(ctx, 250*time.Millisecond) {
-		m, err := s.scrape(ctx)
-		if err != nil {
-			return now, err
-		}
+		m, err := s.scrape(ctx) // nobody answers while a reload is under way
 		now = m.size()
+		steady++
+		if n := m["coredns_xfrguard_requests_total"]; n != requests {
+			requests, steady = n, 0
+		}
 		switch {
+		case err != nil:
+			wrong = err
 		case m.inFlight() != 0:
 			wrong = fmt.Errorf("%.0f transfers still under way %v after the attack", m.inFlight(), settleFor)
+		case m["coredns_xfrguard_waiting"] != 0:
+			wrong = fmt.Errorf("%.0f requests still wait %v after the attack", m["coredns_xfrguard_waiting"], settleFor)
 		case before != nil && now.goroutines > before.goroutines+growFew:
 			wrong = fmt.Errorf("%.0f goroutines %v after the attack, %.0f before", now.goroutines, settleFor, before.goroutines)
 		case before != nil && now.descriptors > before.descriptors+growFew:
 			wrong = fmt.Errorf("%.0f descriptors %v after the attack, %.0f before", now.descriptors, settleFor, before.descriptors)
+		case steady < steadyFor:
+			wrong = fmt.Errorf("requests still come %v after the attack", settleFor)
 		default:
 			return now, nil
 		}

@@ -11,8 +11,11 @@ import (
 	"time"
 )
 
-// TestHostile runs a few seconds of the suite: readers that stall and trickle, cut and
-// dripping connections, floods of every refusal, mutated requests.
+// shortForm is what a minute is enough for: one scenario of each kind.
+const shortForm = "^10 stalled, many addresses, one key$|^200 dripping|^40 pipelines.*TLS$|^every refusal|^mutated requests$|^SIGKILL|^a full disk$"
+
+// TestHostile runs a few seconds of each: readers that stall, dripping and
+// pipelined connections, floods of every refusal, mutated requests, a kill, a full disk.
 func TestHostile(t *testing.T) {
 	if os.Getenv("XFRGUARD_SKIP_PEERS") == "1" {
 		fmt.Println("hostile: not run, because XFRGUARD_SKIP_PEERS=1 says so")
@@ -20,7 +23,7 @@ func TestHostile(t *testing.T) {
 	}
 	h, err := parseFlags([]string{
 		"-scale", "0.25", "-slow=false", "-timing=false", "-dir", t.TempDir(), "-out", t.TempDir() + "/table.md",
-		"-only", "^10 (stalled|trickling), many addresses, one key$|^200 dripping|^every refusal|^mutated requests$",
+		"-only", shortForm,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -30,8 +33,8 @@ func TestHostile(t *testing.T) {
 	if err := h.main(ctx); err != nil {
 		t.Error(err)
 	}
-	if len(h.results) != 5 {
-		t.Errorf("%d scenarios, want 5", len(h.results))
+	if len(h.results) != 7 {
+		t.Errorf("%d scenarios, want 7", len(h.results))
 	}
 	for _, r := range h.results {
 		for _, f := range r.faults {
