@@ -44,7 +44,7 @@ func readBooks(path string) (*books, error) {
 	}
 	defer f.Close()
 	b := &books{reasons: map[string]int64{}}
-	open := map[string]bool{}
+	open, whole := map[string]bool{}, map[string]bool{}
 	lines := bufio.NewScanner(f)
 	lines.Buffer(nil, 64<<10)
 	for lines.Scan() {
@@ -52,22 +52,30 @@ func readBooks(path string) (*books, error) {
 		if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
 			continue // torn by a kill; xfrguard verify judges
 		}
-		b.add(&l, open)
+		b.add(&l, open, whole)
 	}
 	b.unpaired += int64(len(open))
 	return b, lines.Err()
 }
 
-func (b *books) add(l *line, open map[string]bool) {
+func (b *books) add(l *line, open, whole map[string]bool) {
 	switch l.Action {
 	case "zone-transfer-decision":
 		b.decisions++
 		b.reasons[l.Reason]++
-		if slices.Contains(l.Types, "allowed") && !l.Complete { // which is an answer and its end in one
+		if slices.Contains(l.Types, "allowed") {
+			if l.Complete { // an end of its own only if it could not be sent
+				whole[l.ID] = true
+				return
+			}
 			b.allowed++
 			open[l.ID] = true
 		}
 	case "zone-transfer-end":
+		if whole[l.ID] {
+			delete(whole, l.ID)
+			return
+		}
 		b.ended++
 		b.reasons["end "+l.Reason]++
 		if !open[l.ID] {
