@@ -4,7 +4,6 @@
 package xfrguard
 
 import (
-	"crypto/dsa" //nolint:staticcheck // named as weak, never used
 	"crypto/ecdsa"
 	"crypto/rsa"
 	"crypto/x509"
@@ -31,7 +30,8 @@ func weakKey(certs ...*x509.Certificate) string {
 			if n := key.Params().BitSize; n < minECBits {
 				return fmt.Sprintf("an elliptic curve of %d bits", n)
 			}
-		case *dsa.PublicKey:
+		}
+		if c.PublicKeyAlgorithm == x509.DSA {
 			return "a DSA key"
 		}
 	}

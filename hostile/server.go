@@ -64,8 +64,10 @@ type setup struct {
 
 // start runs software and returns when it answers for the zone.
 func (h *hostile) start(ctx context.Context, soft software, set setup) (s *server, err error) {
-	s = &server{software: soft, coredns: h.coredns, options: set.options, serial: 1,
-		records: cmp.Or(set.records, zoneRecords), big: cmp.Or(set.big, bigRecords), life: &lab.Lifetime{Parent: h.dir}}
+	s = &server{
+		software: soft, coredns: h.coredns, options: set.options, serial: 1,
+		records: cmp.Or(set.records, zoneRecords), big: cmp.Or(set.big, bigRecords), life: &lab.Lifetime{Parent: h.dir},
+	}
 	err = lab.Attempt(func() {
 		s.dir = s.life.TempDir()
 		s.audit = s.path("audit.log")

@@ -36,10 +36,12 @@ func (c raw) Raw() net.Conn { return c.Conn }
 // kinds are the connections that a listener of CoreDNS may hand out, made of the two
 // ends of one on loopback.
 var kinds = map[string]func(t *testing.T, server, client net.Conn) (net.Conn, net.Conn){
-	"tcp":        func(_ *testing.T, server, client net.Conn) (net.Conn, net.Conn) { return server, client },
-	"tls":        secured,
-	"wrapped":    func(_ *testing.T, server, client net.Conn) (net.Conn, net.Conn) { return &embedding{server}, client },
-	"raw":        func(_ *testing.T, server, client net.Conn) (net.Conn, net.Conn) { return raw{Conn: server}, client },
+	"tcp":     func(_ *testing.T, server, client net.Conn) (net.Conn, net.Conn) { return server, client },
+	"tls":     secured,
+	"wrapped": func(_ *testing.T, server, client net.Conn) (net.Conn, net.Conn) { return &embedding{server}, client },
+	"raw": func(_ *testing.T, server, client net.Conn) (net.Conn, net.Conn) {
+		return raw{Conn: server, bufReader: nil}, client
+	},
 	"proxyproto": proxied,
 	"tls, wrapped": func(t *testing.T, server, client net.Conn) (net.Conn, net.Conn) {
 		return wrapAfter(secured, t, server, client)
