@@ -58,7 +58,7 @@ type meter struct {
 func newMeter(raw syscall.RawConn, stall time.Duration, written int64) *meter {
 	// The kernel's own patience is a little longer than ours, which gives the reason. It
 	// is for what is left when the transfer is over.
-	p, ok := prepare(raw, stall+max(stall/4, time.Second))
+	p, ok := prepare(raw)
 	if !ok {
 		return nil
 	}

@@ -6,7 +6,6 @@ package wire
 import (
 	"errors"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,13 +20,16 @@ const unsentLimit = 128 << 10
 
 const tcpClosed = 7 // TCP_CLOSE in the kernel's tcp_states.h
 
-// prepare bounds what the kernel keeps of a connection for how long, and tells how it
-// stands.
-func prepare(raw syscall.RawConn, patience time.Duration) (p tcpProgress, ok bool) {
+// prepare bounds what the kernel keeps of a connection, and tells how it stands.
+//
+// For how long the kernel keeps it is for the meter to say, and not for TCP_USER_TIMEOUT:
+// of a client whose window is smaller than the next segment that counts the time since
+// the window was first too small, whatever the client takes meanwhile, and ends an honest
+// slow one.
+func prepare(raw syscall.RawConn) (p tcpProgress, ok bool) {
 	err := raw.Control(func(fd uintptr) {
-		// If these fail the transfer is bounded by its deadlines alone.
+		// If this fails the transfer is bounded by its deadlines alone.
 		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsentLimit)
-		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(min(patience.Milliseconds(), 1<<31-1)))
 		p, ok = lookAtRest(int(fd))
 	})
 	return p, ok && err == nil

@@ -5,15 +5,12 @@
 
 package wire
 
-import (
-	"syscall"
-	"time"
-)
+import "syscall"
 
 // AcksKnown reports whether this system tells what clients acknowledge.
 const AcksKnown = false
 
-func prepare(syscall.RawConn, time.Duration) (tcpProgress, bool) { return tcpProgress{}, false }
+func prepare(syscall.RawConn) (tcpProgress, bool) { return tcpProgress{}, false }
 
 func look(syscall.RawConn) (tcpProgress, bool) { return tcpProgress{}, false }
 

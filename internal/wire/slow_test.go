@@ -64,6 +64,21 @@ func TestSlowReaderFinishes(t *testing.T) {
 	readers.Wait()
 }
 
+// TestSlowReaderOfASmallWindow: a client whose window is smaller than a segment, 64 KiB on
+// loopback, is sent a piece at each probe of the window. It is slow for much longer than
+// the stall time, and finishes.
+func TestSlowReaderOfASmallWindow(t *testing.T) {
+	const stall = 2 * time.Second
+	msgs := packAll(t, benchApex, 0, benchZone(300_000/28))
+	server, client := pairAsIs(t)
+	_ = client.(*net.TCPConn).SetReadBuffer(16 << 10)
+	begin := time.Now()
+	n, err := slowTransfer(t, server, client, msgs, stall, 50_000)
+	if took := time.Since(begin); err != nil || took < 2*stall {
+		t.Errorf("%d octets after %v: %v", n, took, err)
+	}
+}
+
 // slowTransfer is one transfer to a client that reads at that rate.
 func slowTransfer(t *testing.T, server, client net.Conn, msgs []Message, stall time.Duration, rate int) (int, error) {
 	s := NewSender(t.Context(), server, envelope(t, false), SendOptions{Stall: stall})
