@@ -6,7 +6,9 @@ package xfrguard
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,9 +28,9 @@ var restarts = restartLock{slot: make(chan struct{}, 1)}
 type restartLock struct {
 	slot chan struct{}
 
-	mu     sync.Mutex
-	by     *instance
-	gaveUp map[*instance]int // restarts that did not begin, and that Caddy is about to call failed
+	mu  sync.Mutex
+	by  *instance
+	ran string // the goroutine of the restart that has it
 }
 
 // restartWait bounds the wait for another restart. Signals wait as well meanwhile.
@@ -42,36 +44,6 @@ var (
 // take has a restart of this instance begin, or says why it must not. Caddy calls a
 // restart that does not begin a failed one, which must touch nothing: see begun.
 func (r *restartLock) take(in *instance) error {
-	err := r.wait(in)
-	if err != nil {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if r.gaveUp == nil {
-			r.gaveUp = make(map[*instance]int)
-		}
-		r.gaveUp[in]++
-	}
-	return err
-}
-
-// begun reports whether a restart of this instance that has failed is one that began.
-// Where one fails and another gives up at the same time, which of the two is told first
-// makes no difference: one of them is told that it began, once both are over.
-func (r *restartLock) begun(in *instance) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	switch n := r.gaveUp[in]; {
-	case n > 1:
-		r.gaveUp[in]--
-		return false
-	case n == 1:
-		delete(r.gaveUp, in)
-		return false
-	}
-	return r.by == in
-}
-
-func (r *restartLock) wait(in *instance) error {
 	live.Lock()
 	replaced := in.replaced
 	live.Unlock()
@@ -91,7 +63,7 @@ func (r *restartLock) wait(in *instance) error {
 		<-r.slot
 		return plugin.Error(pluginName, errReplaced)
 	}
-	r.by = in
+	r.by, r.ran = in, goroutine()
 	return nil
 }
 
@@ -99,7 +71,7 @@ func (r *restartLock) giveBack(in *instance) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.by == in {
-		r.by = nil
+		r.by, r.ran = nil, ""
 		<-r.slot
 	}
 }
@@ -112,6 +84,22 @@ func (r *restartLock) holder() *instance {
 }
 
 func (r *restartLock) heldBy(in *instance) bool { return r.holder() == in }
+
+// begun reports whether the restart that asks is the one that has the lock. Another one of
+// the same instance may fail meanwhile, in this lock or in a plugin before it.
+func (r *restartLock) begun(in *instance) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.by == in && r.ran == goroutine()
+}
+
+// goroutine names the one that calls it. Caddy runs all callbacks of a restart in one, and
+// tells them nothing else by which two restarts of one instance could be told apart.
+func goroutine() string {
+	b := make([]byte, 40) // "goroutine 4711 [running]:"
+	name, _, _ := strings.Cut(string(b[:runtime.Stack(b, false)]), " [")
+	return name
+}
 
 // ReloadFailure says how far a reload came that failed: event.reason of a
 // policy-reload-failed event.

@@ -5,6 +5,7 @@ package xfrguard
 
 import (
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -78,6 +79,40 @@ func TestRestartsTakeTurns(t *testing.T) {
 	s.wantLifecycle(t, "policy-load", "policy-reload-failed listen", "policy-reload")
 }
 
+// TestRestartThatNeverBegan: a plugin before the guard may fail a second restart of an
+// instance while the first is under way. What the first one has opened is none of its
+// business.
+func TestRestartThatNeverBegan(t *testing.T) {
+	s := serve(t, guarded(unsignedRule, ""), map[string]string{"db": zoneOrg})
+	breaks.Lock()
+	breaks.began, breaks.wait = make(chan struct{}), make(chan struct{})
+	began, wait := breaks.began, breaks.wait
+	breaks.Unlock()
+	s.awaitServing()
+	old, inst := latestInstance(), s.inst
+	first := make(chan error, 1)
+	go func() {
+		next, err := inst.Restart(s.input(guarded(unsignedRule, "breaks wait")))
+		s.inst = next
+		first <- err
+	}()
+	<-began
+	for _, failed := range inst.OnRestartFailed { // as Caddy does
+		if err := failed(); err != nil {
+			t.Error(err)
+		}
+	}
+	if restarts.holder() != old {
+		t.Error("the lock of the restart under way is gone")
+	}
+	close(wait)
+	if err := <-first; err != nil {
+		t.Fatal(err)
+	}
+	s.wantZone(t)
+	s.wantLifecycle(t, "policy-load", "policy-reload")
+}
+
 // TestReloadWithoutGuard: a Corefile without xfrguard takes the policy out of force, and
 // gives the lock back; a later one has it again.
 func TestReloadWithoutGuard(t *testing.T) {
@@ -141,4 +176,43 @@ func TestPolicyBeforeOldServersStop(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.wantLifecycle(t, "policy-load", "policy-reload")
+}
+
+// unreadWriter is a connection whose client reads nothing: writing waits until it is let go.
+type unreadWriter struct {
+	dns.ResponseWriter
+	writes, letGo chan struct{}
+}
+
+func (w *unreadWriter) WriteMsg(*dns.Msg) error {
+	close(w.writes)
+	<-w.letGo
+	return net.ErrClosed
+}
+
+func (w *unreadWriter) Write([]byte) (int, error) { return 0, w.WriteMsg(nil) }
+
+// TestUnreadRefusalKeepsNoLog: a denial is on record before it is answered. A client that
+// does not read the answer keeps no instance, and no audit file, open.
+func TestUnreadRefusalKeepsNoLog(t *testing.T) {
+	block := guarded("allow as one net 192.0.2.1 unsigned", "")
+	s := serve(t, block, map[string]string{"db": zoneOrg})
+	old := latestInstance()
+	ctx, c := lateRequest(t, "127.0.0.9")
+	w := &unreadWriter{ResponseWriter: c.ResponseWriter, writes: make(chan struct{}), letGo: make(chan struct{})}
+	answered := make(chan struct{})
+	go func() {
+		defer close(answered)
+		_, _ = old.sorted()[0].answer(ctx, w, question(dns.TypeAXFR))
+	}()
+	<-w.writes
+	if err := s.reload(strings.Replace(block, "audit.log", "other.log", 1)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() bool {
+		lines := auditLines(t, s.dir+"/audit.log")
+		return lines[len(lines)-1]["event.action"] == "audit-closed"
+	})
+	close(w.letGo)
+	<-answered
 }
