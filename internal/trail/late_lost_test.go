@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"errors"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -21,8 +22,32 @@ func TestLostAmongLate(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "audit.log")
 			d := &faultyDisk{}
 			f := openTest(t, path, Options{disk: d})
-			in, release := d.onWrite.hang()
+			// The first write waits; a later one, of all that was queued meanwhile, finds the
+			// disk full after some lines; and nothing fits any more.
+			in, out := make(chan struct{}), make(chan struct{})
+			release := sync.OnceFunc(func() { close(out) })
 			defer release()
+			begun, full := false, false
+			d.onWrite.set(func(do func([]byte) (int, error), b []byte) (int, error) {
+				switch {
+				case !begun:
+					begun = true
+					close(in)
+					<-out
+					return do(b)
+				case full:
+					return 0, unix.ENOSPC
+				case bytes.Count(b, []byte("\n")) < 4:
+					return do(b)
+				}
+				full = true
+				n := 0
+				for range inFile {
+					n += bytes.IndexByte(b[n:], '\n') + 1
+				}
+				n, err := do(b[:n])
+				return n, errors.Join(err, unix.ENOSPC)
+			})
 			if err := f.Post(event(1)); err != nil {
 				t.Fatal(err)
 			}
@@ -42,23 +67,7 @@ func TestLostAmongLate(t *testing.T) {
 				})
 			}
 			d.onTruncate.fail(unix.EPERM, -1)
-			first := true
-			release() // the first write is over; what comes next finds the disk full
-			d.onWrite.set(func(do func([]byte) (int, error), b []byte) (int, error) {
-				if !first || bytes.Count(b, []byte("\n")) < 4 {
-					if first {
-						return do(b)
-					}
-					return 0, unix.ENOSPC
-				}
-				first = false
-				n := 0
-				for range inFile {
-					n += bytes.IndexByte(b[n:], '\n') + 1
-				}
-				n, err := do(b[:n])
-				return n, errors.Join(err, unix.ENOSPC)
-			})
+			release()
 			for range 2 {
 				if err := <-results; !errors.Is(err, unix.ENOSPC) {
 					t.Fatalf("append: %v", err)
