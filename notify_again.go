@@ -64,8 +64,7 @@ func (x *exchange) reminderKey() reminderKey {
 // remind has the client told of the zone again, where it is refused for a cause that passes
 // and the address is not one that anybody may have written.
 func (x *exchange) remind(d *Decision) {
-	stream := x.req.Transport == TransportTCP || x.req.Transport == TransportTLS
-	if d.Reason.passes() && (stream || x.req.TSIG.Status == TSIGValid) {
+	if d.Reason.passes() && (x.req.Transport.stream() || x.req.TSIG.Status == TSIGValid) {
 		reminders.owe(x.reminderKey())
 	}
 }

@@ -62,7 +62,8 @@ func (g *guard) refuseRewritten(ctx context.Context, w dns.ResponseWriter, r *dn
 	}
 	run := transfers.begin(ctx, x)
 	if run == nil {
-		return dns.RcodeSuccess, nil // no record, no answer
+		x.abort() // no record, no answer
+		return dns.RcodeSuccess, nil
 	}
 	defer transfers.end(run)
 	x.deny(&Decision{Reason: ReasonRewritten})
