@@ -424,8 +424,8 @@ func TestAuditorsShareSinks(t *testing.T) {
 	if s, p, d := count(t, lines, ActionStart, nil), count(t, lines, ActionStop, nil), count(t, lines, ActionDecision, nil); s != 1 || p != 1 || d != 20 {
 		t.Errorf("%d starts, %d stops, %d decisions", s, p, d)
 	}
-	if len(recorders.entries)+len(sinkPool.entries) != 0 {
-		t.Errorf("left behind: %v %v", recorders.entries, sinkPool.entries)
+	if recorders.Len()+sinkPool.Len() != 0 {
+		t.Errorf("left behind: %d %d", recorders.Len(), sinkPool.Len())
 	}
 }
 
@@ -472,7 +472,7 @@ func TestOpenAuditorFails(t *testing.T) {
 			t.Errorf("%s: no error", name)
 			closeAuditor(t, a)
 		}
-		if len(recorders.entries)+len(sinkPool.entries) != 0 {
+		if recorders.Len()+sinkPool.Len() != 0 {
 			t.Errorf("%s: left behind: %v %v", name, recorders.entries, sinkPool.entries)
 		}
 	}

@@ -54,13 +54,6 @@ type Limits struct {
 	Pace      int64         // bytes a second below which a transfer makes room for who waits; 0 is never
 }
 
-// Rate is a number of requests in a period, with a burst.
-type Rate struct {
-	Count  int
-	Period time.Duration
-	Burst  int
-}
-
 // sinkSpec is one `audit` line.
 type sinkSpec struct {
 	kind    string // "stdout", "file", "journald", "syslog"

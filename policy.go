@@ -126,6 +126,13 @@ type Rule struct {
 	Concurrent int   // 0: the block's per-client limit
 }
 
+// Rate is a number of requests in a period, with a burst.
+type Rate struct {
+	Count  int
+	Period time.Duration
+	Burst  int
+}
+
 // Cert names a client certificate, by DNS SAN or by public key.
 type Cert struct {
 	Name string   // canonical DNS name, maybe with a wildcard as its left-most label; "" when pinned

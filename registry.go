@@ -71,8 +71,8 @@ func (p *pool[V]) release(key string, entry *pooled[V], closeLast func(V) error)
 }
 
 // leave takes one user off and reports whether that was the last. The entry stays in
-// the map until it is closed, so that who comes meanwhile waits for that. It is called
-// with entry.mu held.
+// the map until it is closed, so that a new user waits for the close to finish. It is
+// called with entry.mu held.
 func (p *pool[V]) leave(key string, entry *pooled[V]) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -81,6 +81,13 @@ func (p *pool[V]) leave(key string, entry *pooled[V]) bool {
 		delete(p.entries, key)
 	}
 	return entry.users == 0
+}
+
+// Len returns how many keys have users, or are being closed.
+func (p *pool[V]) Len() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.entries)
 }
 
 // forEach calls fn for every open value.

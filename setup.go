@@ -145,7 +145,7 @@ func (g *guard) check() error {
 	}
 	for _, cfg := range g.all {
 		for i := range cfg.rules {
-			g.ruleIDs[&cfg.rules[i]] = cfg.identity(i, g.secrets)
+			g.ruleIDs[&cfg.rules[i]] = Identity(cfg.rules, i, cfg.algorithms, func(key string) []byte { return g.secrets[key].raw })
 		}
 		for i, rule := range cfg.rules {
 			for _, key := range rule.Keys {

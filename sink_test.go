@@ -281,11 +281,11 @@ func TestPool(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if open != 0 || most != 1 || len(p.entries) != 0 {
-		t.Errorf("%d open, at most %d at once, %d entries, %d opens", open, most, len(p.entries), opens)
+	if open != 0 || most != 1 || p.Len() != 0 {
+		t.Errorf("%d open, at most %d at once, %d entries, %d opens", open, most, p.Len(), opens)
 	}
 	bad := errors.New("no")
-	if _, _, err := p.acquire("k", func() (*int, error) { return nil, bad }, put); !errors.Is(err, bad) || len(p.entries) != 0 {
-		t.Errorf("%v, %d entries", err, len(p.entries))
+	if _, _, err := p.acquire("k", func() (*int, error) { return nil, bad }, put); !errors.Is(err, bad) || p.Len() != 0 {
+		t.Errorf("%v, %d entries", err, p.Len())
 	}
 }

@@ -84,23 +84,23 @@ func (r *Rule) line(nets int) string {
 	return b.String()
 }
 
-// identity names what rule i of the directive asks of a client, in 64 octets: whoever is
-// allowed by it now was allowed by it whenever the identity was the same. So the denials
-// in front of it belong to it, as far as they concern its addresses, the algorithms, and
-// the secrets of its keys, which may have changed hands with their names; its limits do
-// not. Of a secret only an HMAC under it is used, which tells nothing of it.
-func (c *config) identity(i int, secrets map[string]secret) string {
-	asks := c.rules[i]
+// Identity names what rule i of a directive asks of a client, in 64 octets. It stays the
+// same for two rules only if every client that the second allows was allowed by the first:
+// it covers the conditions, the denials before the rule that overlap its addresses, the
+// accepted algorithms, and a MAC under the secret of each key, because a name may get
+// another secret. Limits do not count. secret returns the octets of a key's secret.
+func Identity(rules []Rule, i int, algorithms []string, secret func(key string) []byte) string {
+	asks := rules[i]
 	asks.Rate, asks.Concurrent = nil, 0
 	h := sha256.New()
-	fmt.Fprintf(h, "%s\n%s\n", asks.line(-1), strings.Join(c.algorithms, " "))
-	for j := range c.rules[:i] {
-		if deny := &c.rules[j]; deny.Deny && asks.Nets.overlaps(deny.Nets) {
+	fmt.Fprintf(h, "%s\n%s\n", asks.line(-1), strings.Join(algorithms, " "))
+	for j := range rules[:i] {
+		if deny := &rules[j]; deny.Deny && asks.Nets.overlaps(deny.Nets) {
 			fmt.Fprintf(h, "deny%s\n", deny.Nets.list(-1))
 		}
 	}
 	for _, key := range asks.Keys {
-		mac := hmac.New(sha256.New, secrets[key].raw)
+		mac := hmac.New(sha256.New, secret(key))
 		mac.Write([]byte("xfrguard: identity of a rule"))
 		h.Write(mac.Sum(nil))
 	}
