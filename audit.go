@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/pool"
+
 	"github.com/google/uuid"
 )
 
@@ -56,8 +58,8 @@ type recorder struct {
 }
 
 var (
-	recorders pool[*recorder]
-	sinkPool  pool[*watchedSink]
+	recorders pool.Pool[*recorder]
+	sinkPool  pool.Pool[*watchedSink]
 )
 
 // openAuditor opens the sinks, unless they are open already, and records the start
@@ -80,7 +82,7 @@ func openAuditor(cfg auditConfig) (*auditor, error) {
 	slices.Sort(names)
 	names = slices.Compact(names)
 	key := strings.Join(names, "\x00") + "\x00\x00" + cfg.key
-	rec, release, err := recorders.acquire(key,
+	rec, release, err := recorders.Acquire(key,
 		func() (*recorder, error) { return openRecorder(cfg, names) }, (*recorder).close)
 	if err != nil {
 		return nil, err
@@ -92,7 +94,7 @@ func openRecorder(cfg auditConfig, names []string) (*recorder, error) {
 	surviveBrokenLog()
 	rec := &recorder{}
 	for _, spec := range cfg.sinks {
-		s, release, err := sinkPool.acquire(spec.name(), func() (*watchedSink, error) {
+		s, release, err := sinkPool.Acquire(spec.name(), func() (*watchedSink, error) {
 			opened, err := openSink(spec, cfg.key)
 			if err != nil {
 				return nil, err
@@ -131,7 +133,7 @@ func openRecorder(cfg auditConfig, names []string) (*recorder, error) {
 // tellOthers posts a sink's change of state to all other sinks of the process.
 func tellOthers(from *watchedSink, e *Event) {
 	r := &record{action: e.Action, event: e.line()}
-	sinkPool.forEach(func(w *watchedSink) {
+	sinkPool.ForEach(func(w *watchedSink) {
 		if w != from {
 			w.post(r)
 		}

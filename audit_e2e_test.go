@@ -28,7 +28,7 @@ const wireSink = "unix /faulty"
 func serveWith(t *testing.T, s sink, failure AuditFailure) *server {
 	t.Helper()
 	name := sinkSpec{kind: "syslog", network: "unix", address: "/faulty"}.name()
-	_, release, err := sinkPool.acquire(name,
+	_, release, err := sinkPool.Acquire(name,
 		func() (*watchedSink, error) { return watchSink(name, s, defaultDeadline, tellOthers), nil }, (*watchedSink).close)
 	if err != nil {
 		t.Fatal(err)

@@ -436,7 +436,7 @@ func TestTellOthers(t *testing.T) {
 	watched := map[string]*watchedSink{}
 	for _, name := range names {
 		sinks[name] = newFaultySink(t)
-		w, release, err := sinkPool.acquire(name, func() (*watchedSink, error) {
+		w, release, err := sinkPool.Acquire(name, func() (*watchedSink, error) {
 			return watchSink(name, sinks[name], time.Second, tellOthers), nil
 		}, (*watchedSink).close)
 		if err != nil {
@@ -473,7 +473,7 @@ func TestOpenAuditorFails(t *testing.T) {
 			closeAuditor(t, a)
 		}
 		if recorders.Len()+sinkPool.Len() != 0 {
-			t.Errorf("%s: left behind: %v %v", name, recorders.entries, sinkPool.entries)
+			t.Errorf("%s: left behind: %d %d", name, recorders.Len(), sinkPool.Len())
 		}
 	}
 }

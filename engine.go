@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/pool"
 	"github.com/xfrguard/xfrguard/internal/zone"
 	"github.com/xfrguard/xfrguard/internal/zone/journal"
 
@@ -53,7 +54,7 @@ func (g *guard) closeStore() {
 }
 
 // journals are open once in the process: instances overlap during a reload.
-var journals pool[*journal.Journal]
+var journals pool.Pool[*journal.Journal]
 
 // openJournals are those that a guard uses, by apex.
 type openJournals struct {
@@ -76,7 +77,7 @@ func (g *guard) openJournals() {
 		if err != nil {
 			dir = cfg.journal
 		}
-		j, release, err := journals.acquire(dir, func() (*journal.Journal, error) {
+		j, release, err := journals.Acquire(dir, func() (*journal.Journal, error) {
 			return journal.Open(dir, journal.Options{Limit: cfg.cache, Timeout: journalWait})
 		}, (*journal.Journal).Close)
 		if err != nil {

@@ -1,14 +1,16 @@
 // SPDX-FileCopyrightText: The xfrguard authors
 // SPDX-License-Identifier: Apache-2.0
 
-package xfrguard
+// Package pool shares values that must exist once in a process: the first user opens one,
+// the last user closes it.
+package pool
 
 import "sync"
 
-// pool shares what must exist once per process, whatever server blocks use it
+// Pool shares what must exist once per process, whatever server blocks use it
 // and while two instances overlap during a reload: the first user opens it, the
 // last one closes it. The zero pool is ready.
-type pool[V any] struct {
+type Pool[V any] struct {
 	mu      sync.Mutex
 	entries map[string]*pooled[V]
 }
@@ -20,9 +22,9 @@ type pooled[V any] struct {
 	value V
 }
 
-// acquire returns the value of the key, opening it for the first user, and a
+// Acquire returns the value of the key, opening it for the first user, and a
 // function that gives it back. A failed open leaves nothing behind.
-func (p *pool[V]) acquire(key string, open func() (V, error), closeLast func(V) error) (V, func() error, error) {
+func (p *Pool[V]) Acquire(key string, open func() (V, error), closeLast func(V) error) (V, func() error, error) {
 	p.mu.Lock()
 	if p.entries == nil {
 		p.entries = make(map[string]*pooled[V])
@@ -53,7 +55,7 @@ func (p *pool[V]) acquire(key string, open func() (V, error), closeLast func(V) 
 	return entry.value, release, nil
 }
 
-func (p *pool[V]) release(key string, entry *pooled[V], closeLast func(V) error) error {
+func (p *Pool[V]) release(key string, entry *pooled[V], closeLast func(V) error) error {
 	entry.mu.Lock()
 	defer entry.mu.Unlock()
 	if !p.leave(key, entry) {
@@ -73,7 +75,7 @@ func (p *pool[V]) release(key string, entry *pooled[V], closeLast func(V) error)
 // leave takes one user off and reports whether that was the last. The entry stays in
 // the map until it is closed, so that a new user waits for the close to finish. It is
 // called with entry.mu held.
-func (p *pool[V]) leave(key string, entry *pooled[V]) bool {
+func (p *Pool[V]) leave(key string, entry *pooled[V]) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	entry.users--
@@ -84,14 +86,14 @@ func (p *pool[V]) leave(key string, entry *pooled[V]) bool {
 }
 
 // Len returns how many keys have users, or are being closed.
-func (p *pool[V]) Len() int {
+func (p *Pool[V]) Len() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.entries)
 }
 
-// forEach calls fn for every open value.
-func (p *pool[V]) forEach(fn func(V)) {
+// ForEach calls fn for every open value.
+func (p *Pool[V]) ForEach(fn func(V)) {
 	p.mu.Lock()
 	entries := make([]*pooled[V], 0, len(p.entries))
 	for _, e := range p.entries {
