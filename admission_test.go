@@ -11,6 +11,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/policy/policytest"
+
+	"github.com/xfrguard/xfrguard/internal/policy"
+
 	"github.com/miekg/dns"
 )
 
@@ -48,35 +52,35 @@ func TestManySecondariesBehindOneAddress(t *testing.T) {
 
 // Who a client is, and which place of its own it has.
 func TestWhoAClientIs(t *testing.T) {
-	single, wide := nets("192.0.2.53/32", "192.0.2.52/32"), nets("192.0.2.0/24")
-	signed := TSIGProof{Status: TSIGValid, Key: "k."}
-	shown := TLSProof{HasCert: true, Verified: true, Current: true, ClientUse: true, Names: []string{"a.example.net."}, SPKI: [32]byte{1}}
+	single, wide := policytest.Nets("192.0.2.53/32", "192.0.2.52/32"), policytest.Nets("192.0.2.0/24")
+	signed := policy.TSIGProof{Status: policy.TSIGValid, Key: "k."}
+	shown := policy.TLSProof{HasCert: true, Verified: true, Current: true, ClientUse: true, Names: []string{"a.example.net."}, SPKI: [32]byte{1}}
 	pin := "cert sha256:01" + strings.Repeat("00", 31)
 	for name, tt := range map[string]struct {
-		rule         Rule
-		req          Request
+		rule         policy.Rule
+		req          policy.Request
 		proof, place string
 	}{
-		"a key":                     {Rule{Name: "r", Nets: wide, Keys: []string{"k."}}, Request{TSIG: signed}, "key k.", "key k."},
-		"a key and its address":     {Rule{Name: "r", Nets: single, Keys: []string{"k."}}, Request{TSIG: signed}, "key k.", "key k. net 192.0.2.53"},
-		"an address":                {Rule{Name: "r", Nets: single, Unsigned: true}, Request{}, "", "rule r net 192.0.2.53"},
-		"a network":                 {Rule{Name: "r", Nets: wide, Unsigned: true}, Request{}, "", "rule r"},
-		"a key that nobody needs":   {Rule{Name: "r", Nets: wide, Unsigned: true}, Request{TSIG: signed}, "key k.", "rule r"},
-		"a key that is not good":    {Rule{Name: "r", Nets: wide, Unsigned: true}, Request{TSIG: TSIGProof{Status: TSIGBadSignature, Key: "k."}}, "", "rule r"},
-		"a certificate's name":      {Rule{Name: "r", Certs: []Cert{{Name: "a.example.net."}}}, Request{TLS: shown}, "cert a.example.net.", "cert a.example.net."},
-		"a pin":                     {Rule{Name: "r", Certs: []Cert{{SPKI: [32]byte{1}}}}, Request{TLS: shown}, pin, pin},
-		"a wildcard":                {Rule{Name: "r", Certs: []Cert{{Name: "*.example.net."}}}, Request{TLS: shown}, pin, "rule r"},
-		"a certificate and a key":   {Rule{Name: "r", Keys: []string{"k."}, Certs: []Cert{{Name: "a.example.net."}}}, Request{TSIG: signed, TLS: shown}, "key k. cert a.example.net.", "key k. cert a.example.net."},
-		"a certificate not asked":   {Rule{Name: "r", Nets: wide, Unsigned: true}, Request{TLS: shown}, "", "rule r"},
-		"the whole world, unsigned": {Rule{Name: "r", Unsigned: true}, Request{}, "", "rule r"},
+		"a key":                     {policy.Rule{Name: "r", Nets: wide, Keys: []string{"k."}}, policy.Request{TSIG: signed}, "key k.", "key k."},
+		"a key and its address":     {policy.Rule{Name: "r", Nets: single, Keys: []string{"k."}}, policy.Request{TSIG: signed}, "key k.", "key k. net 192.0.2.53"},
+		"an address":                {policy.Rule{Name: "r", Nets: single, Unsigned: true}, policy.Request{}, "", "rule r net 192.0.2.53"},
+		"a network":                 {policy.Rule{Name: "r", Nets: wide, Unsigned: true}, policy.Request{}, "", "rule r"},
+		"a key that nobody needs":   {policy.Rule{Name: "r", Nets: wide, Unsigned: true}, policy.Request{TSIG: signed}, "key k.", "rule r"},
+		"a key that is not good":    {policy.Rule{Name: "r", Nets: wide, Unsigned: true}, policy.Request{TSIG: policy.TSIGProof{Status: policy.TSIGBadSignature, Key: "k."}}, "", "rule r"},
+		"a certificate's name":      {policy.Rule{Name: "r", Certs: []policy.Cert{{Name: "a.example.net."}}}, policy.Request{TLS: shown}, "cert a.example.net.", "cert a.example.net."},
+		"a pin":                     {policy.Rule{Name: "r", Certs: []policy.Cert{{SPKI: [32]byte{1}}}}, policy.Request{TLS: shown}, pin, pin},
+		"a wildcard":                {policy.Rule{Name: "r", Certs: []policy.Cert{{Name: "*.example.net."}}}, policy.Request{TLS: shown}, pin, "rule r"},
+		"a certificate and a key":   {policy.Rule{Name: "r", Keys: []string{"k."}, Certs: []policy.Cert{{Name: "a.example.net."}}}, policy.Request{TSIG: signed, TLS: shown}, "key k. cert a.example.net.", "key k. cert a.example.net."},
+		"a certificate not asked":   {policy.Rule{Name: "r", Nets: wide, Unsigned: true}, policy.Request{TLS: shown}, "", "rule r"},
+		"the whole world, unsigned": {policy.Rule{Name: "r", Unsigned: true}, policy.Request{}, "", "rule r"},
 	} {
 		tt.req.Client = netip.MustParseAddr("192.0.2.53")
-		if proof, place := tt.rule.proof(&tt.req), tt.rule.place(&tt.req); proof != tt.proof || place != tt.place {
+		if proof, place := tt.rule.Proof(&tt.req), tt.rule.Place(&tt.req); proof != tt.proof || place != tt.place {
 			t.Errorf("%s: proof %q, place %q; want %q and %q", name, proof, place, tt.proof, tt.place)
 		}
 	}
-	if single.singles() != 2 || wide.singles() != 0 || (*Nets)(nil).singles() != 0 {
-		t.Errorf("%d and %d single addresses, want 2 and 0", single.singles(), wide.singles())
+	if single.Singles() != 2 || wide.Singles() != 0 {
+		t.Errorf("%d and %d single addresses, want 2 and 0", single.Singles(), wide.Singles())
 	}
 }
 
@@ -100,7 +104,7 @@ func TestFallbackPaysAsAWholeZone(t *testing.T) {
 		t.Errorf("%d whole zones and %d refusals of five IXFRs from an old serial, want 1 and 4", whole, refused)
 	}
 	for _, e := range s.eventsOf(t, "127.0.0.1") {
-		if e["event.action"] == string(ActionDecision) && e["event.reason"] != string(ReasonShutdown) && e["rule.name"] != "whole" {
+		if e["event.action"] == string(ActionDecision) && e["event.reason"] != string(policy.ReasonShutdown) && e["rule.name"] != "whole" {
 			t.Errorf("on record under rule %v: %v", e["rule.name"], e["event.reason"])
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/policy"
 	"github.com/xfrguard/xfrguard/internal/pool"
 
 	"github.com/google/uuid"
@@ -218,7 +219,7 @@ func (a *auditor) Denied(e *Event) {
 func (a *auditor) End(e *Event) {
 	if e.counted {
 		d := *e
-		d.Action, d.Reason, d.Allowed = ActionDecision, string(ReasonAllowed), true
+		d.Action, d.Reason, d.Allowed = ActionDecision, string(policy.ReasonAllowed), true
 		if d.Complete || e.Reason == string(EndClientGone) {
 			d.Complete = true
 			a.answers.tally(&d)

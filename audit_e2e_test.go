@@ -18,6 +18,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/xfrguard/xfrguard/internal/policy"
 	"github.com/xfrguard/xfrguard/internal/trail"
 )
 
@@ -225,7 +226,7 @@ func TestAuditMillionDenials(t *testing.T) {
 			defer left.Add(-1)
 			e := denied("")
 			for i := w; i < total; i += workers {
-				e.Client, e.Reason = clients[i%sources], string(Reasons[1+i%7])
+				e.Client, e.Reason = clients[i%sources], string(policy.Reasons[1+i%7])
 				a.Denied(e)
 			}
 		})

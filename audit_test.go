@@ -20,6 +20,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/xfrguard/xfrguard/internal/policy"
 	"github.com/xfrguard/xfrguard/internal/trail"
 )
 
@@ -362,7 +363,7 @@ func TestPairsAndCountsUnderFaults(t *testing.T) {
 		}
 		p := pairs[fmt.Sprint(m["coredns.xfr.id"])]
 		switch {
-		case m["event.action"] == string(ActionDecision) && m["event.reason"] == string(ReasonAllowed):
+		case m["event.action"] == string(ActionDecision) && m["event.reason"] == string(policy.ReasonAllowed):
 			p[0]++
 		case m["event.action"] == string(ActionEnd):
 			p[1]++

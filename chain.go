@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/xfrguard/xfrguard/internal/policy"
+
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/plugin"
@@ -216,14 +218,14 @@ var harmless = []string{
 func catchAll(b serverBlock, like *guard) *guard {
 	g := &guard{
 		index: b.index, pos: like.pos, mode: ModeEnforce, elsewhere: like.elsewhere, auditOf: like,
-		policies: make(Policies), configs: make(map[string]*config), digests: make(map[string]string),
+		policies: make(policy.Policies), configs: make(map[string]*config), digests: make(map[string]string),
 		sessions: newSessions(),
 	}
 	for _, c := range b.configs {
 		apex := dns.CanonicalName(c.Zone)
 		cfg := &config{zones: []string{apex}, limits: defaultLimits, pos: like.pos}
 		g.configs[apex] = cfg
-		g.policies[apex] = &Policy{Zone: apex}
+		g.policies[apex] = &policy.Policy{Zone: apex}
 		g.digests[apex] = g.policies[apex].Digest()
 	}
 	return g

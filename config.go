@@ -8,12 +8,14 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/xfrguard/xfrguard/internal/policy"
 )
 
 // config is one xfrguard directive of the Corefile, parsed and checked.
 type config struct {
 	zones      []string // canonical apexes
-	rules      []Rule
+	rules      []policy.Rule
 	rulePos    []position // where each of rules stands
 	algorithms []string
 	limits     Limits
@@ -44,7 +46,7 @@ func (p position) String() string { return fmt.Sprintf("%s:%d", p.file, p.line) 
 
 // Limits bound what an allowed client may take.
 type Limits struct {
-	Rate      Rate          // per client (address; /64 in IPv6) and zone
+	Rate      policy.Rate   // per client (address; /64 in IPv6) and zone
 	Total     int           // transfers at once, all clients
 	PerClient int           // transfers at once, one client
 	Wait      time.Duration // how long a request over the limit waits for its turn
@@ -110,7 +112,7 @@ const (
 var (
 	defaultAlgorithms = []string{"hmac-sha256", "hmac-sha384", "hmac-sha512"}
 	defaultLimits     = Limits{
-		Rate:      Rate{Count: 60, Period: time.Minute, Burst: 10},
+		Rate:      policy.Rate{Count: 60, Period: time.Minute, Burst: 10},
 		Total:     16,
 		PerClient: 4,
 		Wait:      5 * time.Second,

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/policy"
 	"github.com/xfrguard/xfrguard/internal/trail"
 )
 
@@ -157,7 +158,7 @@ func (e *Event) putEnds(o *object) {
 		return
 	}
 	switch e.Transport {
-	case TransportUDP, TransportQUIC, TransportHTTP3, TransportUnknown: // which may be UDP
+	case policy.TransportUDP, policy.TransportQUIC, policy.TransportHTTP3, policy.TransportUnknown: // which may be UDP
 		o.word("network.transport", "udp")
 	default:
 		o.word("network.transport", "tcp")

@@ -17,6 +17,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/xfrguard/xfrguard/internal/notify"
+	"github.com/xfrguard/xfrguard/internal/policy"
 	"github.com/xfrguard/xfrguard/internal/trail"
 )
 
@@ -30,10 +31,10 @@ func sampleEvents() map[string]*Event {
 	asked, served, acked := uint32(2026112200), uint32(2026112201), int64(329733)
 	base := Event{
 		Time: sampleTime, EventID: "019ae1f0-0000-7000-8000-000000000001", ID: "019ae1f0-0000-7000-8000-00000000000a",
-		Client: "192.0.2.53", ClientPort: 46612, Server: "192.0.2.1", ServerPort: 53, Transport: TransportTCP,
+		Client: "192.0.2.53", ClientPort: 46612, Server: "192.0.2.1", ServerPort: 53, Transport: policy.TransportTCP,
 		QueryID: 4711, QueryName: "example.org.", QueryType: "IXFR", QueryClass: "IN",
 		Block: "dns://:53", Zone: "example.org.", Policy: "sha256:9f86d081884c7d65", Enforced: true,
-		TSIG: TSIGProof{Status: TSIGValid, Key: "ns2.example.net.", Algorithm: "hmac-sha256"}, SerialRequested: &asked,
+		TSIG: policy.TSIGProof{Status: policy.TSIGValid, Key: "ns2.example.net.", Algorithm: "hmac-sha256"}, SerialRequested: &asked,
 	}
 	make := func(change func(*Event)) *Event {
 		e := base
@@ -45,19 +46,19 @@ func sampleEvents() map[string]*Event {
 		change(e)
 		return e
 	}
-	policy := func(e *Event) {
+	asPolicy := func(e *Event) {
 		e.Block, e.Zone, e.Policy, e.Enforced = base.Block, base.Zone, base.Policy, true
 		e.Extra = map[string]any{extraPolicy: "allow as ns2 net 192.0.2.53/32 key ns2.example.net.\n(everything else is denied)"}
 	}
 	return map[string]*Event{
 		"decision-allowed": make(func(e *Event) {
-			e.Action, e.Allowed, e.Reason, e.Rule = ActionDecision, true, string(ReasonAllowed), "ns2"
+			e.Action, e.Allowed, e.Reason, e.Rule = ActionDecision, true, string(policy.ReasonAllowed), "ns2"
 			e.Served = ServedIXFR
 		}),
 		"decision-allowed-tls": make(func(e *Event) {
-			e.Action, e.Allowed, e.Reason, e.Rule = ActionDecision, true, string(ReasonAllowed), "ns2-xot"
-			e.Client, e.Server, e.ServerPort, e.Transport, e.View = "2001:db8::53", "2001:db8::1", 853, TransportTLS, "inside"
-			e.QueryType, e.SerialRequested, e.TSIG = "AXFR", nil, TSIGProof{Status: TSIGAbsent}
+			e.Action, e.Allowed, e.Reason, e.Rule = ActionDecision, true, string(policy.ReasonAllowed), "ns2-xot"
+			e.Client, e.Server, e.ServerPort, e.Transport, e.View = "2001:db8::53", "2001:db8::1", 853, policy.TransportTLS, "inside"
+			e.QueryType, e.SerialRequested, e.TSIG = "AXFR", nil, policy.TSIGProof{Status: policy.TSIGAbsent}
 			e.TLS = TLSFacts{
 				Established: true, Version: "1.3", Cipher: "TLS_AES_128_GCM_SHA256", ALPN: "dot", ServerName: "ns1.example.org",
 				Resumed: true, Subject: "CN=ns2.example.net", Names: []string{"ns2.example.net"}, Verified: true,
@@ -65,16 +66,16 @@ func sampleEvents() map[string]*Event {
 			}
 		}),
 		"decision-allowed-until": make(func(e *Event) {
-			e.Action, e.Allowed, e.Reason, e.Rule = ActionDecision, true, string(ReasonAllowed), "ns2-migrating"
+			e.Action, e.Allowed, e.Reason, e.Rule = ActionDecision, true, string(policy.ReasonAllowed), "ns2-migrating"
 			e.Served, e.TLSUntil = ServedIXFR, sampleTime.Add(24*time.Hour)
 		}),
 		"decision-denied": make(func(e *Event) {
-			e.Action, e.Reason, e.Near, e.Rcode = ActionDecision, string(ReasonTSIGBadSignature), "ns2", "NOTAUTH"
+			e.Action, e.Reason, e.Near, e.Rcode = ActionDecision, string(policy.ReasonTSIGBadSignature), "ns2", "NOTAUTH"
 			e.Opcode, e.Claimed = "NOTIFY", "192.0.2.66"
-			e.TSIG.Status = TSIGBadSignature
+			e.TSIG.Status = policy.TSIGBadSignature
 		}),
 		"decision-observed": make(func(e *Event) {
-			e.Action, e.Reason, e.Near, e.Rcode, e.Enforced = ActionDecision, string(ReasonTLSRequired), "ns2", "REFUSED", false
+			e.Action, e.Reason, e.Near, e.Rcode, e.Enforced = ActionDecision, string(policy.ReasonTLSRequired), "ns2", "REFUSED", false
 		}),
 		"end-complete": make(func(e *Event) {
 			e.Action, e.Reason, e.Rule, e.Rcode = ActionEnd, string(EndComplete), "ns2", "NOERROR"
@@ -89,7 +90,7 @@ func sampleEvents() map[string]*Event {
 			e.Error = "write tcp 192.0.2.1:53->192.0.2.53:46612: write: broken pipe"
 		}),
 		"denied-summary": life(ActionDenied, func(e *Event) {
-			e.Reason, e.Block, e.Zone, e.Enforced = string(ReasonTSIGBadKey), base.Block, base.Zone, true
+			e.Reason, e.Block, e.Zone, e.Enforced = string(policy.ReasonTSIGBadKey), base.Block, base.Zone, true
 			e.Suppressed = &Suppressed{
 				Count: 4711, Since: sampleTime.Add(-30 * time.Second), Class: "stream", Prefix: "198.51.100.0/24",
 				Clients: []string{"198.51.100.7", "198.51.100.9"}, ClientsTotal: 2, Keys: []string{"admin.", "key1."}, KeysTotal: 2,
@@ -103,7 +104,7 @@ func sampleEvents() map[string]*Event {
 			}
 		}),
 		"decision-answered": make(func(e *Event) {
-			e.Action, e.Allowed, e.Reason, e.Rule, e.Rcode = ActionDecision, true, string(ReasonAllowed), "ns2", "NOERROR"
+			e.Action, e.Allowed, e.Reason, e.Rule, e.Rcode = ActionDecision, true, string(policy.ReasonAllowed), "ns2", "NOERROR"
 			e.SerialServed, e.Served, e.Complete, e.Digest = &served, ServedUpToDate, true, "sha384:38b060a751ac96384cd9327eb1b1e36a"
 		}),
 		"answered-summary": life(ActionAnswered, func(e *Event) {
@@ -118,13 +119,13 @@ func sampleEvents() map[string]*Event {
 			e.Block, e.Zone, e.SerialServed, e.Digest = base.Block, base.Zone, &served, "sha384:38b060a751ac96384cd9327eb1b1e36a"
 		}),
 		"notify-accepted": life(ActionNotified, func(e *Event) {
-			e.Reason, e.Block, e.Zone, e.Transport = string(notify.Accepted), base.Block, base.Zone, TransportUDP
+			e.Reason, e.Block, e.Zone, e.Transport = string(notify.Accepted), base.Block, base.Zone, policy.TransportUDP
 			e.TSIG = base.TSIG
 			e.Extra = map[string]any{extraNotified: base.Client, extraNotifiedPort: 53, extraNotifySerial: int64(served), extraNotifyTries: 1}
 		}),
 		"notify-failed": life(ActionNotifyFailed, func(e *Event) {
-			e.Reason, e.Block, e.Zone, e.Transport = string(notify.Timeout), base.Block, base.Zone, TransportTLS
-			e.TSIG = TSIGProof{Key: base.TSIG.Key, Algorithm: base.TSIG.Algorithm}
+			e.Reason, e.Block, e.Zone, e.Transport = string(notify.Timeout), base.Block, base.Zone, policy.TransportTLS
+			e.TSIG = policy.TSIGProof{Key: base.TSIG.Key, Algorithm: base.TSIG.Algorithm}
 			e.Error = "no answer in time"
 			e.Extra = map[string]any{extraNotified: "2001:db8::53", extraNotifiedPort: 853, extraNotifySerial: int64(served), extraNotifyTries: 5}
 		}),
@@ -132,8 +133,8 @@ func sampleEvents() map[string]*Event {
 			e.Extra = map[string]any{extraSinks: []string{"file:/var/log/coredns/xfr.log", "stdout"}, extraFailure: string(AuditRefuse)}
 		}),
 		"stop":          life(ActionStop, func(*Event) {}),
-		"policy-load":   life(ActionPolicyLoaded, policy),
-		"policy-reload": life(ActionReload, policy),
+		"policy-load":   life(ActionPolicyLoaded, asPolicy),
+		"policy-reload": life(ActionReload, asPolicy),
 		"policy-reload-failed": life(ActionReloadFailed, func(e *Event) {
 			e.Reason, e.Error = string(FailedListen), errOtherListen.Error()
 		}),
@@ -338,10 +339,10 @@ func TestEncodeLongest(t *testing.T) {
 	for _, a := range eventSpecs {
 		e := Event{
 			Time: sampleTime, Action: a.action, ID: long, EventID: long, Message: long, Reason: long,
-			Client: long, ClientPort: 65535, Server: long, ServerPort: 65535, Transport: TransportHTTP3,
+			Client: long, ClientPort: 65535, Server: long, ServerPort: 65535, Transport: policy.TransportHTTP3,
 			QueryID: 65535, QueryName: long, QueryType: long, QueryClass: long, Opcode: long, Rcode: long,
 			Block: long, Zone: long, View: long, Rule: long, Near: long, Policy: long,
-			TSIG: TSIGProof{Status: TSIGStatus(long), Key: long, Algorithm: long},
+			TSIG: policy.TSIGProof{Status: policy.TSIGStatus(long), Key: long, Algorithm: long},
 			TLS: TLSFacts{
 				Established: true, Version: long, Cipher: long, ALPN: long, ServerName: long, Resumed: true,
 				Subject: long, SPKI: long, Names: []string{long, "a", long, strings.Repeat("b", 300), strings.Repeat("c", 300)},

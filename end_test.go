@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/policy"
+
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/plugin"
@@ -76,7 +78,7 @@ func slowServer(t *testing.T, cache string) (*server, *guard, slowBackend) {
 // TestCanceledWhileItWaits: a client waits for the zone, or for what changed in it, when it
 // has to go. It gets an answer, and the record says why.
 func TestCanceledWhileItWaits(t *testing.T) {
-	for cause, want := range map[error]Reason{errShutdown: ReasonShutdown, errRevoked: ReasonClientNotAllowed} {
+	for cause, want := range map[error]policy.Reason{errShutdown: policy.ReasonShutdown, errRevoked: policy.ReasonClientNotAllowed} {
 		s, g, b := slowServer(t, "64MiB")
 		got := make(chan *dns.Msg, 1)
 		go func() {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/xfrguard/xfrguard/internal/policy"
 	"github.com/xfrguard/xfrguard/internal/zone/journal"
 
 	"github.com/coredns/coredns/core/dnsserver"
@@ -19,7 +20,7 @@ import (
 func TestIdentity(t *testing.T) {
 	block := func(view, host, transport, port string) *guard {
 		c := &dnsserver.Config{ViewName: view, ListenHosts: []string{host}, Transport: transport, Port: port, Zone: "example.org."}
-		return &guard{config: c, keys: []*dnsserver.Config{c}, policies: Policies{"example.org.": {}}}
+		return &guard{config: c, keys: []*dnsserver.Config{c}, policies: policy.Policies{"example.org.": {}}}
 	}
 	guards := []*guard{
 		block("", "", "dns", "53"), block("inside", "", "dns", "53"), block("outside", "", "dns", "53"),
@@ -49,7 +50,7 @@ func TestIdentity(t *testing.T) {
 func TestIdentityFitsJournal(t *testing.T) {
 	const apex = "example.org."
 	block := func(keys int) *guard {
-		g := &guard{policies: Policies{apex: {}}}
+		g := &guard{policies: policy.Policies{apex: {}}}
 		for i := range keys {
 			c := &dnsserver.Config{Transport: "dns", Port: strconv.Itoa(1000 + i), Zone: "org."}
 			g.keys = append(g.keys, c)

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/policy"
 	"github.com/xfrguard/xfrguard/internal/trail"
 )
 
@@ -166,7 +167,7 @@ type Event struct {
 	Claimed    string // coredns.xfr.client.claimed
 	Server     string // server.ip
 	ServerPort int
-	Transport  Transport
+	Transport  policy.Transport
 
 	QueryID    uint16
 	QueryName  string // as asked, presentation format
@@ -186,7 +187,7 @@ type Event struct {
 
 	TLSUntil time.Time // until when that rule lets plain TCP in; for requests without TLS only
 
-	TSIG TSIGProof
+	TSIG policy.TSIGProof
 	TLS  TLSFacts
 
 	SerialRequested *uint32

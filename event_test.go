@@ -15,6 +15,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/xfrguard/xfrguard/internal/notify"
+	"github.com/xfrguard/xfrguard/internal/policy"
 	"github.com/xfrguard/xfrguard/internal/trail"
 )
 
@@ -136,17 +137,17 @@ func TestSchemaEnums(t *testing.T) {
 	same("event.action", s.Properties["event.action"].Enum, actions)
 	same("event.code", s.Properties["event.code"].Enum, codes)
 	same("served", s.Properties["coredns.xfr.served"].Enum, texts(Serveds))
-	same("tsig.status", s.Properties["coredns.xfr.tsig.status"].Enum, texts(TSIGStatuses))
-	same("transport", s.Properties["coredns.xfr.transport"].Enum, texts(Transports))
+	same("tsig.status", s.Properties["coredns.xfr.tsig.status"].Enum, texts(policy.TSIGStatuses))
+	same("transport", s.Properties["coredns.xfr.transport"].Enum, texts(policy.Transports))
 	same("failure", s.Properties[extraFailure].Enum, []string{string(AuditRefuse), string(AuditServe)})
 	same("class", s.Properties["coredns.xfr.suppressed.class"].Enum, foldClassNames[:])
 
-	denied := slices.DeleteFunc(texts(Reasons), func(r string) bool { return r == string(ReasonAllowed) })
+	denied := slices.DeleteFunc(texts(policy.Reasons), func(r string) bool { return r == string(policy.ReasonAllowed) })
 	byAction := map[string][]string{
-		string(ActionDecision): texts(Reasons),
+		string(ActionDecision): texts(policy.Reasons),
 		string(ActionEnd):      texts(EndReasons),
 		string(ActionDenied):   append(slices.Clone(denied), reasonSeveral),
-		string(ActionAnswered): {string(ServedUpToDate), string(ServedUseTCP), string(ReasonAllowed), reasonSeveral},
+		string(ActionAnswered): {string(ServedUpToDate), string(ServedUseTCP), string(policy.ReasonAllowed), reasonSeveral},
 	}
 	for _, o := range notify.Outcomes() {
 		switch {

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/xfrguard/xfrguard/internal/notify"
+	"github.com/xfrguard/xfrguard/internal/policy"
 )
 
 // docTable returns the rows of the first table under a heading of docs/EVENTS.md,
@@ -83,7 +84,7 @@ func TestEventsDocument(t *testing.T) {
 			t.Errorf("%s: the document says %s, %q, the schema %s, %q", r[0], r[1], r[3], p.Type, p.Description)
 		}
 	}
-	same("reasons", column(docTable(t, "Reasons of a decision"), 0), texts(Reasons))
+	same("reasons", column(docTable(t, "Reasons of a decision"), 0), texts(policy.Reasons))
 	same("ends", column(docTable(t, "How a transfer ended"), 0), texts(EndReasons))
 	same("served", column(docTable(t, "What was served"), 0), texts(Serveds))
 	same("notify", column(docTable(t, "NOTIFY"), 0), texts(notify.Outcomes()))
@@ -93,7 +94,7 @@ func TestEventsDocument(t *testing.T) {
 		}
 	}
 	same("failed reloads", column(docTable(t, "Failed reloads"), 0), texts(ReloadFailures))
-	same("tsig", column(docTable(t, "TSIG status"), 0), texts(TSIGStatuses))
+	same("tsig", column(docTable(t, "TSIG status"), 0), texts(policy.TSIGStatuses))
 
 	var budgets, want []string
 	for _, r := range docTable(t, "Floods") {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/policy"
 	"github.com/xfrguard/xfrguard/internal/wire"
 
 	"github.com/coredns/coredns/core/dnsserver"
@@ -24,7 +25,7 @@ const maxFudge = 300
 
 // evidence is everything one message shows about itself, read once.
 type evidence struct {
-	req    Request
+	req    policy.Request
 	tls    TLSFacts
 	peer   *tls.ConnectionState // nil without TLS, and where nothing is known of it
 	tsig   *dns.TSIG            // the last record, when it is a TSIG
@@ -51,7 +52,7 @@ func (g *guard) examine(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) *
 	}
 	e.view, _ = ctx.Value(dnsserver.ViewKey{}).(string)
 	q := r.Question[0]
-	e.req = Request{
+	e.req = policy.Request{
 		Zone:      dns.CanonicalName(q.Name),
 		Type:      q.Qtype,
 		Class:     q.Qclass,
@@ -65,7 +66,7 @@ func (g *guard) examine(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) *
 	}
 	origin := g.readOrigin(e, w)
 	g.readTSIG(e, w, r, listenerKeys)
-	if conn := origin.TLS(); conn != nil && e.req.Transport == TransportTLS {
+	if conn := origin.TLS(); conn != nil && e.req.Transport == policy.TransportTLS {
 		cs := conn.ConnectionState()
 		g.readTLS(e, &cs)
 	}
@@ -107,10 +108,10 @@ func malformed(r *dns.Msg) bool {
 // when it is the only one, the last record, and of a key of this very block: blocks
 // on one listener overwrite each other's secrets.
 func (g *guard) readTSIG(e *evidence, w dns.ResponseWriter, r *dns.Msg, listenerKeys map[string]string) {
-	e.req.TSIG = TSIGProof{Status: TSIGAbsent}
+	e.req.TSIG = policy.TSIGProof{Status: policy.TSIGAbsent}
 	t, err := wire.FindTSIG(r)
 	if err != nil {
-		e.req.TSIG.Status = TSIGMalformed
+		e.req.TSIG.Status = policy.TSIGMalformed
 		e.req.Malformed = true
 	}
 	if t == nil {
@@ -122,16 +123,16 @@ func (g *guard) readTSIG(e *evidence, w dns.ResponseWriter, r *dns.Msg, listener
 	e.req.TSIG.Algorithm = strings.TrimSuffix(dns.CanonicalName(t.Algorithm), ".")
 	secret, ok := g.secrets[key]
 	if !ok || listenerKeys[key] != secret.text {
-		e.req.TSIG.Status = TSIGBadKey
+		e.req.TSIG.Status = policy.TSIGBadKey
 		return
 	}
 	e.secret = secret.raw
 	e.req.TSIG.Status = g.signatureStatus(e, w.TsigStatus(), r)
-	if e.req.TSIG.Status != TSIGValid {
+	if e.req.TSIG.Status != policy.TSIGValid {
 		return
 	}
 	if t.Fudge > maxFudge {
-		e.req.TSIG.Status = TSIGBadTime
+		e.req.TSIG.Status = policy.TSIGBadTime
 		return
 	}
 	if e.mac, err = hex.DecodeString(t.MAC); err == nil {
@@ -144,36 +145,36 @@ func (g *guard) readTSIG(e *evidence, w dns.ResponseWriter, r *dns.Msg, listener
 // key names in upper case. That costs as much as miekg/dns's own look, and the client
 // says how much: it is done for requests that can be answered, from addresses that some
 // rule knows.
-func (g *guard) signatureStatus(e *evidence, found error, r *dns.Msg) TSIGStatus {
+func (g *guard) signatureStatus(e *evidence, found error, r *dns.Msg) policy.TSIGStatus {
 	asSent := e.tsig.TimeSigned != 0 && e.tsig.Fudge != 0 // of a zero miekg/dns makes another value
 	switch {
 	case asSent && found == nil:
-		return TSIGValid
+		return policy.TSIGValid
 	case asSent && errors.Is(found, dns.ErrTime):
-		return TSIGBadTime
-	case e.req.Malformed || !e.req.Transport.carries(e.req.Type) || !g.knows(e):
-		return TSIGUnchecked
+		return policy.TSIGBadTime
+	case e.req.Malformed || !e.req.Transport.Carries(e.req.Type) || !g.knows(e):
+		return policy.TSIGUnchecked
 	}
 	switch wire.VerifyRequest(r, e.secret, time.Now()) {
 	case wire.VerifyOK:
-		return TSIGValid
+		return policy.TSIGValid
 	case wire.VerifyBadTime:
-		return TSIGBadTime
+		return policy.TSIGBadTime
 	case wire.VerifyTruncated:
-		return TSIGBadTruncation
+		return policy.TSIGBadTruncation
 	case wire.VerifyMalformed:
-		return TSIGBadSize
+		return policy.TSIGBadSize
 	case wire.VerifyBadKey:
-		return TSIGBadAlgorithm
+		return policy.TSIGBadAlgorithm
 	}
-	return TSIGBadSignature
+	return policy.TSIGBadSignature
 }
 
 // proven reports whether the signature's MAC is genuine, so that the answer is
 // signed too (RFC 8945 §5.3).
 func (e *evidence) proven() bool {
 	switch e.req.TSIG.Status {
-	case TSIGValid, TSIGBadTime, TSIGBadTruncation:
+	case policy.TSIGValid, policy.TSIGBadTime, policy.TSIGBadTruncation:
 		return len(e.secret) > 0
 	}
 	return false
@@ -183,13 +184,13 @@ func (e *evidence) proven() bool {
 // once a request: it walks all zones.
 func (g *guard) knows(e *evidence) bool {
 	if e.known == nil {
-		known := g.policies.knows(&e.req)
+		known := g.policies.Knows(&e.req)
 		e.known = &known
 	}
 	return *e.known
 }
 
 // decide asks the policies about the request.
-func (g *guard) decide(e *evidence) Decision {
-	return g.policies.decide(&e.req, func() bool { return g.knows(e) })
+func (g *guard) decide(e *evidence) policy.Decision {
+	return g.policies.DecideKnowing(&e.req, func() bool { return g.knows(e) })
 }

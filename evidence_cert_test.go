@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/policy"
+
 	"github.com/miekg/dns"
 )
 
@@ -120,13 +122,13 @@ func TestCertificateWork(t *testing.T) {
 		cs := sessionOf(t, id)
 		for what, client := range map[string]netip.Addr{"known": netip.MustParseAddr("192.0.2.1"), "a stranger": netip.MustParseAddr("198.51.100.1")} {
 			read := func() {
-				e := &evidence{req: Request{Client: client, Now: now}}
+				e := &evidence{req: policy.Request{Client: client, Now: now}}
 				g.readTLS(e, cs)
 			}
 			if n := testing.AllocsPerRun(100, read); n > 2 {
 				t.Errorf("%s, %s: %v allocations", name, what, n)
 			}
-			e := &evidence{req: Request{Client: client, Now: now}}
+			e := &evidence{req: policy.Request{Client: client, Now: now}}
 			g.readTLS(e, cs)
 			e.tls.settle()
 			if n := len(e.tls.Subject); n > 4*capSubject*maxAttributes {

@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/policy"
+
 	"github.com/coredns/coredns/core/dnsserver"
 )
 
@@ -85,7 +87,7 @@ func TestChainsRemembered(t *testing.T) {
 
 // guardFor is a guard whose one rule has these addresses, with the CAs of its listener.
 func guardFor(net string, auth tls.ClientAuthType, cas ...*testCA) *guard {
-	nets := &Nets{}
+	var nets policy.Nets
 	nets.Add(netip.MustParsePrefix(net))
 	conf := &tls.Config{ClientAuth: auth, ClientCAs: x509.NewCertPool()}
 	for _, ca := range cas {
@@ -93,7 +95,7 @@ func guardFor(net string, auth tls.ClientAuthType, cas ...*testCA) *guard {
 	}
 	return &guard{
 		config: &dnsserver.Config{TLSConfig: conf}, sessions: newSessions(),
-		policies: Policies{"example.org.": &Policy{Rules: []Rule{{Nets: nets, TLS: true, Unsigned: true}}}},
+		policies: policy.Policies{"example.org.": &policy.Policy{Rules: []policy.Rule{{Nets: nets, TLS: true, Unsigned: true}}}},
 	}
 }
 

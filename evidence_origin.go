@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/xfrguard/xfrguard/internal/policy"
 	"github.com/xfrguard/xfrguard/internal/wire"
 
 	"github.com/miekg/dns"
@@ -72,29 +73,29 @@ func addrPort(a net.Addr) netip.AddrPort {
 
 // ownWriters are the transports whose requests CoreDNS hands over with writers of its own.
 // None of them carries a transfer, so that nothing has to be known of their connections.
-var ownWriters = []Transport{TransportHTTPS, TransportHTTP3, TransportQUIC, TransportGRPC}
+var ownWriters = []policy.Transport{policy.TransportHTTPS, policy.TransportHTTP3, policy.TransportQUIC, policy.TransportGRPC}
 
 // transportOf names how the request came in. TCP and TLS are what ends in a TCP
 // connection; request.Proto cannot tell them apart, and takes for TCP what it does not
 // know. Where the listener and its connection contradict each other nothing is known.
-func transportOf(listener string, o *wire.Origin, known bool) Transport {
+func transportOf(listener string, o *wire.Origin, known bool) policy.Transport {
 	scheme, _, ok := strings.Cut(listener, "://")
-	if t := Transport(scheme); ok && slices.Contains(ownWriters, t) {
+	if t := policy.Transport(scheme); ok && slices.Contains(ownWriters, t) {
 		return t
 	}
 	if !ok || !known {
-		return TransportUnknown
+		return policy.TransportUnknown
 	}
 	_, tcp := wire.TCPConnOf(o.Stream)
 	switch {
 	case scheme == "dns" && o.Stream == nil:
-		return TransportUDP
+		return policy.TransportUDP
 	case scheme == "dns" && tcp && o.TLS() == nil:
-		return TransportTCP
+		return policy.TransportTCP
 	case scheme == "tls" && tcp: // without TLS nothing is known of a session, and nothing allowed
-		return TransportTLS
+		return policy.TransportTLS
 	}
-	return TransportUnknown
+	return policy.TransportUnknown
 }
 
 // claim is the address of the PROXY header that does not count, "" where there is none.

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/policy"
 	"github.com/xfrguard/xfrguard/internal/wire"
 
 	"github.com/coredns/coredns/core/dnsserver"
@@ -198,9 +199,9 @@ func TestAnsweredPlainly(t *testing.T) {
 		ctx, c := lateRequest(t, "127.0.0.1")
 		return g.exchange(ctx, c.ResponseWriter, question(dns.TypeAXFR, withEDNS)), c
 	}
-	refuse := func(x *exchange) { x.refuse(&Decision{Reason: ReasonClientNotAllowed, Known: true}) }
+	refuse := func(x *exchange) { x.refuse(&policy.Decision{Reason: policy.ReasonClientNotAllowed, Known: true}) }
 	x, c := meets()
-	x.tsig, x.req.TSIG.Status, x.secret = &dns.TSIG{Hdr: dns.RR_Header{Name: "no..name"}, Algorithm: "none"}, TSIGBadTime, []byte("secret")
+	x.tsig, x.req.TSIG.Status, x.secret = &dns.TSIG{Hdr: dns.RR_Header{Name: "no..name"}, Algorithm: "none"}, policy.TSIGBadTime, []byte("secret")
 	refuse(x)
 	if m := c.got(t); m == nil || m.Rcode != dns.RcodeRefused || m.Id != x.r.Id || len(m.Question) != 1 {
 		t.Errorf("what cannot be signed: %v", m)
@@ -331,7 +332,7 @@ func TestNoWorkForPointers(t *testing.T) {
 			var e *evidence
 			once := fastest(func() { e = g.examine(ctx, statusWriter{c.ResponseWriter}, m) })
 			t.Logf("examining %v, its signature %v", once, twice)
-			if !e.req.Malformed || e.req.TSIG.Status == TSIGBadSignature || once > twice/10 {
+			if !e.req.Malformed || e.req.TSIG.Status == policy.TSIGBadSignature || once > twice/10 {
 				t.Errorf("from %s: %v of %v, %+v", from, once, twice, e.req)
 			}
 		}

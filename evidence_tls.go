@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/policy"
+
 	"github.com/miekg/dns"
 )
 
@@ -62,9 +64,9 @@ func cipherName(id uint16) string {
 // long ago, in this connection or in the one that it resumes, and under another CA
 // when a reload came in between: nothing is taken over from it. Of a client whose address
 // no rule knows the certificate is not looked at, for what it says would change nothing.
-func (g *guard) proofOf(cs *tls.ConnectionState, client netip.Addr, now time.Time) TLSProof {
-	p := TLSProof{Version: cs.Version, ALPN: cs.NegotiatedProtocol, HasCert: len(cs.PeerCertificates) > 0}
-	if !p.HasCert || !g.policies.knows(&Request{Client: client}) {
+func (g *guard) proofOf(cs *tls.ConnectionState, client netip.Addr, now time.Time) policy.TLSProof {
+	p := policy.TLSProof{Version: cs.Version, ALPN: cs.NegotiatedProtocol, HasCert: len(cs.PeerCertificates) > 0}
+	if !p.HasCert || !g.policies.Knows(&policy.Request{Client: client}) {
 		return p
 	}
 	leaf := cs.PeerCertificates[0]

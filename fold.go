@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/policy"
+
 	"golang.org/x/time/rate"
 )
 
@@ -209,8 +211,8 @@ func keyOf(e *Event, client netip.Addr) foldKey {
 		class: foldStream, prefix: sourcePrefix(client),
 		block: e.Block, view: e.View, zone: e.Zone, reason: e.Reason, enforced: e.Enforced,
 	}
-	udp := e.Transport.forgeable() // or nothing is known of it
-	signed := e.TSIG.Status == TSIGValid && e.Reason != string(ReasonTSIGReplay)
+	udp := e.Transport.Forgeable() // or nothing is known of it
+	signed := e.TSIG.Status == policy.TSIGValid && e.Reason != string(policy.ReasonTSIGReplay)
 	switch {
 	case signed && udp:
 		k.class, k.identity = foldSignedUDP, e.TSIG.Key

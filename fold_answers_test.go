@@ -10,13 +10,15 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/policy"
+
 	"github.com/miekg/dns"
 )
 
 // currentAnswer is what the handler records of an up-to-date answer to a proven key.
 func currentAnswer(zone, key string) *Event {
 	e := allowed()
-	e.Served, e.Complete, e.Zone, e.TSIG = ServedUpToDate, true, zone, TSIGProof{Status: TSIGValid, Key: key}
+	e.Served, e.Complete, e.Zone, e.TSIG = ServedUpToDate, true, zone, policy.TSIGProof{Status: policy.TSIGValid, Key: key}
 	return e
 }
 
@@ -75,12 +77,12 @@ func TestAnswersOfOneIdentity(t *testing.T) {
 // TestAnswersWithoutProof: over a connection an address is an identity, over UDP none is.
 func TestAnswersWithoutProof(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		for _, transport := range []Transport{TransportTCP, TransportUDP} {
+		for _, transport := range []policy.Transport{policy.TransportTCP, policy.TransportUDP} {
 			f := newAnswerFolder(foldLimits{}, func(*Event) {})
 			own := 0
 			for i := range 10_000 {
 				e := currentAnswer("example.org.", "")
-				e.TSIG, e.Transport = TSIGProof{Status: TSIGAbsent}, transport
+				e.TSIG, e.Transport = policy.TSIGProof{Status: policy.TSIGAbsent}, transport
 				e.Client = fmt.Sprintf("192.0.2.%d", i%100)
 				if f.own(e) {
 					own++
@@ -92,7 +94,7 @@ func TestAnswersWithoutProof(t *testing.T) {
 			if class := defaultAnswers.class[foldStream]; want > 100+class.burst {
 				want = 100 + class.burst
 			}
-			if transport == TransportUDP {
+			if transport == policy.TransportUDP {
 				want = 1
 			}
 			if own != want {

@@ -15,6 +15,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/policy"
+
 	"pgregory.net/rapid"
 )
 
@@ -57,10 +59,10 @@ func (l *foldLog) take() []*Event {
 	return lines
 }
 
-func refusal(client string, reason Reason, transport Transport) *Event {
+func refusal(client string, reason policy.Reason, transport policy.Transport) *Event {
 	return &Event{
 		Action: ActionDecision, Client: client, Reason: string(reason), Transport: transport,
-		Zone: "example.org.", Block: "dns://:53", Enforced: true, TSIG: TSIGProof{Status: TSIGAbsent},
+		Zone: "example.org.", Block: "dns://:53", Enforced: true, TSIG: policy.TSIGProof{Status: policy.TSIGAbsent},
 	}
 }
 
@@ -71,13 +73,13 @@ func TestFoldWindow(t *testing.T) {
 		f := newFolder(foldLimits{}, l.emit)
 		w := defaultFold.window
 		start := time.Now()
-		f.add(refusal("198.51.100.1", ReasonClientNotAllowed, TransportTCP))
+		f.add(refusal("198.51.100.1", policy.ReasonClientNotAllowed, policy.TransportTCP))
 		if got := l.take(); len(got) != 1 || got[0].Suppressed != nil {
 			t.Fatalf("the first made %v", got)
 		}
 		for i := range 9 {
 			time.Sleep(time.Second)
-			f.add(refusal(fmt.Sprintf("198.51.100.%d", i%3), ReasonClientNotAllowed, TransportTLS))
+			f.add(refusal(fmt.Sprintf("198.51.100.%d", i%3), policy.ReasonClientNotAllowed, policy.TransportTLS))
 		}
 		if got := l.take(); len(got) != 0 {
 			t.Fatalf("the window wrote %v", got)
@@ -90,16 +92,16 @@ func TestFoldWindow(t *testing.T) {
 		s := got[0].Suppressed
 		if s.Count != 9 || !s.Since.Equal(start.Add(time.Second)) || s.Prefix != "198.51.100.0/24" || s.ClientsTotal != 3 ||
 			!slices.Equal(s.Clients, []string{"198.51.100.0", "198.51.100.1", "198.51.100.2"}) || s.Class != "stream" ||
-			!got[0].Time.Equal(start.Add(w)) || got[0].Reason != string(ReasonClientNotAllowed) || got[0].Zone != "example.org." {
+			!got[0].Time.Equal(start.Add(w)) || got[0].Reason != string(policy.ReasonClientNotAllowed) || got[0].Zone != "example.org." {
 			t.Errorf("%+v %+v", got[0], s)
 		}
-		f.add(refusal("198.51.100.1", ReasonClientNotAllowed, TransportTCP)) // still the same flood
+		f.add(refusal("198.51.100.1", policy.ReasonClientNotAllowed, policy.TransportTCP)) // still the same flood
 		time.Sleep(2 * w)
 		if got := l.take(); len(got) != 1 || got[0].Suppressed.Count != 1 {
 			t.Errorf("the second window made %v", got)
 		}
 		time.Sleep(2 * w) // it is over
-		f.add(refusal("198.51.100.1", ReasonClientNotAllowed, TransportTCP))
+		f.add(refusal("198.51.100.1", policy.ReasonClientNotAllowed, policy.TransportTCP))
 		if got := l.take(); len(got) != 1 || got[0].Suppressed != nil {
 			t.Errorf("a new flood began with %v", got)
 		}
@@ -115,7 +117,7 @@ func TestFoldWindow(t *testing.T) {
 
 // What must not share a window does not.
 func TestFoldKinds(t *testing.T) {
-	base := refusal("198.51.100.1", ReasonClientNotAllowed, TransportTCP)
+	base := refusal("198.51.100.1", policy.ReasonClientNotAllowed, policy.TransportTCP)
 	other := func(change func(*Event)) *Event { e := *base; change(&e); return &e }
 	for name, c := range map[string]struct {
 		e    *Event
@@ -124,18 +126,18 @@ func TestFoldKinds(t *testing.T) {
 		"another address of the /24":  {other(func(e *Event) { e.Client = "198.51.100.200" }), true},
 		"the address mapped into v6":  {other(func(e *Event) { e.Client = "::ffff:198.51.100.9" }), true},
 		"another query name":          {other(func(e *Event) { e.QueryName = "made.up." }), true},
-		"another claimed key":         {other(func(e *Event) { e.TSIG = TSIGProof{Status: TSIGBadKey, Key: "made.up."} }), true},
-		"TLS in place of TCP":         {other(func(e *Event) { e.Transport = TransportTLS }), true},
+		"another claimed key":         {other(func(e *Event) { e.TSIG = policy.TSIGProof{Status: policy.TSIGBadKey, Key: "made.up."} }), true},
+		"TLS in place of TCP":         {other(func(e *Event) { e.Transport = policy.TransportTLS }), true},
 		"another SNI and certificate": {other(func(e *Event) { e.TLS = TLSFacts{Established: true, ServerName: "x", SPKI: "aa"} }), true},
 		"another /24":                 {other(func(e *Event) { e.Client = "198.51.101.1" }), false},
-		"UDP, which can be forged":    {other(func(e *Event) { e.Transport = TransportUDP }), false},
-		"another reason":              {other(func(e *Event) { e.Reason = string(ReasonNotAZone) }), false},
+		"UDP, which can be forged":    {other(func(e *Event) { e.Transport = policy.TransportUDP }), false},
+		"another reason":              {other(func(e *Event) { e.Reason = string(policy.ReasonNotAZone) }), false},
 		"another zone":                {other(func(e *Event) { e.Zone = "-" }), false},
 		"another block":               {other(func(e *Event) { e.Block = "dns://:5353" }), false},
 		"observed only":               {other(func(e *Event) { e.Enforced = false }), false},
-		"a proven key":                {other(func(e *Event) { e.TSIG = TSIGProof{Status: TSIGValid, Key: "k."} }), false},
+		"a proven key":                {other(func(e *Event) { e.TSIG = policy.TSIGProof{Status: policy.TSIGValid, Key: "k."} }), false},
 		"a proven key over UDP": {other(func(e *Event) {
-			e.TSIG, e.Transport = TSIGProof{Status: TSIGValid, Key: "k."}, TransportUDP
+			e.TSIG, e.Transport = policy.TSIGProof{Status: policy.TSIGValid, Key: "k."}, policy.TransportUDP
 		}), false},
 		"a verified certificate": {other(func(e *Event) { e.TLS = TLSFacts{Verified: true, SPKI: "aa"} }), false},
 	} {
@@ -154,9 +156,9 @@ func TestFoldKinds(t *testing.T) {
 }
 
 // provenRefusal is one of a request whose signature proves its key.
-func provenRefusal(key string, transport Transport) *Event {
-	e := refusal("192.0.2.1", ReasonTSIGKeyNotAllowed, transport)
-	e.TSIG = TSIGProof{Status: TSIGValid, Key: key}
+func provenRefusal(key string, transport policy.Transport) *Event {
+	e := refusal("192.0.2.1", policy.ReasonTSIGKeyNotAllowed, transport)
+	e.TSIG = policy.TSIGProof{Status: policy.TSIGValid, Key: key}
 	return e
 }
 
@@ -167,15 +169,15 @@ func TestFoldProven(t *testing.T) {
 		f := newFolder(foldLimits{}, l.emit)
 		burst := defaultFold.class[foldProven].identity.burst + 1 // and the first one
 		for range burst {
-			f.add(provenRefusal("a.", TransportTCP))
+			f.add(provenRefusal("a.", policy.TransportTCP))
 		}
 		if total, lines := l.sum(); int(lines) != burst || total != lines {
 			t.Fatalf("%d lines for %d denials", lines, burst)
 		}
 		l.take()
 		for range 1000 {
-			f.add(provenRefusal("a.", TransportTCP))
-			f.add(provenRefusal("b.", TransportTCP))
+			f.add(provenRefusal("a.", policy.TransportTCP))
+			f.add(provenRefusal("b.", policy.TransportTCP))
 		}
 		f.close()
 		summaries := 0
@@ -187,7 +189,7 @@ func TestFoldProven(t *testing.T) {
 				continue
 			}
 			summaries++
-			if e.Suppressed.Class != "proven" || e.TSIG.Status != TSIGValid || !slices.Equal(e.Suppressed.Keys, []string{e.TSIG.Key}) {
+			if e.Suppressed.Class != "proven" || e.TSIG.Status != policy.TSIGValid || !slices.Equal(e.Suppressed.Keys, []string{e.TSIG.Key}) {
 				t.Errorf("%+v %+v", e, e.Suppressed)
 			}
 		}
@@ -200,7 +202,7 @@ func TestFoldProven(t *testing.T) {
 // TestFoldOneIdentityHidesNoOther: a key that is denied all the time, over many zones, takes
 // no line from any other key or certificate, and no other identity's name from the summaries.
 func TestFoldOneIdentityHidesNoOther(t *testing.T) {
-	for name, transport := range map[string]Transport{"tcp": TransportTCP, "tls": TransportTLS, "udp": TransportUDP} {
+	for name, transport := range map[string]policy.Transport{"tcp": policy.TransportTCP, "tls": policy.TransportTLS, "udp": policy.TransportUDP} {
 		synctest.Test(t, func(t *testing.T) {
 			l := &foldLog{}
 			f := newFolder(foldLimits{}, l.emit)
@@ -219,8 +221,8 @@ func TestFoldOneIdentityHidesNoOther(t *testing.T) {
 				lines = max(lines, now)
 				l.take()
 				quiet := provenRefusal(fmt.Sprintf("b%d.", n), transport)
-				if transport == TransportTLS {
-					quiet.TSIG, quiet.TLS = TSIGProof{Status: TSIGAbsent}, TLSFacts{Established: true, Verified: true, SPKI: fmt.Sprint(n)}
+				if transport == policy.TransportTLS {
+					quiet.TSIG, quiet.TLS = policy.TSIGProof{Status: policy.TSIGAbsent}, TLSFacts{Established: true, Verified: true, SPKI: fmt.Sprint(n)}
 				}
 				f.add(quiet)
 				if got := l.take(); len(got) != 1 || got[0].TSIG.Key != quiet.TSIG.Key || got[0].TLS.SPKI != quiet.TLS.SPKI {
@@ -234,7 +236,7 @@ func TestFoldOneIdentityHidesNoOther(t *testing.T) {
 				}
 			}
 			class := defaultFold.class[foldProven]
-			if transport == TransportUDP {
+			if transport == policy.TransportUDP {
 				class = defaultFold.class[foldSignedUDP]
 			}
 			if most := int64(class.identity.burst) + int64(35*class.identity.perSecond) + 40; lines > most {
@@ -253,7 +255,7 @@ func TestFoldManyIdentities(t *testing.T) {
 		const identities, each = 20_000, 3
 		for range each {
 			for i := range identities {
-				f.add(provenRefusal(fmt.Sprintf("k%d.", i), TransportTCP))
+				f.add(provenRefusal(fmt.Sprintf("k%d.", i), policy.TransportTCP))
 			}
 		}
 		class := defaultFold.class[foldProven]
@@ -288,11 +290,11 @@ func TestBurstOfDenials(t *testing.T) {
 	const each = 1000
 	for i := range each {
 		for _, e := range []*Event{
-			provenRefusal(fmt.Sprintf("k%d.%s", i, strings.Repeat("long-label.", 20)), TransportTCP),
-			provenRefusal("one.", TransportTCP), // pipelined by one client
-			provenRefusal(fmt.Sprintf("k%d.", i), TransportUDP),
-			refusal(fmt.Sprintf("10.%d.%d.1", i>>8, i&255), ReasonClientNotAllowed, TransportUDP),
-			refusal(fmt.Sprintf("10.%d.%d.1", i>>8, i&255), ReasonClientNotAllowed, TransportTCP),
+			provenRefusal(fmt.Sprintf("k%d.%s", i, strings.Repeat("long-label.", 20)), policy.TransportTCP),
+			provenRefusal("one.", policy.TransportTCP), // pipelined by one client
+			provenRefusal(fmt.Sprintf("k%d.", i), policy.TransportUDP),
+			refusal(fmt.Sprintf("10.%d.%d.1", i>>8, i&255), policy.ReasonClientNotAllowed, policy.TransportUDP),
+			refusal(fmt.Sprintf("10.%d.%d.1", i>>8, i&255), policy.ReasonClientNotAllowed, policy.TransportTCP),
 		} {
 			e.QueryName, e.QueryType, e.QueryClass = "example.org.", "AXFR", "IN"
 			e.ClientPort, e.Server, e.ServerPort, e.QueryID = 1025+i, "127.0.0.1", 53, 1
@@ -330,10 +332,10 @@ func TestFoldUDPFloodHidesNoTCP(t *testing.T) {
 		l := &foldLog{}
 		f := newFolder(foldLimits{}, l.emit)
 		for i := range 50_000 {
-			f.add(refusal(fmt.Sprintf("%d.%d.%d.1", 1+i>>16, i>>8&255, i&255), ReasonTransportUnsupported, TransportUDP))
+			f.add(refusal(fmt.Sprintf("%d.%d.%d.1", 1+i>>16, i>>8&255, i&255), policy.ReasonTransportUnsupported, policy.TransportUDP))
 		}
 		l.take()
-		f.add(refusal("198.51.100.1", ReasonClientNotAllowed, TransportTCP))
+		f.add(refusal("198.51.100.1", policy.ReasonClientNotAllowed, policy.TransportTCP))
 		if got := l.take(); len(got) != 1 || got[0].Client != "198.51.100.1" {
 			t.Errorf("the attempt over TCP made %v", got)
 		}
@@ -347,26 +349,26 @@ func TestFoldReplayHidesNoProven(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &foldLog{}
 		f := newFolder(foldLimits{}, l.emit)
-		proven := func(client string, reason Reason, transport Transport) *Event {
+		proven := func(client string, reason policy.Reason, transport policy.Transport) *Event {
 			e := refusal(client, reason, transport)
-			e.TSIG = TSIGProof{Status: TSIGValid, Key: "k."}
+			e.TSIG = policy.TSIGProof{Status: policy.TSIGValid, Key: "k."}
 			return e
 		}
 		for i := range 50_000 {
 			from := fmt.Sprintf("%d.%d.%d.1", 1+i>>16, i>>8&255, i&255)
-			f.add(proven(from, ReasonTransportUnsupported, TransportUDP))
-			f.add(proven(from, ReasonTSIGReplay, TransportUDP))
-			f.add(proven("198.51.100.1", ReasonTSIGReplay, TransportTCP))
+			f.add(proven(from, policy.ReasonTransportUnsupported, policy.TransportUDP))
+			f.add(proven(from, policy.ReasonTSIGReplay, policy.TransportUDP))
+			f.add(proven("198.51.100.1", policy.ReasonTSIGReplay, policy.TransportTCP))
 		}
 		if _, lines := l.sum(); lines > 1000 {
 			t.Errorf("replays made %d lines", lines)
 		}
 		l.take()
-		f.add(proven("192.0.2.1", ReasonTSIGKeyNotAllowed, TransportTCP))
+		f.add(proven("192.0.2.1", policy.ReasonTSIGKeyNotAllowed, policy.TransportTCP))
 		if got := l.take(); len(got) != 1 || got[0].Client != "192.0.2.1" {
 			t.Errorf("the attempt with a proven key made %v", got)
 		}
-		f.add(refusal("198.51.100.1", ReasonClientNotAllowed, TransportTCP))
+		f.add(refusal("198.51.100.1", policy.ReasonClientNotAllowed, policy.TransportTCP))
 		if got := l.take(); len(got) != 1 {
 			t.Errorf("the first attempt over TCP made %v", got)
 		}
@@ -380,11 +382,11 @@ func TestFoldSignedUDP(t *testing.T) {
 	l := &foldLog{}
 	f := newFolder(foldLimits{}, l.emit)
 	for i := range 300 {
-		e := refusal("192.0.2.1", ReasonTransportUnsupported, TransportUDP)
-		e.TSIG = TSIGProof{Status: TSIGValid, Key: fmt.Sprintf("k%d.", i%2)}
+		e := refusal("192.0.2.1", policy.ReasonTransportUnsupported, policy.TransportUDP)
+		e.TSIG = policy.TSIGProof{Status: policy.TSIGValid, Key: fmt.Sprintf("k%d.", i%2)}
 		f.add(e)
-		e = refusal("192.0.2.1", ReasonTSIGReplay, TransportTCP)
-		e.TSIG = TSIGProof{Status: TSIGValid, Key: fmt.Sprintf("k%d.", i%2)}
+		e = refusal("192.0.2.1", policy.ReasonTSIGReplay, policy.TransportTCP)
+		e.TSIG = policy.TSIGProof{Status: policy.TSIGValid, Key: fmt.Sprintf("k%d.", i%2)}
 		f.add(e)
 	}
 	f.close()
@@ -409,7 +411,7 @@ func TestFoldOnePrefixLeavesBudget(t *testing.T) {
 		l := &foldLog{}
 		f := newFolder(foldLimits{}, l.emit)
 		for i := range 20_000 {
-			e := refusal("198.51.100.1", Reasons[1+i%10], TransportTCP)
+			e := refusal("198.51.100.1", policy.Reasons[1+i%10], policy.TransportTCP)
 			e.Zone = fmt.Sprintf("zone%d.", i%1000)
 			f.add(e)
 		}
@@ -417,7 +419,7 @@ func TestFoldOnePrefixLeavesBudget(t *testing.T) {
 			t.Errorf("one client made %d lines", lines)
 		}
 		l.take()
-		f.add(refusal("203.0.113.1", ReasonClientNotAllowed, TransportTCP))
+		f.add(refusal("203.0.113.1", policy.ReasonClientNotAllowed, policy.TransportTCP))
 		if got := l.take(); len(got) != 1 {
 			t.Errorf("another client's first attempt made %d lines", len(got))
 		}
@@ -448,9 +450,9 @@ func TestFoldAddsUpProperty(t *testing.T) {
 			f := newFolder(limits, l.emit)
 			start := time.Now()
 			for range steps {
-				e := refusal(fmt.Sprintf("198.51.%d.%d", r.IntN(8), r.IntN(9)), Reasons[1+r.IntN(5)], []Transport{TransportUDP, TransportTCP}[r.IntN(2)])
+				e := refusal(fmt.Sprintf("198.51.%d.%d", r.IntN(8), r.IntN(9)), policy.Reasons[1+r.IntN(5)], []policy.Transport{policy.TransportUDP, policy.TransportTCP}[r.IntN(2)])
 				if r.IntN(5) == 0 {
-					e.TSIG = TSIGProof{Status: TSIGValid, Key: fmt.Sprintf("k%d.", r.IntN(3))}
+					e.TSIG = policy.TSIGProof{Status: policy.TSIGValid, Key: fmt.Sprintf("k%d.", r.IntN(3))}
 				}
 				f.add(e)
 				time.Sleep(pause * time.Duration(r.IntN(3)))
@@ -487,9 +489,9 @@ func TestFoldFlood(t *testing.T) {
 	var wg sync.WaitGroup
 	for w := range workers {
 		wg.Go(func() {
-			e := refusal("", "", TransportTCP)
+			e := refusal("", "", policy.TransportTCP)
 			for i := w; i < total; i += workers {
-				e.Client, e.Reason = clients[i%sources], string(Reasons[1+i%7])
+				e.Client, e.Reason = clients[i%sources], string(policy.Reasons[1+i%7])
 				f.add(e)
 			}
 		})
@@ -526,8 +528,8 @@ func TestFoldMemoryIsBounded(t *testing.T) {
 	name := strings.Repeat("x", 1000)
 	for i := range 10_000 {
 		for j := range 3 {
-			e := refusal(fmt.Sprintf("10.%d.%d.%d", i>>8, i&255, j), ReasonTSIGBadKey, TransportTCP)
-			e.TSIG = TSIGProof{Status: TSIGBadKey, Key: fmt.Sprintf("%d.%s", j, name)}
+			e := refusal(fmt.Sprintf("10.%d.%d.%d", i>>8, i&255, j), policy.ReasonTSIGBadKey, policy.TransportTCP)
+			e.TSIG = policy.TSIGProof{Status: policy.TSIGBadKey, Key: fmt.Sprintf("%d.%s", j, name)}
 			f.add(e)
 		}
 	}
@@ -581,7 +583,7 @@ func TestFloodDoesNotDelayDecisions(t *testing.T) {
 
 func BenchmarkDenied(b *testing.B) {
 	f := newFolder(foldLimits{}, func(*Event) {})
-	e := refusal("198.51.100.1", ReasonClientNotAllowed, TransportTCP)
+	e := refusal("198.51.100.1", policy.ReasonClientNotAllowed, policy.TransportTCP)
 	b.ReportAllocs()
 	for b.Loop() {
 		f.add(e)

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/xfrguard/xfrguard/internal/policy"
 )
 
 const (
@@ -40,7 +42,7 @@ func sampleOf(e *Event, k *foldKey) Event {
 	s := Event{Block: e.Block, View: e.View, Zone: e.Zone, Reason: k.reason, Enforced: e.Enforced}
 	switch {
 	case k.identity == "":
-	case e.TSIG.Status == TSIGValid:
+	case e.TSIG.Status == policy.TSIGValid:
 		s.TSIG = e.TSIG
 	case e.TLS.Verified:
 		s.TLS = TLSFacts{Established: true, SPKI: e.TLS.SPKI, Verified: e.TLS.Verified}

@@ -6,6 +6,8 @@ package xfrguard
 import (
 	"sync"
 
+	"github.com/xfrguard/xfrguard/internal/policy"
+
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"golang.org/x/time/rate"
 )
@@ -53,10 +55,10 @@ func (m *repeatMemory) again(key string, mac []byte) bool {
 // takeUnproven takes a token for a request that is not over a connection, so that anybody
 // may have sent it, and reports whether there was one. Any other request needs none.
 func (x *exchange) takeUnproven() bool {
-	if !x.req.Transport.forgeable() {
+	if !x.req.Transport.Forgeable() {
 		return true
 	}
-	if x.req.TSIG.Status == TSIGValid && !repeats.again(x.req.TSIG.Key, x.mac) {
+	if x.req.TSIG.Status == policy.TSIGValid && !repeats.again(x.req.TSIG.Key, x.mac) {
 		return true
 	}
 	x.unproven = true

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/xfrguard/xfrguard/internal/policy"
+
 	"github.com/miekg/dns"
 	"golang.org/x/time/rate"
 )
@@ -30,7 +32,7 @@ func TestForgedUDPFillsNoDisk(t *testing.T) {
 			allowed, answered, others := map[any]int{}, int(latestInstance().sorted()[0].audit.answers.counted()), 0
 			for _, e := range s.eventsOf(t, "127.2.0.2") {
 				switch {
-				case e["event.action"] == string(ActionDecision) && e["event.reason"] == string(ReasonAllowed):
+				case e["event.action"] == string(ActionDecision) && e["event.reason"] == string(policy.ReasonAllowed):
 					allowed[e["client.ip"]]++
 					answered++
 				case e["event.action"] == string(ActionDecision):

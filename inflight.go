@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/xfrguard/xfrguard/internal/policy"
 )
 
 // Why a transfer under way is ended.
@@ -190,7 +192,7 @@ func stillAllowed(x *exchange, guards []*guard) bool {
 		if x.peer != nil {
 			req.TLS = g.proofOf(x.peer, req.Client, req.Now) // the CA may be another one now
 		}
-		if req.TSIG.Status == TSIGValid && string(g.secrets[req.TSIG.Key].raw) != string(x.secret) {
+		if req.TSIG.Status == policy.TSIGValid && string(g.secrets[req.TSIG.Key].raw) != string(x.secret) {
 			continue // the key is another one now
 		}
 		if d := g.policies.Decide(&req); d.Allow && (d.Full || !x.whole.Load()) {

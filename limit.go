@@ -4,11 +4,14 @@
 package xfrguard
 
 import (
+	"cmp"
 	"container/list"
 	"context"
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/xfrguard/xfrguard/internal/policy"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
@@ -34,8 +37,8 @@ type admission struct {
 	Rule   string     // the rule that allowed it
 	Limits Limits     // the directive's; Rate, Total, PerClient, Wait and Pace count here
 
-	RuleRate       *Rate // the rule's own rate in place of Limits.Rate; nil: none
-	RuleConcurrent int   // the rule's own count in place of Limits.PerClient; 0: none
+	RuleRate       *policy.Rate // the rule's own rate in place of Limits.Rate; nil: none
+	RuleConcurrent int          // the rule's own count in place of Limits.PerClient; 0: none
 
 	Own     string // the configured identity, which may always run one transfer; "" for none
 	Single  bool   // the rule names this very address: it is a client of its own, in IPv6 too
@@ -110,20 +113,20 @@ func newLimiter(now func() time.Time) *limiter {
 // in time), ReasonConcurrencyLimited (no place, no turn in time), ReasonShutdown.
 // Who leaves the line, because ctx ends or the client is gone, is told what it waited
 // for.
-func (l *limiter) Admit(ctx context.Context, a admission) (*lease, Reason) {
+func (l *limiter) Admit(ctx context.Context, a admission) (*lease, policy.Reason) {
 	return l.Exchange(ctx, nil, a)
 }
 
 // Exchange gives a lease back as if it had never been, and admits the request in
 // another way: under another rule. It goes before all who wait.
-func (l *limiter) Exchange(ctx context.Context, old *lease, a admission) (*lease, Reason) {
+func (l *limiter) Exchange(ctx context.Context, old *lease, a admission) (*lease, policy.Reason) {
 	a.settle()
 	old.unwatch()
 	l.mu.Lock()
 	if l.down {
 		old.returnLocked()
 		l.mu.Unlock()
-		return nil, ReasonShutdown
+		return nil, policy.ReasonShutdown
 	}
 	now := l.now()
 	scope := l.scopeLocked(a.Scope)
@@ -149,7 +152,7 @@ func (l *limiter) Exchange(ctx context.Context, old *lease, a admission) (*lease
 }
 
 // wait stands in line until it is the waiter's turn, or no longer.
-func (l *limiter) wait(ctx context.Context, w *waiter, patience time.Duration) (*lease, Reason) {
+func (l *limiter) wait(ctx context.Context, w *waiter, patience time.Duration) (*lease, policy.Reason) {
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
@@ -160,7 +163,7 @@ func (l *limiter) wait(ctx context.Context, w *waiter, patience time.Duration) (
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if w.place != nil {
-		w.leaveLocked(w.lacksLocked(l.now()).orElse(ReasonConcurrencyLimited))
+		w.leaveLocked(cmp.Or(w.lacksLocked(l.now()), policy.ReasonConcurrencyLimited))
 	}
 	return w.result() // a lease also where the turn came just as it left
 }
@@ -216,7 +219,7 @@ func (l *limiter) Shutdown() {
 	l.down = true
 	for _, s := range l.scopes {
 		for e := s.line.Front(); e != nil; e = s.line.Front() {
-			e.Value.(*waiter).leaveLocked(ReasonShutdown)
+			e.Value.(*waiter).leaveLocked(policy.ReasonShutdown)
 		}
 		s.armLocked(l.now())
 	}
@@ -268,12 +271,4 @@ func newLRU[K comparable, V any](size int) *simplelru.LRU[K, V] {
 		panic(err) // only for a size below one
 	}
 	return lru
-}
-
-// orElse returns the reason, or another one where there is none.
-func (r Reason) orElse(other Reason) Reason {
-	if r == "" {
-		return other
-	}
-	return r
 }

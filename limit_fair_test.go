@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/xfrguard/xfrguard/internal/policy"
 )
 
 // A client is what it proved together with its address, a configured identity may always
@@ -43,7 +45,7 @@ func TestLimitClients(t *testing.T) {
 			{at: 2, client: c, proof: "k1", owns: "k1", hold: 2 * sec, text: "the first of an identity needs no slot"},
 			{at: 3, client: c, proof: "k2", owns: "k2", hold: 2 * sec, text: "nor that of another"},
 			{at: 4, client: c, proof: "k1", owns: "k1", hold: sec, after: 2*sec - 2, text: "the second is its first once that is over"},
-			{at: 5, client: c, want: ReasonConcurrencyLimited, after: 5 * sec, text: "without an identity"},
+			{at: 5, client: c, want: policy.ReasonConcurrencyLimited, after: 5 * sec, text: "without an identity"},
 		})
 		runLimitScript(t, def, []limitStep{
 			{at: 0, client: a, proof: "k1", owns: "k1", hold: 9 * sec, text: "its first"},
@@ -64,13 +66,13 @@ func TestLimitClients(t *testing.T) {
 	})
 	t.Run("the rate of a proof", func(t *testing.T) {
 		slow := wide
-		slow.Rate, slow.Wait = Rate{Count: 1, Period: time.Hour, Burst: 1}, 0
+		slow.Rate, slow.Wait = policy.Rate{Count: 1, Period: time.Hour, Burst: 1}, 0
 		var steps []limitStep
 		for i := range clientsOfProof {
 			steps = append(steps, limitStep{client: fmt.Sprintf("192.0.2.%d", i), proof: "k", text: "within"})
 		}
 		runLimitScript(t, slow, append(steps,
-			limitStep{at: 1, client: "192.0.2.99", proof: "k", want: ReasonRateLimited, text: "the ninth"},
+			limitStep{at: 1, client: "192.0.2.99", proof: "k", want: policy.ReasonRateLimited, text: "the ninth"},
 			limitStep{at: 1, client: "192.0.2.99", proof: "k2", text: "another key"}))
 	})
 }
@@ -99,11 +101,11 @@ func TestLimitGone(t *testing.T) {
 	const sec = time.Second
 	def := defaultLimits
 	def.Total, def.PerClient = 1, 1
-	def.Rate = Rate{Count: 1, Period: time.Hour, Burst: 1}
+	def.Rate = policy.Rate{Count: 1, Period: time.Hour, Burst: 1}
 	runLimitScript(t, def, []limitStep{
 		{at: 0, client: a, hold: 2 * sec, text: "full"},
-		{at: 1, client: b, closes: sec + sec/100, want: ReasonConcurrencyLimited, after: sec + tickWaiting, text: "found at the next look"},
-		{at: 2, client: c, closes: 2*sec - 12, want: ReasonConcurrencyLimited, after: 2*sec - 2, text: "found as it would get the slot"},
+		{at: 1, client: b, closes: sec + sec/100, want: policy.ReasonConcurrencyLimited, after: sec + tickWaiting, text: "found at the next look"},
+		{at: 2, client: c, closes: 2*sec - 12, want: policy.ReasonConcurrencyLimited, after: 2*sec - 2, text: "found as it would get the slot"},
 		{at: 3 * sec, client: b, text: "its token is still there"},
 	})
 }
@@ -172,7 +174,7 @@ func TestLimitPace(t *testing.T) {
 				l := newLimiter(time.Now)
 				a := admission{Client: clientOf(1), Zone: "a.", Limits: tt.limits}
 				b := admission{Client: clientOf(2), Zone: "a.", Limits: tt.limits}
-				b.Limits.Rate = Rate{Count: 1000, Period: time.Second, Burst: 1000}
+				b.Limits.Rate = policy.Rate{Count: 1000, Period: time.Second, Burst: 1000}
 				if tt.good {
 					slot, _ := l.Admit(t.Context(), b)
 					slot.Release()
@@ -266,7 +268,7 @@ func TestLimitFairness(t *testing.T) {
 func fairness(t *testing.T, n int, who func(i int) (netip.Addr, string)) {
 	l := newLimiter(time.Now)
 	lim := defaultLimits
-	lim.Rate = Rate{Count: 1000, Period: time.Second, Burst: 1000} // the rate is another matter
+	lim.Rate = policy.Rate{Count: 1000, Period: time.Second, Burst: 1000} // the rate is another matter
 	own := admission{Client: clientOf(60001), Proof: "own", Own: "own", Zone: "a.", Limits: lim}
 	_, key := who(0)
 	shared := admission{Client: clientOf(60002), Proof: key, Own: "rule", Zone: "a.", Limits: lim}

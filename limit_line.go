@@ -7,6 +7,8 @@ import (
 	"cmp"
 	"container/list"
 	"time"
+
+	"github.com/xfrguard/xfrguard/internal/policy"
 )
 
 // waiter is a request that has not started yet. It stands in line when it has a place.
@@ -14,12 +16,12 @@ type waiter struct {
 	lease   *lease // what it will get
 	slots   slots
 	buckets [2]*bucket
-	never   Reason // why it can never start; "" for most
+	never   policy.Reason // why it can never start; "" for most
 	gone    func() bool
 	seq     uint64        // in the order of arrival
 	turn    chan struct{} // closed when the waiting is over
 	place   *list.Element // nil once out of the line
-	reason  Reason        // why it got no slot, "" if it did
+	reason  policy.Reason // why it got no slot, "" if it did
 }
 
 // waiterLocked returns the request as one that may start.
@@ -33,9 +35,9 @@ func (s *limitScope) waiterLocked(a *admission, now time.Time) *waiter {
 	w.buckets, rated = s.bucketsLocked(a, now)
 	switch {
 	case !rated, w.buckets[0].behind(now) > a.Limits.Wait, w.buckets[1].behind(now) > a.Limits.Wait:
-		w.never = ReasonRateLimited
+		w.never = policy.ReasonRateLimited
 	case w.slots.hopeless():
-		w.never = ReasonConcurrencyLimited
+		w.never = policy.ReasonConcurrencyLimited
 	}
 	return w
 }
@@ -46,14 +48,14 @@ func (w *waiter) nextToken(now time.Time) time.Duration {
 }
 
 // lacksLocked returns what keeps the request from starting now, "" for nothing.
-func (w *waiter) lacksLocked(now time.Time) Reason {
+func (w *waiter) lacksLocked(now time.Time) policy.Reason {
 	switch {
 	case w.never != "":
 		return w.never
 	case w.nextToken(now) > 0:
-		return ReasonRateLimited
+		return policy.ReasonRateLimited
 	case !w.lease.scope.freeLocked(&w.lease.party, w.slots):
-		return ReasonConcurrencyLimited
+		return policy.ReasonConcurrencyLimited
 	}
 	return ""
 }
@@ -78,7 +80,7 @@ func (s *limitScope) queueLocked(w *waiter, patience time.Duration, now time.Tim
 	party := &w.lease.party
 	switch {
 	case w.never != "", lacks != "" && patience <= 0, party.client.waiting >= maxLinePerClient:
-		w.reason = lacks.orElse(ReasonConcurrencyLimited)
+		w.reason = cmp.Or(lacks, policy.ReasonConcurrencyLimited)
 		s.forgetLocked(party)
 		return
 	}
@@ -88,17 +90,17 @@ func (s *limitScope) queueLocked(w *waiter, patience time.Duration, now time.Tim
 	w.place = s.line.PushBack(w)
 	party.each(func(c *counter) { c.waiting++ })
 	w.use(1)
-	if lacks == ReasonConcurrencyLimited {
+	if lacks == policy.ReasonConcurrencyLimited {
 		s.tickLocked() // nobody else can start either
 	} else {
 		s.dispatchLocked(now)
 	}
 	if s.line.Len() > maxLine {
 		last := s.lastLocked()
-		last.leaveLocked(last.lacksLocked(now).orElse(ReasonConcurrencyLimited))
+		last.leaveLocked(cmp.Or(last.lacksLocked(now), policy.ReasonConcurrencyLimited))
 	}
 	if w.place != nil && patience <= 0 {
-		w.leaveLocked(w.lacksLocked(now).orElse(ReasonConcurrencyLimited))
+		w.leaveLocked(cmp.Or(w.lacksLocked(now), policy.ReasonConcurrencyLimited))
 	}
 }
 
@@ -111,7 +113,7 @@ func (w *waiter) use(n int) {
 }
 
 // leaveLocked takes a waiter out of the line, as a running transfer when reason is "".
-func (w *waiter) leaveLocked(reason Reason) {
+func (w *waiter) leaveLocked(reason policy.Reason) {
 	s := w.lease.scope
 	s.line.Remove(w.place)
 	w.place, w.reason = nil, reason
@@ -126,7 +128,7 @@ func (w *waiter) leaveLocked(reason Reason) {
 }
 
 // result is what became of a request that no longer waits.
-func (w *waiter) result() (*lease, Reason) {
+func (w *waiter) result() (*lease, policy.Reason) {
 	if w.reason != "" {
 		return nil, w.reason
 	}
@@ -143,7 +145,7 @@ func (s *limitScope) dispatchLocked(now time.Time) {
 			break
 		}
 		if w.gone != nil && w.gone() {
-			w.leaveLocked(ReasonConcurrencyLimited)
+			w.leaveLocked(policy.ReasonConcurrencyLimited)
 			continue
 		}
 		w.leaveLocked("")

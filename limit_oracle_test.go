@@ -15,6 +15,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/policy"
+
 	"pgregory.net/rapid"
 )
 
@@ -24,7 +26,7 @@ type naiveBucket struct {
 	level, last int64
 }
 
-func (b *naiveBucket) take(r Rate, now int64) bool {
+func (b *naiveBucket) take(r policy.Rate, now int64) bool {
 	full := int64(r.Burst) * int64(r.Period)
 	b.level = min(full, b.level+(now-b.last)*int64(r.Count))
 	b.last = now
@@ -38,7 +40,7 @@ func (b *naiveBucket) take(r Rate, now int64) bool {
 func TestLimitRateOracle(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		// Halves of powers of two are exact in floating point, so that the two must agree to the nanosecond.
-		r := Rate{
+		r := policy.Rate{
 			Count:  rapid.SampledFrom([]int{1, 2, 4, 64}).Draw(t, "count"),
 			Period: rapid.SampledFrom([]time.Duration{time.Second, 4 * time.Second, 64 * time.Second}).Draw(t, "period"),
 			Burst:  rapid.IntRange(1, 5).Draw(t, "burst"),
@@ -315,7 +317,7 @@ func playLine(t *testing.T, reqs []lineRequest, n lineLimits) {
 				if r.own {
 					a.Own = a.Proof + a.Client.String()
 				}
-				a.Limits.Rate = Rate{Count: 1, Period: linePeriod, Burst: n.burst}
+				a.Limits.Rate = policy.Rate{Count: 1, Period: linePeriod, Burst: n.burst}
 				a.Limits.Total, a.Limits.PerClient, a.Limits.Wait = n.total, n.perClient, n.wait
 				slot, why := l.Admit(t.Context(), a)
 				r.got = lineOutcome{why == "", time.Since(start)}
@@ -338,7 +340,7 @@ func BenchmarkLimitAdmit(b *testing.B) {
 		Scope: "dns://:53", Client: netip.MustParseAddr("2001:db8::1"), Zone: "example.org.", Rule: "secondaries",
 		Limits: defaultLimits,
 	}
-	a.Limits.Rate = Rate{Count: 1e9, Period: time.Second, Burst: 1e9}
+	a.Limits.Rate = policy.Rate{Count: 1e9, Period: time.Second, Burst: 1e9}
 	b.Run("alone", func(b *testing.B) {
 		l := newLimiter(time.Now)
 		b.ReportAllocs()

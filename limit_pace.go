@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/xfrguard/xfrguard/internal/policy"
 )
 
 // errTooSlow ends a transfer below the pace whose place somebody waits for.
@@ -220,7 +222,7 @@ func (l *limiter) look(gone []*waiter, measured map[*lease]sample) []*lease {
 	now := l.now()
 	for _, w := range gone {
 		if w.place != nil {
-			w.leaveLocked(w.lacksLocked(now).orElse(ReasonConcurrencyLimited))
+			w.leaveLocked(cmp.Or(w.lacksLocked(now), policy.ReasonConcurrencyLimited))
 		}
 	}
 	for r, m := range measured {
@@ -259,7 +261,7 @@ func (s *limitScope) makeRoomLocked(now time.Time) []*lease {
 	}
 	var owed []*waiter
 	for e := s.line.Front(); e != nil; e = e.Next() {
-		if w := e.Value.(*waiter); w.lacksLocked(now) == ReasonConcurrencyLimited {
+		if w := e.Value.(*waiter); w.lacksLocked(now) == policy.ReasonConcurrencyLimited {
 			owed = append(owed, w)
 		}
 	}

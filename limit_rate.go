@@ -6,6 +6,8 @@ package xfrguard
 import (
 	"math"
 	"time"
+
+	"github.com/xfrguard/xfrguard/internal/policy"
 )
 
 // bucketID names whose requests count together: each has a token bucket. A client has
@@ -49,7 +51,7 @@ func (b *bucket) behind(now time.Time) time.Duration {
 }
 
 // set makes the bucket one of this rate from now on. What is in it stays.
-func (b *bucket) set(r Rate, share int, now time.Time) {
+func (b *bucket) set(r policy.Rate, share int, now time.Time) {
 	b.fill(now)
 	b.perNS = float64(r.Count) * float64(share) / float64(r.Period)
 	b.burst = float64(r.Burst) * float64(share)
@@ -137,7 +139,7 @@ func (s *limitScope) bucketsLocked(a *admission, now time.Time) (found [2]*bucke
 	return found, true
 }
 
-func (s *limitScope) bucketLocked(id bucketID, r Rate, share int, now time.Time) *bucket {
+func (s *limitScope) bucketLocked(id bucketID, r policy.Rate, share int, now time.Time) *bucket {
 	b, ok := s.buckets.Get(id)
 	if !ok {
 		b = &bucket{last: now, tokens: math.Inf(1)}

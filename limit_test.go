@@ -14,6 +14,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/policy"
+
 	"go.uber.org/goleak"
 )
 
@@ -24,7 +26,7 @@ type limitStep struct {
 	client string
 	zone   string
 	hold   time.Duration
-	want   Reason        // "" is a lease
+	want   policy.Reason // "" is a lease
 	after  time.Duration // spent in line
 	text   string
 
@@ -36,7 +38,7 @@ type limitStep struct {
 	broken  bool          // it is not, through the client's fault
 	rule    string        // with a rate or a count of its own
 	own     int           // the rule's count
-	ownRate *Rate         // the rule's rate
+	ownRate *policy.Rate  // the rule's rate
 	gone    time.Duration // the client leaves that long after it came; 0: it stays
 	scope   string
 	limits  *Limits // in place of the script's, from here to the end of the step
@@ -137,9 +139,9 @@ func TestLimitConcurrency(t *testing.T) {
 		runLimitScript(t, def, []limitStep{
 			{at: 0, client: a, hold: 9 * sec, text: "full"},
 			{at: 1, client: a, hold: 9 * sec, text: "full"},
-			{at: 2, client: a, want: ReasonConcurrencyLimited, after: 5 * sec, text: "no turn in time"},
-			{at: 3, client: a, limits: &hasty, want: ReasonConcurrencyLimited, text: "no wait"},
-			{at: 4, client: a, gone: sec, want: ReasonConcurrencyLimited, after: sec, text: "leaves by itself"},
+			{at: 2, client: a, want: policy.ReasonConcurrencyLimited, after: 5 * sec, text: "no turn in time"},
+			{at: 3, client: a, limits: &hasty, want: policy.ReasonConcurrencyLimited, text: "no wait"},
+			{at: 4, client: a, gone: sec, want: policy.ReasonConcurrencyLimited, after: sec, text: "leaves by itself"},
 			{at: 5 * sec, client: a, hold: sec, after: 4 * sec, text: "those who left hold nothing up"},
 			{at: 6 * sec, client: b, hold: sec, text: "nor take a slot"},
 		})
@@ -162,7 +164,7 @@ func TestLimitConcurrency(t *testing.T) {
 			{at: 1, client: b, hold: sec, text: "full"},
 			{at: 2, client: c, hold: sec, text: "full"},
 			{at: 3, client: a, scope: "other", hold: sec, text: "another directive has its own slots"},
-			{at: 4, client: a, limits: &closed, want: ReasonConcurrencyLimited, text: "no total is no permission, and no wait"},
+			{at: 4, client: a, limits: &closed, want: policy.ReasonConcurrencyLimited, text: "no total is no permission, and no wait"},
 		})
 	})
 	t.Run("reload", func(t *testing.T) {
@@ -171,7 +173,7 @@ func TestLimitConcurrency(t *testing.T) {
 			{at: 1, client: a, hold: 4 * sec, text: "full"},
 			{at: 2, client: a, limits: &wide, hold: 2 * sec, text: "raised: at once"},
 			{at: 3, client: b, limits: &wide, hold: 2 * sec, text: "raised: at once"},
-			{at: 4, client: a, want: ReasonConcurrencyLimited, gone: sec, after: sec, text: "lowered again: waits"},
+			{at: 4, client: a, want: policy.ReasonConcurrencyLimited, gone: sec, after: sec, text: "lowered again: waits"},
 			{at: sec, client: a, limits: &wide, hold: 4 * sec, text: "running transfers stay"},
 			{at: 2 * sec, client: b, hold: sec, after: 2*sec + 0, text: "until the old total allows it"},
 		})
@@ -191,13 +193,13 @@ func TestLimitConcurrencyIPv6(t *testing.T) {
 
 func TestLimitLineIsBounded(t *testing.T) {
 	def := defaultLimits
-	def.Rate = Rate{Count: 1000, Period: time.Second, Burst: 10000}
+	def.Rate = policy.Rate{Count: 1000, Period: time.Second, Burst: 10000}
 	def.Total, def.PerClient = 4, 1
 	one := def
 	crowd := func(client string, at time.Duration, n int) []limitStep {
 		steps := make([]limitStep, n)
 		for i := range steps {
-			steps[i] = limitStep{at: at, client: client, want: ReasonConcurrencyLimited, after: def.Wait, text: "waits in vain"}
+			steps[i] = limitStep{at: at, client: client, want: policy.ReasonConcurrencyLimited, after: def.Wait, text: "waits in vain"}
 		}
 		return steps
 	}
@@ -207,15 +209,15 @@ func TestLimitLineIsBounded(t *testing.T) {
 		at := time.Duration(10 * i)
 		steps = append(steps, limitStep{at: at, client: client, hold: time.Minute, text: "runs"})
 		steps = append(steps, crowd(client, at+1, maxLinePerClient-1)...)
-		last := limitStep{at: at + 2, client: client, want: ReasonConcurrencyLimited, after: def.Wait, text: "waits in vain"}
+		last := limitStep{at: at + 2, client: client, want: policy.ReasonConcurrencyLimited, after: def.Wait, text: "waits in vain"}
 		if i == 3 {
 			last.after, last.text = 99-32, "is the last to come of a crowd, and makes room for one who is alone"
 		}
-		steps = append(steps, last, limitStep{at: at + 3, client: client, want: ReasonConcurrencyLimited, text: "no place left for this client"})
+		steps = append(steps, last, limitStep{at: at + 3, client: client, want: policy.ReasonConcurrencyLimited, text: "no place left for this client"})
 	}
 	steps = append(steps,
-		limitStep{at: 99, client: "192.0.2.9", want: ReasonConcurrencyLimited, limits: &one, after: def.Wait, text: "alone"},
-		limitStep{at: 6 * time.Second, client: "192.0.2.9", after: 5 * time.Second, want: ReasonConcurrencyLimited, text: "the places are free again"})
+		limitStep{at: 99, client: "192.0.2.9", want: policy.ReasonConcurrencyLimited, limits: &one, after: def.Wait, text: "alone"},
+		limitStep{at: 6 * time.Second, client: "192.0.2.9", after: 5 * time.Second, want: policy.ReasonConcurrencyLimited, text: "the places are free again"})
 	if got := 4 * maxLinePerClient; got != maxLine {
 		t.Fatalf("the script fills %d places, want %d", got, maxLine)
 	}
@@ -228,7 +230,7 @@ func TestLimitShutdown(t *testing.T) {
 		a := admission{Client: netip.MustParseAddr("192.0.2.1"), Zone: "a.", Limits: defaultLimits}
 		a.Limits.Total = 1
 		slot, _ := l.Admit(t.Context(), a)
-		got := make(chan Reason)
+		got := make(chan policy.Reason)
 		for range 3 {
 			go func() {
 				_, why := l.Admit(t.Context(), a)
@@ -239,14 +241,14 @@ func TestLimitShutdown(t *testing.T) {
 		before := time.Now()
 		l.Shutdown()
 		for range 3 {
-			if why := <-got; why != ReasonShutdown {
+			if why := <-got; why != policy.ReasonShutdown {
 				t.Errorf("in line: got %q", why)
 			}
 		}
 		if waited := time.Since(before); waited != 0 {
 			t.Errorf("released after %v", waited)
 		}
-		if _, why := l.Admit(t.Context(), a); why != ReasonShutdown {
+		if _, why := l.Admit(t.Context(), a); why != policy.ReasonShutdown {
 			t.Errorf("afterwards: got %q", why)
 		}
 		if n := l.InFlight(""); n != 1 {
@@ -300,7 +302,7 @@ func TestLimitThousandZones(t *testing.T) {
 								slot.Release()
 								break
 							}
-							if n.Add(1); why != ReasonConcurrencyLimited || tries == 10 {
+							if n.Add(1); why != policy.ReasonConcurrencyLimited || tries == 10 {
 								t.Errorf("zone %d: %q at try %d", z, why, tries)
 								break
 							}
@@ -335,7 +337,7 @@ func TestLimitThousandZones(t *testing.T) {
 func TestLimitRace(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	l := newLimiter(time.Now)
-	lim := Limits{Rate: Rate{Count: 1e6, Period: time.Second, Burst: 1e6}, Total: 5, PerClient: 2, Wait: 2 * time.Millisecond}
+	lim := Limits{Rate: policy.Rate{Count: 1e6, Period: time.Second, Burst: 1e6}, Total: 5, PerClient: 2, Wait: 2 * time.Millisecond}
 	var perClient [4]atomic.Int64
 	var total, served atomic.Int64
 	var workers sync.WaitGroup
@@ -380,7 +382,7 @@ func TestLimitRace(t *testing.T) {
 func TestScopesOfTransports(t *testing.T) {
 	serve(t, guarded(unsignedRule, ""), map[string]string{"db": zoneOrg})
 	g := latestInstance().sorted()[0]
-	udp, tcp, tls := g.scopeOf(g.all[0], TransportUDP), g.scopeOf(g.all[0], TransportTCP), g.scopeOf(g.all[0], TransportTLS)
+	udp, tcp, tls := g.scopeOf(g.all[0], policy.TransportUDP), g.scopeOf(g.all[0], policy.TransportTCP), g.scopeOf(g.all[0], policy.TransportTLS)
 	if udp == tcp || tcp != tls || tcp == "" {
 		t.Errorf("UDP counts under %q, TCP under %q, TLS under %q", udp, tcp, tls)
 	}

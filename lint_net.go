@@ -33,17 +33,17 @@ func (c *config) lintNets() (findings []string) {
 	for i := range c.rules {
 		rule := &c.rules[i]
 		if rule.Deny {
-			denied = disjoint(append(denied, rule.Nets.prefixes()...))
+			denied = disjoint(append(denied, rule.Nets.Prefixes()...))
 			continue
 		}
 		asks := "anyone may try its other conditions"
 		if len(rule.Keys) == 0 && len(rule.Certs) == 0 {
 			asks = "whoever asks gets the zone"
 		}
-		nets := disjoint(rule.Nets.prefixes())
+		nets := disjoint(rule.Nets.Prefixes())
 		wide := wideness(nets, denied)
 		switch {
-		case rule.Nets == nil || rule.Nets.any:
+		case rule.Nets.Any():
 			findings = append(findings, fmt.Sprintf("%s: rule %q has no net, or every address: %s", c.rulePos[i], rule.Name, asks))
 		case wide != "":
 			findings = append(findings, fmt.Sprintf("%s: rule %q lets in %s: %s; name the addresses of the secondaries", c.rulePos[i], rule.Name, wide, asks))
@@ -57,17 +57,6 @@ func (c *config) lintNets() (findings []string) {
 		findings = append(findings, fmt.Sprintf("%s: the rules together let in %s: name the addresses of the secondaries", c.pos, wide))
 	}
 	return findings
-}
-
-// prefixes are all of the set's, in no order; nil is every address.
-func (n *Nets) prefixes() (all []netip.Prefix) {
-	if n == nil || n.any {
-		return []netip.Prefix{allIPv4, allIPv6}
-	}
-	for p := range n.table.All() {
-		all = append(all, p)
-	}
-	return all
 }
 
 // wideness says how much of a family the prefixes hold that are not denied before, "" when

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/policy"
+
 	"github.com/coredns/coredns/plugin/file"
 )
 
@@ -31,7 +33,7 @@ func (g *guard) lintTLS(now time.Time) []string {
 			if rule.Deny {
 				continue
 			}
-			for _, f := range []string{rule.lintProof(l), rule.lintListener(l), rule.lintCert(l), rule.lintUntil(now)} {
+			for _, f := range []string{lintProof(rule, l), lintListener(rule, l), lintCert(rule, l), lintUntil(rule, now)} {
 				if f != "" {
 					findings = append(findings, fmt.Sprintf("%s: rule %q %s", cfg.rulePos[i], rule.Name, f))
 				}
@@ -58,9 +60,9 @@ func listenersOf(g *guard) listeners {
 }
 
 // lintProof looks at what a rule for transfers over TLS rests on.
-func (r *Rule) lintProof(l listeners) string {
+func lintProof(r *policy.Rule, l listeners) string {
 	const rfc = "RFC 9103 §7.5 wants a client certificate, or both an address and a TSIG key"
-	everywhere := r.Nets == nil || r.Nets.any
+	everywhere := r.Nets.Any()
 	switch {
 	case len(r.Certs) > 0 || !r.TLS && (l.plain || !l.tls):
 		return ""
@@ -75,7 +77,7 @@ func (r *Rule) lintProof(l listeners) string {
 }
 
 // lintListener looks for a rule that wants TLS where there is none.
-func (r *Rule) lintListener(l listeners) string {
+func lintListener(r *policy.Rule, l listeners) string {
 	switch {
 	case !r.TLS || l.tls:
 		return ""
@@ -87,7 +89,7 @@ func (r *Rule) lintListener(l listeners) string {
 
 // lintCert looks for a certificate that the listener never asks for, or that it
 // has nothing, or anything, to verify with.
-func (r *Rule) lintCert(l listeners) string {
+func lintCert(r *policy.Rule, l listeners) string {
 	if len(r.Certs) == 0 || !l.tls || l.config == nil {
 		return ""
 	}
@@ -110,7 +112,7 @@ func (r *Rule) lintCert(l listeners) string {
 }
 
 // lintUntil looks for a migration that is over.
-func (r *Rule) lintUntil(now time.Time) string {
+func lintUntil(r *policy.Rule, now time.Time) string {
 	if r.TLSUntil.IsZero() || now.Before(r.TLSUntil) {
 		return ""
 	}
@@ -118,7 +120,7 @@ func (r *Rule) lintUntil(now time.Time) string {
 }
 
 // announceUntil puts the ends of migrations into the metrics.
-func (p *Policy) announceUntil(listener, view string) {
+func announceUntil(p *policy.Policy, listener, view string) {
 	for i := range p.Rules {
 		if r := &p.Rules[i]; !r.TLSUntil.IsZero() {
 			tlsUntil.WithLabelValues(listener, p.Zone, view, r.Name).Set(float64(r.TLSUntil.Unix()))

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/xfrguard/xfrguard/internal/notify"
+	"github.com/xfrguard/xfrguard/internal/policy"
 	"github.com/xfrguard/xfrguard/internal/zone"
 
 	"github.com/coredns/coredns/core/dnsserver"
@@ -161,16 +162,16 @@ func (n *notifier) done(r notify.Result) {
 	notifiesTotal.WithLabelValues(g.server(), r.Zone, g.config.ViewName, string(r.Outcome)).Inc()
 	e := &Event{
 		Action: ActionNotifyFailed, Reason: string(r.Outcome), Block: g.server(), Zone: r.Zone, View: g.config.ViewName,
-		Transport: Transport(r.Transport),
+		Transport: policy.Transport(r.Transport),
 		Extra: map[string]any{
 			extraNotified: r.Target.Addr.Addr().String(), extraNotifiedPort: int(r.Target.Addr.Port()),
 			extraNotifySerial: int64(r.Serial), extraNotifyTries: r.Tries,
 		},
 	}
 	if key := r.Target.Key; key != nil {
-		e.TSIG = TSIGProof{Key: key.Name, Algorithm: r.Algorithm}
+		e.TSIG = policy.TSIGProof{Key: key.Name, Algorithm: r.Algorithm}
 		if r.Proven {
-			e.TSIG.Status = TSIGValid
+			e.TSIG.Status = policy.TSIGValid
 		}
 	}
 	if r.Err != nil {
@@ -276,7 +277,7 @@ func (c *config) onlyKeyOf(addr netip.Addr) string {
 	for i := range c.rules {
 		r := &c.rules[i]
 		switch {
-		case r.Nets == nil || r.Nets.any || !r.Nets.Contains(addr):
+		case r.Nets.Any() || !r.Nets.Contains(addr):
 		case r.Deny:
 			return only
 		case len(r.Keys) != 1 || (only != "" && only != r.Keys[0]):

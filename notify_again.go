@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/xfrguard/xfrguard/internal/policy"
 )
 
 // reminders are the secondaries that are owed a NOTIFY: they may have the zone, and were
@@ -47,24 +49,14 @@ type reminder struct {
 	timer *time.Timer
 }
 
-// passes reports whether an allowed client that is refused for this reason has only come
-// at the wrong moment.
-func (r Reason) passes() bool {
-	switch r {
-	case ReasonRateLimited, ReasonConcurrencyLimited, ReasonShutdown, ReasonAuditUnavailable, ReasonZoneUnavailable:
-		return true
-	}
-	return false
-}
-
 func (x *exchange) reminderKey() reminderKey {
 	return reminderKey{x.guard.server(), x.guard.config.ViewName, x.req.Zone, x.req.Client.Unmap()}
 }
 
 // remind has the client told of the zone again, where it is refused for a cause that passes
 // and the address is not one that anybody may have written.
-func (x *exchange) remind(d *Decision) {
-	if d.Reason.passes() && (x.req.Transport.stream() || x.req.TSIG.Status == TSIGValid) {
+func (x *exchange) remind(d *policy.Decision) {
+	if d.Reason.Passes() && (x.req.Transport.Stream() || x.req.TSIG.Status == policy.TSIGValid) {
 		reminders.owe(x.reminderKey())
 	}
 }

@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/policy"
+
 	"github.com/miekg/dns"
 )
 
@@ -173,9 +175,9 @@ func TestReminders(t *testing.T) {
 
 // TestReasonsThatPass: of the reasons to refuse, those that say nothing against the client.
 func TestReasonsThatPass(t *testing.T) {
-	var got []Reason
+	var got []policy.Reason
 	for r := range verdicts {
-		if r.passes() {
+		if r.Passes() {
 			got = append(got, r)
 		}
 	}

@@ -6,6 +6,7 @@ package xfrguard
 import (
 	"context"
 
+	"github.com/xfrguard/xfrguard/internal/policy"
 	"github.com/xfrguard/xfrguard/internal/wire"
 
 	"github.com/miekg/dns"
@@ -22,10 +23,10 @@ func (g *guard) observe(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) {
 	defer transfers.end(run)
 	d := g.decide(x.evidence)
 	if d.Allow && (!x.takeUnproven() || !limits.Rated(x.admission(&d))) {
-		d.refuse(ReasonRateLimited)
+		d.Refuse(policy.ReasonRateLimited)
 	}
 	if d.Allow && !x.accept() {
-		d.refuse(ReasonTSIGReplay)
+		d.Refuse(policy.ReasonTSIGReplay)
 	}
 	x.note(&d)
 }
@@ -38,7 +39,7 @@ func (g *guard) observeRewritten(ctx context.Context, w dns.ResponseWriter, r *d
 		return
 	}
 	defer transfers.end(run)
-	x.note(&Decision{Reason: ReasonRewritten})
+	x.note(&policy.Decision{Reason: policy.ReasonRewritten})
 }
 
 func (g *guard) observed(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) *exchange {
@@ -48,7 +49,7 @@ func (g *guard) observed(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) 
 	return x
 }
 
-func (x *exchange) note(d *Decision) {
+func (x *exchange) note(d *policy.Decision) {
 	x.decided(d)
 	x.count(d)
 	x.audit.Observed(&x.ev)
@@ -66,7 +67,7 @@ func (g *guard) refuseRewritten(ctx context.Context, w dns.ResponseWriter, r *dn
 		return dns.RcodeSuccess, nil
 	}
 	defer transfers.end(run)
-	x.deny(&Decision{Reason: ReasonRewritten})
+	x.deny(&policy.Decision{Reason: policy.ReasonRewritten})
 	return dns.RcodeSuccess, nil
 }
 

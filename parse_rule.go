@@ -11,12 +11,14 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/xfrguard/xfrguard/internal/policy"
+
 	"github.com/miekg/dns"
 )
 
 // conditions is the grammar of a rule: each word, and what reads the values up to
 // the next word. A name that is one of these words needs a trailing dot.
-var conditions = map[string]func(*Rule, []string) error{
+var conditions = map[string]func(*policy.Rule, []string) error{
 	"as":         ruleName,
 	"type":       ruleTypes,
 	"net":        ruleNets,
@@ -36,7 +38,7 @@ func (p *parser) deny(args []string) error { return p.rule(args, true) }
 
 // rule reads one line of the policy and puts it behind the others.
 func (p *parser) rule(args []string, deny bool) error {
-	r := Rule{Deny: deny}
+	r := policy.Rule{Deny: deny}
 	if err := readConditions(&r, args); err != nil {
 		return err
 	}
@@ -50,7 +52,7 @@ func (p *parser) rule(args []string, deny bool) error {
 		switch earlier := &p.cfg.rules[i]; {
 		case earlier.Name == r.Name:
 			return fmt.Errorf("the rule at %s is named '%s' too, expected another name behind 'as'", p.cfg.rulePos[i], r.Name)
-		case earlier.shadows(&r):
+		case earlier.Shadows(&r):
 			return fmt.Errorf("rule '%s' can never match: rule '%s' at %s comes first and decides all that it could; remove it, or move it up",
 				r.Name, earlier.Name, p.cfg.rulePos[i])
 		}
@@ -61,7 +63,7 @@ func (p *parser) rule(args []string, deny bool) error {
 }
 
 // readConditions splits the line at the words that start a condition.
-func readConditions(r *Rule, args []string) error {
+func readConditions(r *policy.Rule, args []string) error {
 	seen := map[string]bool{}
 	for len(args) > 0 {
 		word := args[0]
@@ -85,13 +87,16 @@ func readConditions(r *Rule, args []string) error {
 		}
 		args = args[end:]
 	}
+	if !r.Deny && !seen["net"] {
+		r.Nets.ImplyAny()
+	}
 	return nil
 }
 
 // checkRule refuses what contradicts itself or says less than it should.
-func checkRule(r *Rule) error {
+func checkRule(r *policy.Rule) error {
 	switch {
-	case r.Deny && r.Nets == nil:
+	case r.Deny && r.Nets.Empty():
 		return errors.New("expected 'net' and the addresses to deny, or 'net *' for all")
 	case r.Deny:
 		return nil
@@ -108,7 +113,7 @@ func checkRule(r *Rule) error {
 
 var ruleNamePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 
-func ruleName(r *Rule, args []string) error {
+func ruleName(r *policy.Rule, args []string) error {
 	switch {
 	case len(args) != 1:
 		return errors.New("expected one NAME, which is none of the words that start a condition")
@@ -119,7 +124,7 @@ func ruleName(r *Rule, args []string) error {
 	return nil
 }
 
-func ruleTypes(r *Rule, args []string) error {
+func ruleTypes(r *policy.Rule, args []string) error {
 	if len(args) == 0 {
 		return errors.New("expected AXFR or IXFR")
 	}
@@ -141,11 +146,10 @@ func ruleTypes(r *Rule, args []string) error {
 	return nil
 }
 
-func ruleNets(r *Rule, args []string) error {
+func ruleNets(r *policy.Rule, args []string) error {
 	if len(args) == 0 {
 		return errors.New("expected addresses or prefixes, or '*' for every address")
 	}
-	r.Nets = &Nets{}
 	for _, arg := range args {
 		if arg == "*" {
 			if len(args) > 1 {
@@ -158,16 +162,16 @@ func ruleNets(r *Rule, args []string) error {
 		if err != nil {
 			return err
 		}
-		if r.Nets.table.Get(prefix) {
+		if r.Nets.Has(prefix) {
 			return fmt.Errorf("%s is listed twice", quote(arg))
 		}
 		r.Nets.Add(prefix)
 	}
-	r.Nets.settle()
+	r.Nets.Settle()
 	return nil
 }
 
-func ruleKeys(r *Rule, args []string) error {
+func ruleKeys(r *policy.Rule, args []string) error {
 	if len(args) == 0 {
 		return errors.New("expected names of TSIG keys")
 	}
@@ -184,7 +188,7 @@ func ruleKeys(r *Rule, args []string) error {
 	return nil
 }
 
-func ruleCerts(r *Rule, args []string) error {
+func ruleCerts(r *policy.Rule, args []string) error {
 	if len(args) == 0 {
 		return errors.New("expected DNS names of client certificates, or pins sha256:HEX")
 	}
@@ -201,7 +205,7 @@ func ruleCerts(r *Rule, args []string) error {
 	return nil
 }
 
-func ruleTLS(r *Rule, args []string) (err error) {
+func ruleTLS(r *policy.Rule, args []string) (err error) {
 	r.TLS = true
 	switch {
 	case len(args) == 0:
@@ -215,7 +219,7 @@ func ruleTLS(r *Rule, args []string) (err error) {
 	return err
 }
 
-func ruleUnsigned(r *Rule, args []string) error {
+func ruleUnsigned(r *policy.Rule, args []string) error {
 	if len(args) > 0 {
 		return fmt.Errorf("unexpected %s, expected no value", quote(args[0]))
 	}
@@ -223,7 +227,7 @@ func ruleUnsigned(r *Rule, args []string) error {
 	return nil
 }
 
-func ruleRate(r *Rule, args []string) error {
+func ruleRate(r *policy.Rule, args []string) error {
 	rate, err := parseRate(args)
 	if err != nil {
 		return err
@@ -232,7 +236,7 @@ func ruleRate(r *Rule, args []string) error {
 	return nil
 }
 
-func ruleConcurrent(r *Rule, args []string) (err error) {
+func ruleConcurrent(r *policy.Rule, args []string) (err error) {
 	if len(args) != 1 {
 		return errors.New("expected one COUNT")
 	}

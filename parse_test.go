@@ -15,6 +15,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/policy/policytest"
+
+	"github.com/xfrguard/xfrguard/internal/policy"
+
 	"github.com/google/go-cmp/cmp"
 	"github.com/miekg/dns"
 	"pgregory.net/rapid"
@@ -82,11 +86,11 @@ func corefile(c *config) string {
 	return b.String()
 }
 
-func rateTokens(r Rate) []string {
+func rateTokens(r policy.Rate) []string {
 	return []string{fmt.Sprintf("%d/%v", r.Count, r.Period), "burst", strconv.Itoa(r.Burst)}
 }
 
-func ruleTokens(r Rule) []string {
+func ruleTokens(r policy.Rule) []string {
 	tokens := []string{"allow", "as", r.Name}
 	if r.Deny {
 		tokens[0] = "deny"
@@ -98,15 +102,8 @@ func ruleTokens(r Rule) []string {
 			add(dns.TypeToString[t])
 		}
 	}
-	switch {
-	case r.Nets == nil:
-	case r.Nets.any:
-		add("net", "*")
-	default:
-		add("net")
-		for p := range r.Nets.table.AllSorted() {
-			add(p.String())
-		}
+	if text := r.Nets.String(); text != "" {
+		add(strings.Fields(text)...)
 	}
 	if len(r.Keys) > 0 {
 		add("key")
@@ -145,8 +142,8 @@ func drawDuration(t *rapid.T, label string, least time.Duration) time.Duration {
 	return time.Duration(rapid.Int64Range(int64(least), int64(maxDuration)).Draw(t, label))
 }
 
-func drawRate(t *rapid.T, label string) Rate {
-	return Rate{
+func drawRate(t *rapid.T, label string) policy.Rate {
+	return policy.Rate{
 		Count:  rapid.IntRange(1, maxCount).Draw(t, label+" count"),
 		Period: drawDuration(t, label+" period", minDuration),
 		Burst:  rapid.IntRange(1, maxCount).Draw(t, label+" burst"),
@@ -155,7 +152,7 @@ func drawRate(t *rapid.T, label string) Rate {
 
 func drawConfig(t *rapid.T) *config {
 	c := &config{
-		zones:        few(t, "zones", []string{"example.org.", "sub.example.org.", `a\.b.example.org.`, "0.10.in-addr.arpa.", "."}),
+		zones:        policytest.Few(t, "zones", []string{"example.org.", "sub.example.org.", `a\.b.example.org.`, "0.10.in-addr.arpa.", "."}),
 		algorithms:   rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"hmac-sha256", "hmac-sha1", "hmac-sha224", "hmac-sha384", "hmac-sha512"}), 1, 5, rapid.ID[string]).Draw(t, "algorithms"),
 		auditFailure: rapid.SampledFrom([]AuditFailure{AuditRefuse, AuditServe}).Draw(t, "audit_failure"),
 		mode:         rapid.SampledFrom([]Mode{ModeEnforce, ModeObserve}).Draw(t, "mode"),
@@ -191,8 +188,8 @@ func drawConfig(t *rapid.T) *config {
 		c.auditKey = rapid.SampledFrom([]string{"", "/etc/xfr key"}).Draw(t, "audit_key")
 	}
 	for i := range rapid.SampledFrom([]int{0, 1, 2, 3, 4, 5}).Draw(t, "rules") {
-		r := drawRule(t, fmt.Sprintf("rule-%d", i+1), true).build()
-		if chance(t, "limits", 30) && !r.Deny {
+		r := policytest.DrawRule(t, fmt.Sprintf("rule-%d", i+1), true).Build()
+		if policytest.Chance(t, "limits", 30) && !r.Deny {
 			rate := drawRate(t, "rule rate")
 			r.Rate, r.Concurrent = &rate, rapid.IntRange(1, l.Total).Draw(t, "rule concurrent")
 		}
@@ -201,12 +198,12 @@ func drawConfig(t *rapid.T) *config {
 		if r.TLSUntil.Year() == 1 {
 			r.TLSUntil = time.Time{}
 		}
-		if !slices.ContainsFunc(c.rules, func(earlier Rule) bool { return earlier.shadows(&r) }) {
+		if !slices.ContainsFunc(c.rules, func(earlier policy.Rule) bool { return earlier.Shadows(&r) }) {
 			r.Name = fmt.Sprintf("rule-%d", len(c.rules)+1)
 			c.rules = append(c.rules, r)
 		}
 	}
-	for _, port := range few(t, "notify", []string{"53", "853", "5300"}) {
+	for _, port := range policytest.Few(t, "notify", []string{"53", "853", "5300"}) {
 		c.notify = append(c.notify, notifySpec{
 			addrs: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:" + port), netip.MustParseAddrPort("[2001:db8::1]:" + port)},
 			key:   rapid.SampledFrom([]string{"", "k1."}).Draw(t, "notify key"),
@@ -297,7 +294,7 @@ func checkConfig(t *testing.T, c *config, zones map[string]bool) {
 		if r.TLSUntil.Location() != time.UTC {
 			t.Fatalf("%v is not in UTC", r.TLSUntil)
 		}
-		if !r.Deny && len(r.Keys) == 0 && len(r.Certs) == 0 && !r.Unsigned || r.Deny && r.Nets == nil {
+		if !r.Deny && len(r.Keys) == 0 && len(r.Certs) == 0 && !r.Unsigned || r.Deny && r.Nets.Empty() {
 			t.Fatalf("asks for nothing: %+v", r)
 		}
 		for _, k := range r.Keys {

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/policy"
+
 	"github.com/coredns/coredns/plugin"
 
 	"github.com/miekg/dns"
@@ -55,16 +57,16 @@ func parseDuration(s string, least time.Duration) (time.Duration, error) {
 
 // parseRate reads `COUNT/PERIOD [burst COUNT]`. The burst is by default that of
 // the default rate, and never more than COUNT.
-func parseRate(args []string) (Rate, error) {
+func parseRate(args []string) (policy.Rate, error) {
 	if len(args) == 0 {
-		return Rate{}, errors.New("expected COUNT/PERIOD [burst COUNT], such as 60/1m burst 10")
+		return policy.Rate{}, errors.New("expected COUNT/PERIOD [burst COUNT], such as 60/1m burst 10")
 	}
-	var r Rate
+	var r policy.Rate
 	count, period, _ := strings.Cut(args[0], "/")
 	r.Count, _ = parseCount(count)
 	r.Period, _ = parseDuration(period, minDuration)
 	if r.Count == 0 || r.Period == 0 {
-		return Rate{}, fmt.Errorf("%s is not COUNT/PERIOD, expected a whole number from 1 to %d and a duration from %v to 8760h, such as 60/1m",
+		return policy.Rate{}, fmt.Errorf("%s is not COUNT/PERIOD, expected a whole number from 1 to %d and a duration from %v to 8760h, such as 60/1m",
 			quote(args[0]), maxCount, minDuration)
 	}
 	r.Burst = min(defaultLimits.Rate.Burst, r.Count)
@@ -134,7 +136,7 @@ func parsePrefix(s string) (netip.Prefix, error) {
 	if err != nil {
 		return netip.Prefix{}, fmt.Errorf("%s is no prefix, expected one such as 192.0.2.0/24 or 2001:db8::/32", quote(s))
 	}
-	p = unmapPrefix(p)
+	p = policy.UnmapPrefix(p)
 	if p != p.Masked() {
 		return netip.Prefix{}, fmt.Errorf("%s has bits set behind its length, expected %s for the network or %s for the one address",
 			quote(s), p.Masked(), p.Addr())
@@ -191,7 +193,7 @@ func parseKeyName(s string) (string, error) {
 
 // parseCert reads a DNS name, maybe with a wildcard as its left-most label, or
 // the SHA-256 of a public key: sha256:HEX, or base64, with sha256: before it or not.
-func parseCert(s string) (Cert, error) {
+func parseCert(s string) (policy.Cert, error) {
 	digest, pinned := strings.CutPrefix(s, "sha256:")
 	switch {
 	case len(digest) == 44 && strings.HasSuffix(digest, "="):
@@ -204,23 +206,23 @@ func parseCert(s string) (Cert, error) {
 	name := dns.CanonicalName(s)
 	switch {
 	case addrErr == nil:
-		return Cert{}, fmt.Errorf("%s is an address, expected the DNS name of a certificate; addresses stand behind 'net'", quote(s))
+		return policy.Cert{}, fmt.Errorf("%s is an address, expected the DNS name of a certificate; addresses stand behind 'net'", quote(s))
 	case !ok || !hostPattern.MatchString(s):
-		return Cert{}, fmt.Errorf("%s is no certificate, expected a DNS name ('*' only as its whole first label), sha256: with 64 hex digits, or 44 characters of base64", quote(s))
+		return policy.Cert{}, fmt.Errorf("%s is no certificate, expected a DNS name ('*' only as its whole first label), sha256: with 64 hex digits, or 44 characters of base64", quote(s))
 	case strings.HasPrefix(name, "*.") && dns.CountLabel(name) < 3:
-		return Cert{}, fmt.Errorf("%s is too wide, expected two labels or more behind '*.'", quote(s))
+		return policy.Cert{}, fmt.Errorf("%s is too wide, expected two labels or more behind '*.'", quote(s))
 	}
-	return Cert{Name: name}, nil
+	return policy.Cert{Name: name}, nil
 }
 
 // pin decodes the digest that the token s holds.
-func pin(s, digest string, decode func(string) ([]byte, error)) (c Cert, err error) {
+func pin(s, digest string, decode func(string) ([]byte, error)) (c policy.Cert, err error) {
 	b, err := decode(digest)
 	if err != nil || len(b) != len(c.SPKI) {
 		return c, fmt.Errorf("%s is no pin, expected the SHA-256 of a public key: sha256: with 64 hex digits, or 44 characters of base64", quote(s))
 	}
 	copy(c.SPKI[:], b)
-	if c == (Cert{}) {
+	if c == (policy.Cert{}) {
 		return c, errors.New("a pin of zeros is no public key's")
 	}
 	return c, nil

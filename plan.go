@@ -13,6 +13,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/policy"
 	"github.com/xfrguard/xfrguard/internal/wire"
 	"github.com/xfrguard/xfrguard/internal/zone"
 
@@ -30,7 +31,7 @@ type plan struct {
 }
 
 // plan looks at the zone as it is now.
-func (x *exchange) plan(ctx context.Context, d *Decision) (p plan, err error) {
+func (x *exchange) plan(ctx context.Context, d *policy.Decision) (p plan, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, x.cfg.limits.backendWait(), errBackendHangs)
 	defer cancel()
 	p.reader, err = x.guard.store.Current(ctx, x.req.Zone)
@@ -64,8 +65,8 @@ func (x *exchange) plan(ctx context.Context, d *Decision) (p plan, err error) {
 
 // planIncrement answers an IXFR (RFC 1995 §2, §4). A client that is behind and cannot
 // be told what changed gets the whole zone, for which it needs the permission too.
-func (x *exchange) planIncrement(ctx context.Context, d *Decision, p *plan) (err error) {
-	v, stream := p.version, x.req.Transport.stream()
+func (x *exchange) planIncrement(ctx context.Context, d *policy.Decision, p *plan) (err error) {
+	v, stream := p.version, x.req.Transport.Stream()
 	switch {
 	case x.req.Serial == v.Serial && stream && d.Full && x.guard.store.Ambiguous(ctx, v):
 		p.served = ServedAXFRFallback
@@ -87,20 +88,20 @@ func (x *exchange) planIncrement(ctx context.Context, d *Decision, p *plan) (err
 	case d.Full:
 		p.served = ServedAXFRFallback
 	default:
-		d.Allow, d.Reason = false, ReasonTypeNotAllowed
+		d.Allow, d.Reason = false, policy.ReasonTypeNotAllowed
 	}
 	return nil
 }
 
 // unplanned names why a zone cannot be sent.
-func unplanned(err error) Reason {
+func unplanned(err error) policy.Reason {
 	switch {
 	case errors.Is(err, errShutdown):
-		return ReasonShutdown
+		return policy.ReasonShutdown
 	case errors.Is(err, errRevoked):
-		return ReasonClientNotAllowed
+		return policy.ReasonClientNotAllowed
 	}
-	return ReasonZoneUnavailable
+	return policy.ReasonZoneUnavailable
 }
 
 // whole reports whether all of the zone is in the answer.
@@ -132,9 +133,9 @@ func (p *plan) next(ctx context.Context) (wire.Message, error) {
 
 // identities names the rules by which the client may have the zone: a version that was
 // given under one of them is no news to it.
-func (x *exchange) identities(d *Decision) []string {
+func (x *exchange) identities(d *policy.Decision) []string {
 	var ids []string
-	for _, r := range [...]*Rule{d.rule, d.fullRule} {
+	for _, r := range [...]*policy.Rule{d.By, d.FullBy} {
 		if r != nil {
 			ids = append(ids, x.identity(r))
 		}
@@ -144,9 +145,9 @@ func (x *exchange) identities(d *Decision) []string {
 
 // identity names a rule by which the client is allowed. Where a certificate's name allows
 // it, the CA that says so belongs to it: under another one the name may be another's.
-func (x *exchange) identity(r *Rule) string {
+func (x *exchange) identity(r *policy.Rule) string {
 	id := x.guard.ruleIDs[r]
-	named := slices.ContainsFunc(r.Certs, func(c Cert) bool { return c.Name != "" })
+	named := slices.ContainsFunc(r.Certs, func(c policy.Cert) bool { return c.Name != "" })
 	if !named || !x.req.TLS.Verified {
 		return id
 	}

@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/policy"
+
 	"github.com/coredns/coredns/core/dnsserver"
 	_ "github.com/coredns/coredns/plugin/proxyproto"
 	"github.com/miekg/dns"
@@ -350,7 +352,7 @@ func TestProxyOfAnybody(t *testing.T) {
 			addr := s.addr(t, "tcp", 0)
 			for _, ask := range []struct{ header, want string }{{line, c.header}, {"", c.none}, {"PROXY UNKNOWN\r\n", c.none}} {
 				m := firstOver(t, proxied(t, addr, []byte(ask.header), nil), query())
-				if allowed := ask.want == string(ReasonAllowed); isZone(m) != allowed || !allowed && (m == nil || m.Rcode != dns.RcodeRefused || len(m.Answer) > 0) {
+				if allowed := ask.want == string(policy.ReasonAllowed); isZone(m) != allowed || !allowed && (m == nil || m.Rcode != dns.RcodeRefused || len(m.Answer) > 0) {
 					t.Errorf("%q got %v", ask.header, m)
 				}
 			}

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/xfrguard/xfrguard/internal/policy"
+
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -60,7 +62,7 @@ func TestReadmeSections(t *testing.T) {
 			t.Errorf("no section %q", section)
 		}
 	}
-	for _, r := range Reasons {
+	for _, r := range policy.Reasons {
 		if !strings.Contains(text, "`"+string(r)+"`") {
 			t.Errorf("reason %s is not in the answers table", r)
 		}

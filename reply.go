@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/policy"
 	"github.com/xfrguard/xfrguard/internal/wire"
 
 	"github.com/coredns/coredns/request"
@@ -23,36 +24,36 @@ type verdict struct {
 
 // verdicts has a row for every Reason to deny. EDE never says which rule, and
 // what a stranger gets is the same whether the zone or the key exists or not.
-var verdicts = map[Reason]verdict{
-	ReasonClientNotAllowed:     {rcode: dns.RcodeRefused},
-	ReasonNotAZone:             {rcode: dns.RcodeRefused},
-	ReasonProxyUntrusted:       {rcode: dns.RcodeRefused},
-	ReasonRewritten:            {rcode: dns.RcodeRefused},
-	ReasonTSIGRequired:         {rcode: dns.RcodeRefused, ede: dns.ExtendedErrorCodeProhibited},
-	ReasonTSIGKeyNotAllowed:    {rcode: dns.RcodeRefused, ede: dns.ExtendedErrorCodeProhibited},
-	ReasonTLSRequired:          {rcode: dns.RcodeRefused, ede: dns.ExtendedErrorCodeProhibited},
-	ReasonCertRequired:         {rcode: dns.RcodeRefused, ede: dns.ExtendedErrorCodeProhibited},
-	ReasonCertNotAllowed:       {rcode: dns.RcodeRefused, ede: dns.ExtendedErrorCodeProhibited},
-	ReasonTypeNotAllowed:       {rcode: dns.RcodeRefused, ede: dns.ExtendedErrorCodeProhibited},
-	ReasonTSIGBadKey:           {rcode: dns.RcodeNotAuth, tsig: dns.RcodeBadKey},
-	ReasonTSIGWeakAlgorithm:    {rcode: dns.RcodeNotAuth, tsig: dns.RcodeBadKey},
-	ReasonTSIGBadSignature:     {rcode: dns.RcodeNotAuth, tsig: dns.RcodeBadSig},
-	ReasonTSIGBadTime:          {rcode: dns.RcodeNotAuth, tsig: dns.RcodeBadTime},
-	ReasonTSIGReplay:           {rcode: dns.RcodeNotAuth, tsig: dns.RcodeBadTime},
-	ReasonTSIGBadTruncation:    {rcode: dns.RcodeNotAuth, tsig: dns.RcodeBadTrunc},
-	ReasonMalformed:            {rcode: dns.RcodeFormatError},
-	ReasonTransportUnsupported: {rcode: dns.RcodeNotImplemented, ede: dns.ExtendedErrorCodeNotSupported},
-	ReasonRateLimited:          {rcode: dns.RcodeServerFailure},
-	ReasonConcurrencyLimited:   {rcode: dns.RcodeServerFailure},
-	ReasonShutdown:             {rcode: dns.RcodeServerFailure},
-	ReasonAuditUnavailable:     {rcode: dns.RcodeServerFailure},
-	ReasonZoneUnavailable:      {rcode: dns.RcodeServerFailure},
+var verdicts = map[policy.Reason]verdict{
+	policy.ReasonClientNotAllowed:     {rcode: dns.RcodeRefused},
+	policy.ReasonNotAZone:             {rcode: dns.RcodeRefused},
+	policy.ReasonProxyUntrusted:       {rcode: dns.RcodeRefused},
+	policy.ReasonRewritten:            {rcode: dns.RcodeRefused},
+	policy.ReasonTSIGRequired:         {rcode: dns.RcodeRefused, ede: dns.ExtendedErrorCodeProhibited},
+	policy.ReasonTSIGKeyNotAllowed:    {rcode: dns.RcodeRefused, ede: dns.ExtendedErrorCodeProhibited},
+	policy.ReasonTLSRequired:          {rcode: dns.RcodeRefused, ede: dns.ExtendedErrorCodeProhibited},
+	policy.ReasonCertRequired:         {rcode: dns.RcodeRefused, ede: dns.ExtendedErrorCodeProhibited},
+	policy.ReasonCertNotAllowed:       {rcode: dns.RcodeRefused, ede: dns.ExtendedErrorCodeProhibited},
+	policy.ReasonTypeNotAllowed:       {rcode: dns.RcodeRefused, ede: dns.ExtendedErrorCodeProhibited},
+	policy.ReasonTSIGBadKey:           {rcode: dns.RcodeNotAuth, tsig: dns.RcodeBadKey},
+	policy.ReasonTSIGWeakAlgorithm:    {rcode: dns.RcodeNotAuth, tsig: dns.RcodeBadKey},
+	policy.ReasonTSIGBadSignature:     {rcode: dns.RcodeNotAuth, tsig: dns.RcodeBadSig},
+	policy.ReasonTSIGBadTime:          {rcode: dns.RcodeNotAuth, tsig: dns.RcodeBadTime},
+	policy.ReasonTSIGReplay:           {rcode: dns.RcodeNotAuth, tsig: dns.RcodeBadTime},
+	policy.ReasonTSIGBadTruncation:    {rcode: dns.RcodeNotAuth, tsig: dns.RcodeBadTrunc},
+	policy.ReasonMalformed:            {rcode: dns.RcodeFormatError},
+	policy.ReasonTransportUnsupported: {rcode: dns.RcodeNotImplemented, ede: dns.ExtendedErrorCodeNotSupported},
+	policy.ReasonRateLimited:          {rcode: dns.RcodeServerFailure},
+	policy.ReasonConcurrencyLimited:   {rcode: dns.RcodeServerFailure},
+	policy.ReasonShutdown:             {rcode: dns.RcodeServerFailure},
+	policy.ReasonAuditUnavailable:     {rcode: dns.RcodeServerFailure},
+	policy.ReasonZoneUnavailable:      {rcode: dns.RcodeServerFailure},
 }
 
 // verdictFor returns the row of the decision. A MAC whose very length RFC 8945
 // §5.2.2.1 forbids is a format error, not a truncation.
-func verdictFor(d *Decision, status TSIGStatus) verdict {
-	if d.Reason == ReasonTSIGBadTruncation && status == TSIGBadSize {
+func verdictFor(d *policy.Decision, status policy.TSIGStatus) verdict {
+	if d.Reason == policy.ReasonTSIGBadTruncation && status == policy.TSIGBadSize {
 		return verdict{rcode: dns.RcodeFormatError}
 	}
 	f, ok := verdicts[d.Reason]
@@ -108,7 +109,7 @@ func (t *tap) Write(b []byte) (int, error) {
 }
 
 // refuse writes what the decision means for the client.
-func (x *exchange) refuse(d *Decision) {
+func (x *exchange) refuse(d *policy.Decision) {
 	f := verdictFor(d, x.req.TSIG.Status)
 	m := new(dns.Msg).SetRcode(x.r, f.rcode)
 	if opt := x.opt(d.Reason); opt != nil {
@@ -165,7 +166,7 @@ func (x *exchange) soaOnly(soa *dns.SOA) error {
 	m := new(dns.Msg).SetReply(x.r)
 	m.Authoritative = true
 	m.Answer = []dns.RR{soa}
-	if opt := x.opt(ReasonAllowed); opt != nil {
+	if opt := x.opt(policy.ReasonAllowed); opt != nil {
 		m.Extra = append(m.Extra, opt)
 	}
 	return x.within(x.run.ctx, func() error { return x.writeSigned(m, 0) })
@@ -204,7 +205,7 @@ func (x *exchange) write(m *dns.Msg, sign func([]byte) ([]byte, error)) error {
 		return x.w.WriteMsg(m)
 	}
 	limit := dns.MaxMsgSize
-	if x.req.Transport.forgeable() {
+	if x.req.Transport.Forgeable() {
 		limit = (&request.Request{W: x.w, Req: x.r}).Size()
 	}
 	finish := func(m *dns.Msg) ([]byte, error) { return finished(m, sign, block, limit) }

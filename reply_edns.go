@@ -8,6 +8,8 @@ import (
 	"math"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/policy"
+
 	"github.com/miekg/dns"
 )
 
@@ -16,7 +18,7 @@ const paddingBlock = 468
 
 // opt is the OPT record of an answer, nil for a client without EDNS. It is made here
 // and not left to CoreDNS, which would send the client's own options back.
-func (x *exchange) opt(why Reason) *dns.OPT {
+func (x *exchange) opt(why policy.Reason) *dns.OPT {
 	asked := x.r.IsEdns0()
 	if asked == nil {
 		return nil
@@ -35,13 +37,13 @@ func (x *exchange) opt(why Reason) *dns.OPT {
 // keepalive is the option that tells a client how long its connection may be idle
 // (RFC 7828): over TCP and TLS, to those that have it themselves, and 0 ("close soon")
 // when this server is about to go.
-func (x *exchange) keepalive(why Reason) dns.EDNS0 {
-	if t := x.req.Transport; t != TransportTCP && t != TransportTLS || !x.asks(dns.EDNS0TCPKEEPALIVE) {
+func (x *exchange) keepalive(why policy.Reason) dns.EDNS0 {
+	if t := x.req.Transport; t != policy.TransportTCP && t != policy.TransportTLS || !x.asks(dns.EDNS0TCPKEEPALIVE) {
 		return nil
 	}
 	units := x.idle / (100 * time.Millisecond)
 	switch {
-	case why == ReasonShutdown || x.guard.leaving():
+	case why == policy.ReasonShutdown || x.guard.leaving():
 		units = 0
 	case units == 0:
 		return nil // unknown: no promise

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/policy"
+
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/miekg/dns"
 )
@@ -151,7 +153,7 @@ func TestRevocationOfSecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	x := latestInstance().sorted()[0].exchange(ctx, w, r)
-	if x.req.TSIG.Status != TSIGValid {
+	if x.req.TSIG.Status != policy.TSIGValid {
 		t.Fatalf("signature is %s", x.req.TSIG.Status)
 	}
 	for secret, want := range map[string]bool{secretA: true, "bmV3IHNlY3JldCBvZiBrZXkgYSBmb3IgdGVzdHMgb25seQ==": false} {
@@ -178,7 +180,7 @@ func TestOldInstanceIsLeaving(t *testing.T) {
 	ctx = context.WithValue(ctx, dnsserver.Key{}, &dnsserver.Server{Addr: "dns://127.0.0.1:0", IdleTimeout: 10 * time.Second})
 	x := old.exchange(ctx, w, question(dns.TypeAXFR, withKeepalive))
 	idle := func() string {
-		o, ok := x.keepalive(ReasonAllowed).(*dns.EDNS0_LOCAL)
+		o, ok := x.keepalive(policy.ReasonAllowed).(*dns.EDNS0_LOCAL)
 		if !ok {
 			return "nothing"
 		}

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/xfrguard/xfrguard/internal/policy"
+
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/plugin"
@@ -58,11 +60,11 @@ type guard struct {
 	elsewhere Elsewhere
 	findings  FindingsMode
 
-	policies Policies
+	policies policy.Policies
 	configs  map[string]*config // by apex
 	all      []*config
 	digests  map[string]string // of the policies, by apex
-	ruleIDs  map[*Rule]string
+	ruleIDs  map[*policy.Rule]string
 	scopes   map[*config]scope
 
 	config  *dnsserver.Config   // of the block's first key, which holds the chain
@@ -93,12 +95,12 @@ func newGuard(index int, configs []*config) *guard {
 	g := &guard{
 		index: index, pos: first.pos, all: configs,
 		mode: first.mode, elsewhere: first.elsewhere, findings: first.findings,
-		policies: make(Policies), configs: make(map[string]*config), digests: make(map[string]string),
-		ruleIDs: make(map[*Rule]string), sessions: newSessions(),
+		policies: make(policy.Policies), configs: make(map[string]*config), digests: make(map[string]string),
+		ruleIDs: make(map[*policy.Rule]string), sessions: newSessions(),
 	}
 	for _, cfg := range configs {
 		for _, apex := range cfg.zones {
-			p := &Policy{Zone: apex, Rules: cfg.rules, Algorithms: cfg.algorithms}
+			p := &policy.Policy{Zone: apex, Rules: cfg.rules, Algorithms: cfg.algorithms}
 			g.policies[apex], g.configs[apex], g.digests[apex] = p, cfg, p.Digest()
 		}
 	}
@@ -110,8 +112,8 @@ func newGuard(index int, configs []*config) *guard {
 // its own: it must not be able to use up that of a secondary.
 type scope struct{ stream, udp string }
 
-func (g *guard) scopeOf(cfg *config, via Transport) string {
-	if via.forgeable() {
+func (g *guard) scopeOf(cfg *config, via policy.Transport) string {
+	if via.Forgeable() {
 		return g.scopes[cfg].udp
 	}
 	return g.scopes[cfg].stream
@@ -145,7 +147,7 @@ func (g *guard) check() error {
 	}
 	for _, cfg := range g.all {
 		for i := range cfg.rules {
-			g.ruleIDs[&cfg.rules[i]] = Identity(cfg.rules, i, cfg.algorithms, func(key string) []byte { return g.secrets[key].raw })
+			g.ruleIDs[&cfg.rules[i]] = policy.Identity(cfg.rules, i, cfg.algorithms, func(key string) []byte { return g.secrets[key].raw })
 		}
 		for i, rule := range cfg.rules {
 			for _, key := range rule.Keys {

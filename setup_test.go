@@ -12,6 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/policy/policytest"
+
+	"github.com/xfrguard/xfrguard/internal/policy"
+
 	"github.com/coredns/caddy"
 
 	"github.com/google/go-cmp/cmp"
@@ -32,8 +36,8 @@ var sameConfig = cmp.Options{
 	cmpopts.IgnoreTypes(position{}, []position{}),
 	cmpopts.EquateComparable(netip.AddrPort{}),
 	cmpopts.EquateEmpty(),
-	cmp.Comparer(func(a, b *Nets) bool {
-		return a == b || a != nil && b != nil && a.any == b.any && a.table.Equal(&b.table)
+	cmp.Comparer(func(a, b policy.Nets) bool {
+		return a.String() == b.String()
 	}),
 }
 
@@ -43,7 +47,7 @@ func expect(changes ...func(*config)) *config {
 		zones:      []string{"example.org."},
 		algorithms: []string{"hmac-sha256", "hmac-sha384", "hmac-sha512"},
 		limits: Limits{
-			Rate:  Rate{Count: 60, Period: time.Minute, Burst: 10},
+			Rate:  policy.Rate{Count: 60, Period: time.Minute, Burst: 10},
 			Total: 16, PerClient: 4, Wait: 5 * time.Second,
 			Timeout: 2 * time.Hour, Stall: 30 * time.Second, Pace: 4 << 10,
 		},
@@ -60,7 +64,7 @@ func expect(changes ...func(*config)) *config {
 	return c
 }
 
-func rules(list ...Rule) func(*config) { return func(c *config) { c.rules = list } }
+func rules(list ...policy.Rule) func(*config) { return func(c *config) { c.rules = list } }
 
 var (
 	hexPin    = "sha256:" + strings.Repeat("01ab", 16)
@@ -76,8 +80,8 @@ func mustHex(s string) []byte {
 }
 
 func TestParse(t *testing.T) {
-	key := func(name string, more ...func(*Rule)) Rule {
-		r := Rule{Name: name, Keys: []string{"k."}}
+	key := func(name string, more ...func(*policy.Rule)) policy.Rule {
+		r := policy.Rule{Name: name, Keys: []string{"k."}}
 		for _, m := range more {
 			m(&r)
 		}
@@ -90,77 +94,79 @@ func TestParse(t *testing.T) {
 		{"the directive alone", ``, expect()},
 		{"an empty block", "{\n}", expect()},
 		{"the minimal use", "{\n allow as ns2 net 192.0.2.53 2001:db8::53 key ns2.example.org.\n}", expect(rules(
-			Rule{Name: "ns2", Nets: nets("192.0.2.53/32", "2001:db8::53/128"), Keys: []string{"ns2.example.org."}},
+			policy.Rule{Name: "ns2", Nets: policytest.Nets("192.0.2.53/32", "2001:db8::53/128"), Keys: []string{"ns2.example.org."}},
 		))},
 
 		{"rules get names by position", "{\n deny net 10.0.0.0/8\n allow key a\n allow as b key b\n allow key c\n}", expect(rules(
-			Rule{Name: "rule-1", Deny: true, Nets: nets("10.0.0.0/8")},
-			Rule{Name: "rule-2", Keys: []string{"a."}},
-			Rule{Name: "b", Keys: []string{"b."}},
-			Rule{Name: "rule-4", Keys: []string{"c."}},
+			policy.Rule{Name: "rule-1", Deny: true, Nets: policytest.Nets("10.0.0.0/8")},
+			policy.Rule{Name: "rule-2", Keys: []string{"a."}},
+			policy.Rule{Name: "b", Keys: []string{"b."}},
+			policy.Rule{Name: "rule-4", Keys: []string{"c."}},
 		))},
 		{"a rule's name that is its position's", "{\n allow as rule-1 key k\n}", expect(rules(key("rule-1")))},
 		{"conditions in any order", "{\n allow key k tls as x net 10.0.0.1 type AXFR\n}", expect(rules(
-			key("x", func(r *Rule) { r.TLS, r.Nets, r.Types = true, nets("10.0.0.1/32"), []uint16{dns.TypeAXFR} }),
+			key("x", func(r *policy.Rule) {
+				r.TLS, r.Nets, r.Types = true, policytest.Nets("10.0.0.1/32"), []uint16{dns.TypeAXFR}
+			}),
 		))},
 		{"every condition", "{\n allow as x type axfr IXFR net 10.0.0.0/8 key A b. cert NS2.example.net *.example.net " + hexPin +
-			" tls rate 5/1h burst 7 concurrent 3\n}", expect(rules(Rule{
-			Name: "x", Types: []uint16{dns.TypeAXFR, dns.TypeIXFR}, Nets: nets("10.0.0.0/8"), Keys: []string{"a.", "b."},
-			Certs: []Cert{{Name: "ns2.example.net."}, {Name: "*.example.net."}, {SPKI: [32]byte(mustHex(strings.Repeat("01ab", 16)))}},
-			TLS:   true, Rate: &Rate{Count: 5, Period: time.Hour, Burst: 7}, Concurrent: 3,
+			" tls rate 5/1h burst 7 concurrent 3\n}", expect(rules(policy.Rule{
+			Name: "x", Types: []uint16{dns.TypeAXFR, dns.TypeIXFR}, Nets: policytest.Nets("10.0.0.0/8"), Keys: []string{"a.", "b."},
+			Certs: []policy.Cert{{Name: "ns2.example.net."}, {Name: "*.example.net."}, {SPKI: [32]byte(mustHex(strings.Repeat("01ab", 16)))}},
+			TLS:   true, Rate: &policy.Rate{Count: 5, Period: time.Hour, Burst: 7}, Concurrent: 3,
 		}))},
 		{"a certificate implies TLS", "{\n allow cert ns2.example.net\n}", expect(rules(
-			Rule{Name: "rule-1", TLS: true, Certs: []Cert{{Name: "ns2.example.net."}}},
+			policy.Rule{Name: "rule-1", TLS: true, Certs: []policy.Cert{{Name: "ns2.example.net."}}},
 		))},
 		{"a pin in base64", "{\n allow cert " + base64Pin + "\n}", expect(rules(
-			Rule{Name: "rule-1", TLS: true, Certs: []Cert{{SPKI: [32]byte(mustHex(strings.Repeat("01ab", 16)))}}},
+			policy.Rule{Name: "rule-1", TLS: true, Certs: []policy.Cert{{SPKI: [32]byte(mustHex(strings.Repeat("01ab", 16)))}}},
 		))},
 		{"a pin in base64, with its algorithm", "{\n allow cert sha256:" + base64Pin + "\n}", expect(rules(
-			Rule{Name: "rule-1", TLS: true, Certs: []Cert{{SPKI: [32]byte(mustHex(strings.Repeat("01ab", 16)))}}},
+			policy.Rule{Name: "rule-1", TLS: true, Certs: []policy.Cert{{SPKI: [32]byte(mustHex(strings.Repeat("01ab", 16)))}}},
 		))},
 		{"a pin in upper case", "{\n allow cert sha256:" + strings.Repeat("01AB", 16) + "\n}", expect(rules(
-			Rule{Name: "rule-1", TLS: true, Certs: []Cert{{SPKI: [32]byte(mustHex(strings.Repeat("01ab", 16)))}}},
+			policy.Rule{Name: "rule-1", TLS: true, Certs: []policy.Cert{{SPKI: [32]byte(mustHex(strings.Repeat("01ab", 16)))}}},
 		))},
 		{"unsigned", "{\n allow net 10.0.0.0/8 unsigned\n}", expect(rules(
-			Rule{Name: "rule-1", Nets: nets("10.0.0.0/8"), Unsigned: true},
+			policy.Rule{Name: "rule-1", Nets: policytest.Nets("10.0.0.0/8"), Unsigned: true},
 		))},
 		{"unsigned with a certificate", "{\n allow cert ns2.example.net unsigned\n}", expect(rules(
-			Rule{Name: "rule-1", TLS: true, Certs: []Cert{{Name: "ns2.example.net."}}, Unsigned: true},
+			policy.Rule{Name: "rule-1", TLS: true, Certs: []policy.Cert{{Name: "ns2.example.net."}}, Unsigned: true},
 		))},
 		{"tls until a day", "{\n allow key k tls until 2027-01-31\n}", expect(rules(
-			key("rule-1", func(r *Rule) { r.TLS, r.TLSUntil = true, time.Date(2027, 1, 31, 0, 0, 0, 0, time.UTC) }),
+			key("rule-1", func(r *policy.Rule) { r.TLS, r.TLSUntil = true, time.Date(2027, 1, 31, 0, 0, 0, 0, time.UTC) }),
 		))},
 		{"tls until a moment", "{\n allow key k tls until 2027-01-31T18:00:00+01:00\n}", expect(rules(
-			key("rule-1", func(r *Rule) { r.TLS, r.TLSUntil = true, time.Date(2027, 1, 31, 17, 0, 0, 0, time.UTC) }),
+			key("rule-1", func(r *policy.Rule) { r.TLS, r.TLSUntil = true, time.Date(2027, 1, 31, 17, 0, 0, 0, time.UTC) }),
 		))},
-		{"every address", "{\n allow net * key k\n}", expect(rules(key("rule-1", func(r *Rule) { r.Nets = anyNet() })))},
-		{"every address by prefixes", "{\n allow net 0.0.0.0/0 ::/1 8000::/1 key k\n}", expect(rules(key("rule-1", func(r *Rule) { r.Nets = anyNet() })))},
+		{"every address", "{\n allow net * key k\n}", expect(rules(key("rule-1", func(r *policy.Rule) { r.Nets = policytest.AnyNet() })))},
+		{"every address by prefixes", "{\n allow net 0.0.0.0/0 ::/1 8000::/1 key k\n}", expect(rules(key("rule-1", func(r *policy.Rule) { r.Nets = policytest.AnyNet() })))},
 		{"IPv4-mapped", "{\n allow net ::ffff:192.0.2.1 ::ffff:10.0.0.0/104 key k\n}", expect(rules(
-			key("rule-1", func(r *Rule) { r.Nets = nets("192.0.2.1/32", "10.0.0.0/8") }),
+			key("rule-1", func(r *policy.Rule) { r.Nets = policytest.Nets("192.0.2.1/32", "10.0.0.0/8") }),
 		))},
 		{"neighbours and what is inside of them", "{\n allow net 10.0.0.0/9 10.128.0.0/9 10.1.2.3 key k\n}", expect(rules(
-			key("rule-1", func(r *Rule) { r.Nets = nets("10.0.0.0/8") }),
+			key("rule-1", func(r *policy.Rule) { r.Nets = policytest.Nets("10.0.0.0/8") }),
 		))},
 		{"a key named like a condition", "{\n allow key net. tls\n}", expect(rules(
-			Rule{Name: "rule-1", Keys: []string{"net."}, TLS: true},
+			policy.Rule{Name: "rule-1", Keys: []string{"net."}, TLS: true},
 		))},
 		{"a key that looks like a secret, as a name", "{\n allow key Abcdefgh12345678.\n}", expect(rules(
-			Rule{Name: "rule-1", Keys: []string{"abcdefgh12345678."}},
+			policy.Rule{Name: "rule-1", Keys: []string{"abcdefgh12345678."}},
 		))},
 		{"a rule's rate has a burst of its own", "{\n allow key k rate 5/1s\n}", expect(rules(
-			key("rule-1", func(r *Rule) { r.Rate = &Rate{Count: 5, Period: time.Second, Burst: 5} }),
+			key("rule-1", func(r *policy.Rule) { r.Rate = &policy.Rate{Count: 5, Period: time.Second, Burst: 5} }),
 		))},
 		{"a rule that is only partly shadowed", "{\n deny net 10.0.0.0/9\n allow net 10.0.0.0/8 key k\n}", expect(rules(
-			Rule{Name: "rule-1", Deny: true, Nets: nets("10.0.0.0/9")},
-			key("rule-2", func(r *Rule) { r.Nets = nets("10.0.0.0/8") }),
+			policy.Rule{Name: "rule-1", Deny: true, Nets: policytest.Nets("10.0.0.0/9")},
+			key("rule-2", func(r *policy.Rule) { r.Nets = policytest.Nets("10.0.0.0/8") }),
 		))},
 
 		{"algorithms", "{\n algorithms HMAC-SHA512. hmac-sha1 hmac-sha224\n}", expect(func(c *config) {
 			c.algorithms = []string{"hmac-sha512", "hmac-sha1", "hmac-sha224"}
 		})},
-		{"rate", "{\n rate 600/1h\n}", expect(func(c *config) { c.limits.Rate = Rate{600, time.Hour, 10} })},
-		{"a rate below the default burst", "{\n rate 3/1h30m\n}", expect(func(c *config) { c.limits.Rate = Rate{3, 90 * time.Minute, 3} })},
-		{"rate with burst", "{\n rate 3/1h burst 20\n}", expect(func(c *config) { c.limits.Rate = Rate{3, time.Hour, 20} })},
+		{"rate", "{\n rate 600/1h\n}", expect(func(c *config) { c.limits.Rate = policy.Rate{Count: 600, Period: time.Hour, Burst: 10} })},
+		{"a rate below the default burst", "{\n rate 3/1h30m\n}", expect(func(c *config) { c.limits.Rate = policy.Rate{Count: 3, Period: 90 * time.Minute, Burst: 3} })},
+		{"rate with burst", "{\n rate 3/1h burst 20\n}", expect(func(c *config) { c.limits.Rate = policy.Rate{Count: 3, Period: time.Hour, Burst: 20} })},
 		{"concurrent", "{\n concurrent 100\n}", expect(func(c *config) { c.limits.Total = 100 })},
 		{"concurrent below the default per client", "{\n concurrent 2\n}", expect(func(c *config) { c.limits.Total, c.limits.PerClient = 2, 2 })},
 		{"all of concurrent", "{\n concurrent 8 wait 0s per-client 8\n}", expect(func(c *config) {
@@ -215,6 +221,11 @@ func TestParse(t *testing.T) {
 			got, err := parseText("xfrguard "+tt.text, "dns://example.org.:53")
 			if err != nil {
 				t.Fatal(err)
+			}
+			for i := range tt.want.rules {
+				if r := &tt.want.rules[i]; r.Nets.Empty() { // the line has no `net`
+					r.Nets.ImplyAny()
+				}
 			}
 			if diff := cmp.Diff([]*config{tt.want}, got, sameConfig); diff != "" {
 				t.Errorf("parse (-want +got):\n%s", diff)

@@ -18,7 +18,9 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-	_ "unsafe" // for journalSocket
+	_ "unsafe"
+
+	"github.com/xfrguard/xfrguard/internal/policy" // for journalSocket
 
 	syslog "github.com/leodido/go-syslog/v4"
 	"github.com/leodido/go-syslog/v4/octetcounting"
@@ -325,7 +327,7 @@ func TestJournald(t *testing.T) {
 	validateEvents(t, []byte(fields["MESSAGE"]))
 	for name, want := range map[string]string{
 		"PRIORITY": "4", "SYSLOG_IDENTIFIER": "xfrguard", "XFR_CODE": "XFR100", "XFR_CLIENT_IP": "198.51.100.1",
-		"XFR_REASON": string(ReasonTSIGBadSignature), "XFR_QUERY_NAME": "evil PRIORITY=0 .example.org.", "XFR_SEQUENCE": "1",
+		"XFR_REASON": string(policy.ReasonTSIGBadSignature), "XFR_QUERY_NAME": "evil PRIORITY=0 .example.org.", "XFR_SEQUENCE": "1",
 	} {
 		if fields[name] != want {
 			t.Errorf("%s=%q, want %q", name, fields[name], want)

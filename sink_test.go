@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/xfrguard/xfrguard/internal/policy"
 )
 
 // pipeSink is the stdout sink on a pipe of the test's.
@@ -115,7 +117,7 @@ func TestStdoutSinkBlocked(t *testing.T) {
 	lines := splitLines(text.Bytes())
 	validateEvents(t, lines...)
 	found := count(t, lines, ActionDecision, func(m map[string]any) {
-		if m["event.reason"] != string(ReasonAllowed) {
+		if m["event.reason"] != string(policy.ReasonAllowed) {
 			t.Errorf("not an allow decision: %v", m)
 		}
 	})

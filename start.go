@@ -216,7 +216,7 @@ func (g *guard) announce(action Action) {
 		for _, c := range g.keys {
 			listener := listenerOf(c)
 			policyInfo.WithLabelValues(listener, apex, c.ViewName, g.digests[apex]).Set(1)
-			p.announceUntil(listener, c.ViewName)
+			announceUntil(p, listener, c.ViewName)
 		}
 		g.each[apex].Announce(&Event{
 			Time: time.Now(), Action: action, Reason: string(g.mode), Zone: apex, View: g.config.ViewName,

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/policy"
 	"github.com/xfrguard/xfrguard/internal/wire"
 	"github.com/xfrguard/xfrguard/internal/zone"
 
@@ -48,7 +49,7 @@ func (g *guard) answer(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (i
 	defer transfers.end(run)
 	d := g.decide(x.evidence)
 	if d.Allow && !x.takeUnproven() {
-		d.refuse(ReasonRateLimited)
+		d.Refuse(policy.ReasonRateLimited)
 	}
 	if !d.Allow {
 		x.deny(&d)
@@ -64,15 +65,15 @@ func (g *guard) answer(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (i
 	if err != nil {
 		log.Errorf("Zone %s cannot be transferred: %v", x.req.Zone, err)
 		x.ev.Error = err.Error()
-		d.refuse(unplanned(err))
+		d.Refuse(unplanned(err))
 	}
 	x.admitWhole(run.ctx, &d, &plan)
 	x.whole.Store(plan.whole())
 	if d.Allow && x.overruled() {
-		d.refuse(ReasonShutdown)
+		d.Refuse(policy.ReasonShutdown)
 	}
 	if d.Allow && !x.accept() {
-		d.refuse(ReasonTSIGReplay)
+		d.Refuse(policy.ReasonTSIGReplay)
 	}
 	if !d.Allow {
 		plan.close()
@@ -81,11 +82,6 @@ func (g *guard) answer(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (i
 	}
 	x.serve(run.ctx, &d, plan)
 	return dns.RcodeSuccess, nil
-}
-
-// refuse turns an allowed decision around.
-func (d *Decision) refuse(why Reason) {
-	d.Allow, d.Full, d.Reason = false, false, why
 }
 
 // exchange reads the evidence and finds the way to the connection.
@@ -103,7 +99,7 @@ func (g *guard) exchange(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) 
 // carried reports whether the transport is one whose connections are known here.
 func (x *exchange) carried() bool {
 	t := x.req.Transport
-	return t == TransportUDP || t == TransportTCP || t == TransportTLS
+	return t == policy.TransportUDP || t == policy.TransportTCP || t == policy.TransportTLS
 }
 
 // client names the other end for log lines.
@@ -161,12 +157,12 @@ func opcodeName(opcode int) string {
 }
 
 // decided puts the decision into the record.
-func (x *exchange) decided(d *Decision) {
+func (x *exchange) decided(d *policy.Decision) {
 	x.ev.Allowed = d.Allow
 	x.ev.Reason = string(d.Reason)
 	x.ev.Rule = d.Rule
 	x.ev.Near = d.Near
-	x.ev.TLSUntil = d.plainUntil(&x.req)
+	x.ev.TLSUntil = d.PlainUntil(&x.req)
 }
 
 // place returns what answers for a name: its directive, and the audit log.
@@ -178,7 +174,7 @@ func (g *guard) place(name string) (*config, *auditor) {
 }
 
 // count puts the decision into the metrics.
-func (x *exchange) count(d *Decision) {
+func (x *exchange) count(d *policy.Decision) {
 	decision := "deny"
 	if d.Allow {
 		decision = "allow"
@@ -188,7 +184,7 @@ func (x *exchange) count(d *Decision) {
 
 // deny records and answers a refusal. A client that does not read it takes no place from
 // others.
-func (x *exchange) deny(d *Decision) {
+func (x *exchange) deny(d *policy.Decision) {
 	x.lease.Release()
 	x.decided(d)
 	x.ev.Rcode = rcodeName(verdictFor(d, x.req.TSIG.Status).rcode)
@@ -204,7 +200,7 @@ func (x *exchange) deny(d *Decision) {
 // and comes again with the same message over TCP, or sends the datagram once more: such a
 // signature has opened nothing.
 func (x *exchange) accept() bool {
-	if x.req.TSIG.Status != TSIGValid || x.req.Transport.forgeable() {
+	if x.req.TSIG.Status != policy.TSIGValid || x.req.Transport.Forgeable() {
 		return true
 	}
 	clock.check()
@@ -212,10 +208,10 @@ func (x *exchange) accept() bool {
 }
 
 // serve records the decision, and only then sends.
-func (x *exchange) serve(ctx context.Context, d *Decision, p plan) {
+func (x *exchange) serve(ctx context.Context, d *policy.Decision, p plan) {
 	x.decided(d)
 	x.warnWeak(d)
-	x.rule = x.identity(d.rule)
+	x.rule = x.identity(d.By)
 	x.ev.Rcode = rcodeName(dns.RcodeSuccess)
 	x.ev.SerialServed = &p.version.Serial
 	x.ev.Digest = digestOf(done, p.version)
@@ -226,7 +222,7 @@ func (x *exchange) serve(ctx context.Context, d *Decision, p plan) {
 		record = x.audit.Answer
 	}
 	if err := record(ctx, &x.ev); err != nil {
-		d.refuse(ReasonAuditUnavailable)
+		d.Refuse(policy.ReasonAuditUnavailable)
 		x.ev.SerialServed, x.ev.Digest, x.ev.Served, x.ev.Complete = nil, "", ServedNone, false
 		x.deny(d)
 		return
@@ -298,13 +294,13 @@ func (x *exchange) envelope() (wire.Envelope, error) {
 	if err != nil {
 		return env, err
 	}
-	if opt := x.opt(ReasonAllowed); opt != nil {
+	if opt := x.opt(policy.ReasonAllowed); opt != nil {
 		if env.OPT, err = wire.PackOPT(opt); err != nil {
 			return env, err
 		}
 		env.Block = x.padding()
 	}
-	if x.req.TSIG.Status == TSIGValid {
+	if x.req.TSIG.Status == policy.TSIGValid {
 		env.Signer, err = wire.NewResponseSigner(x.tsig, x.secret, nil)
 	}
 	return env, err

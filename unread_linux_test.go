@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/policy"
+
 	_ "github.com/coredns/coredns/plugin/proxyproto"
 	"github.com/miekg/dns"
 	"golang.org/x/sys/unix"
@@ -360,7 +362,7 @@ func TestLateAnswer(t *testing.T) {
 	}
 	defer server.Close()
 	x := &exchange{
-		evidence: &evidence{req: Request{Now: time.Now().Add(-5 * time.Second)}},
+		evidence: &evidence{req: policy.Request{Now: time.Now().Add(-5 * time.Second)}},
 		cfg:      &config{limits: Limits{Timeout: 4 * time.Second, Stall: 2 * time.Second}},
 		conn:     server,
 	}

@@ -9,6 +9,8 @@ import (
 	"crypto/x509"
 	"fmt"
 	"sync"
+
+	"github.com/xfrguard/xfrguard/internal/policy"
 )
 
 // The shortest keys that are not weak: 112 bits of security (NIST SP 800-57 part 1, table 2).
@@ -63,13 +65,13 @@ func (w *weakKeys) first(spki [32]byte) bool {
 
 // warnWeak tells once of a weak key that has opened a zone. Only who may have one anyway
 // gets into the log this way.
-func (x *exchange) warnWeak(d *Decision) {
-	if d.rule == nil || len(d.rule.Certs) == 0 || x.tls.session == nil {
+func (x *exchange) warnWeak(d *policy.Decision) {
+	if d.By == nil || len(d.By.Certs) == 0 || x.tls.session == nil {
 		return
 	}
 	weak := x.tls.session.weakKey(x.tls.leaf)
 	if weak != "" && x.guard.weakKeys.first(x.req.TLS.SPKI) {
 		log.Warningf("The certificate sha256:%x, which rule %q accepts, rests on %s: issue one with RSA of %d bits or more, ECDSA or Ed25519",
-			x.req.TLS.SPKI, d.rule.Name, weak, minRSABits)
+			x.req.TLS.SPKI, d.By.Name, weak, minRSABits)
 	}
 }

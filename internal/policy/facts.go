@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The xfrguard authors
 // SPDX-License-Identifier: Apache-2.0
 
-package xfrguard
+package policy
 
 import (
 	"crypto/tls"
@@ -75,10 +75,10 @@ var Transports = []Transport{
 	TransportUnknown,
 }
 
-// carries reports whether a transfer of this type can be answered on the transport:
+// Carries reports whether a transfer of this type can be answered on the transport:
 // AXFR over UDP is undefined (RFC 5936 §4.2), and the others of CoreDNS keep one
 // message of an answer only. No transport carries a type that is no transfer.
-func (t Transport) carries(qtype uint16) bool {
+func (t Transport) Carries(qtype uint16) bool {
 	switch t {
 	case TransportTCP, TransportTLS:
 		return qtype == dns.TypeAXFR || qtype == dns.TypeIXFR
@@ -88,12 +88,12 @@ func (t Transport) carries(qtype uint16) bool {
 	return false
 }
 
-// stream reports whether an answer may have many messages and any length.
-func (t Transport) stream() bool { return t == TransportTCP || t == TransportTLS }
+// Stream reports whether an answer may have many messages and any length.
+func (t Transport) Stream() bool { return t == TransportTCP || t == TransportTLS }
 
-// forgeable reports whether a request may come from another address than it says: where
+// Forgeable reports whether a request may come from another address than it says: where
 // nothing shows that there has been a handshake.
-func (t Transport) forgeable() bool {
+func (t Transport) Forgeable() bool {
 	switch t {
 	case TransportTCP, TransportTLS, TransportHTTPS, TransportHTTP3, TransportQUIC, TransportGRPC:
 		return false
@@ -132,10 +132,10 @@ func (t *TLSProof) strong(via Transport) bool {
 	return via == TransportTLS && t.Version >= tls.VersionTLS13 && (t.ALPN == "dot" || t.ALPN == "")
 }
 
-// shows reports whether the client's certificate is the one named. A SAN counts
+// Shows reports whether the client's certificate is the one named. A SAN counts
 // only in a verified certificate; a pin stands for itself, inside its validity and
 // for the use that the certificate has been made for.
-func (t *TLSProof) shows(c Cert) bool {
+func (t *TLSProof) Shows(c Cert) bool {
 	if !t.HasCert || !t.Current || !t.ClientUse {
 		return false
 	}
@@ -158,4 +158,14 @@ func sameHost(want, san string) bool {
 		return false
 	}
 	return wantLabel == "*" && sanLabel != "" || sanLabel == "*" && wantLabel != ""
+}
+
+// Passes reports whether an allowed client that is refused for this reason has only come
+// at the wrong moment.
+func (r Reason) Passes() bool {
+	switch r {
+	case ReasonRateLimited, ReasonConcurrencyLimited, ReasonShutdown, ReasonAuditUnavailable, ReasonZoneUnavailable:
+		return true
+	}
+	return false
 }

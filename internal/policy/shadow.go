@@ -1,22 +1,20 @@
 // SPDX-FileCopyrightText: The xfrguard authors
 // SPDX-License-Identifier: Apache-2.0
 
-package xfrguard
+package policy
 
 import (
-	"net/netip"
 	"slices"
 	"strings"
 
-	"github.com/gaissmai/bart"
 	"github.com/miekg/dns"
 )
 
-// shadows reports whether every request that satisfies the later rule satisfies
+// Shadows reports whether every request that satisfies the later rule satisfies
 // r, too, at every moment: then r, which comes first, always decides, and the
 // later one is dead. Rules that do so only together are not looked for.
-func (r *Rule) shadows(later *Rule) bool {
-	if !r.Nets.covers(later.Nets) {
+func (r *Rule) Shadows(later *Rule) bool {
+	if !r.Nets.covers(&later.Nets) {
 		return false
 	}
 	return r.Deny || r.coversTypes(later) && r.coversKeys(later) && r.coversCerts(later) && r.coversTLS(later)
@@ -61,35 +59,4 @@ func (r *Rule) coversTLS(later *Rule) bool {
 // SAN *.example.org shows both the name *.example.org and every name it stands for.
 func (c Cert) covers(other Cert) bool {
 	return c == other || strings.HasPrefix(c.Name, "*.") && other.Name != "" && sameHost(c.Name, other.Name)
-}
-
-// settle brings the set into its shortest form, so that equal sets look equal
-// and one lookup shows whether a prefix is inside.
-func (n *Nets) settle() {
-	n.table.Aggregate()
-	if n.any || n.table.Get(allIPv4) && n.table.Get(allIPv6) {
-		n.any, n.table = true, bart.Lite{}
-	}
-}
-
-var (
-	allIPv4 = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
-	allIPv6 = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
-)
-
-// covers reports whether every address of the other set is in n; nil is every
-// address. Both sets are settled.
-func (n *Nets) covers(other *Nets) bool {
-	switch {
-	case n == nil || n.any:
-		return true
-	case other == nil || other.any:
-		return false
-	}
-	for p := range other.table.All() {
-		if !n.table.LookupPrefix(p) {
-			return false
-		}
-	}
-	return true
 }

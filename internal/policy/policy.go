@@ -1,14 +1,13 @@
 // SPDX-FileCopyrightText: The xfrguard authors
 // SPDX-License-Identifier: Apache-2.0
 
-package xfrguard
+package policy
 
 import (
 	"net/netip"
 	"slices"
 	"time"
 
-	"github.com/gaissmai/bart"
 	"github.com/miekg/dns"
 )
 
@@ -55,66 +54,12 @@ type TLSProof struct {
 	ClientUse bool // the leaf may be used for client authentication (RFC 5280 §4.2.1.12)
 }
 
-// Nets is a set of addresses. The zero Nets is empty and contains nothing.
-type Nets struct {
-	any   bool
-	table bart.Lite
-	named map[netip.Addr]struct{} // the single addresses, which table may hold as part of a prefix
-}
-
-// Add puts the prefix into the set, an IPv4-mapped IPv6 prefix as the IPv4 prefix it stands for.
-func (n *Nets) Add(p netip.Prefix) {
-	p = unmapPrefix(p)
-	n.table.Insert(p)
-	if p.IsSingleIP() {
-		if n.named == nil {
-			n.named = make(map[netip.Addr]struct{})
-		}
-		n.named[p.Addr()] = struct{}{}
-	}
-}
-
-// names reports whether the set was given this very address, not only a prefix of it. No
-// set names none.
-func (n *Nets) names(a netip.Addr) bool {
-	if n == nil {
-		return false
-	}
-	_, ok := n.named[a.Unmap()]
-	return ok
-}
-
-// singles returns how many single addresses the set was given.
-func (n *Nets) singles() int {
-	if n == nil {
-		return 0
-	}
-	return len(n.named)
-}
-
-// AddAny makes the set contain every address.
-func (n *Nets) AddAny() { n.any = true }
-
-// Contains reports whether the address is in the set, an IPv4-mapped one as the
-// IPv4 address it stands for. An invalid address is in none.
-func (n *Nets) Contains(a netip.Addr) bool {
-	return a.IsValid() && (n.any || n.table.Contains(a.Unmap()))
-}
-
-// unmapPrefix turns a prefix inside ::ffff:0:0/96 into the IPv4 prefix it stands for.
-func unmapPrefix(p netip.Prefix) netip.Prefix {
-	if p.Addr().Is4In6() && p.Bits() >= 96 {
-		return netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
-	}
-	return p
-}
-
 // Rule is one line of the policy. All of its conditions must hold; the values
 // within one condition are alternatives.
 type Rule struct {
 	Name     string
 	Deny     bool     // a deny rule has Nets and nothing else
-	Nets     *Nets    // nil: the rule has no `net` and matches every address
+	Nets     Nets     // empty: nobody; a rule without `net` has every address
 	Types    []uint16 // empty: AXFR and IXFR
 	Keys     []string // canonical key names; empty: no key needed, which only Unsigned or Certs may say
 	Certs    []Cert   // empty: no certificate needed
@@ -159,8 +104,8 @@ type Decision struct {
 	Full   bool   // allowed: a whole zone may be sent, also as the fallback of an IXFR
 	Known  bool   // the address gate of some policy of the block is open to the client: the answer may be signed
 
-	rule     *Rule
-	fullRule *Rule // the one that allows a whole zone
+	By     *Rule
+	FullBy *Rule // the one that allows a whole zone
 }
 
 // Decide finds the policy of the zone asked for and lets it decide. What is
@@ -170,14 +115,14 @@ type Decision struct {
 // on the block, never on the zone asked for, so a client that is known in none of
 // the block's zones cannot tell one that exists from one that does not.
 func (ps Policies) Decide(r *Request) Decision {
-	return ps.decide(r, func() bool { return ps.knows(r) })
+	return ps.DecideKnowing(r, func() bool { return ps.Knows(r) })
 }
 
-// decide is Decide with a way to find out Known, for whoever has found it out already.
-func (ps Policies) decide(r *Request, knows func() bool) Decision {
+// DecideKnowing is Decide with a way to find out Known, for whoever has found it out already.
+func (ps Policies) DecideKnowing(r *Request, knows func() bool) Decision {
 	var d Decision
 	switch p := ps[r.Zone]; {
-	case !r.Transport.carries(r.Type):
+	case !r.Transport.Carries(r.Type):
 		d.Reason = ReasonTransportUnsupported
 	case r.Malformed || r.TSIG.Status == TSIGMalformed:
 		d.Reason = ReasonMalformed
@@ -192,8 +137,8 @@ func (ps Policies) decide(r *Request, knows func() bool) Decision {
 	return d
 }
 
-// knows reports whether any policy of the block lets the client past its address gate.
-func (ps Policies) knows(q *Request) bool {
+// Knows reports whether any policy of the block lets the client past its address gate.
+func (ps Policies) Knows(q *Request) bool {
 	var asked *Rule // the zones of one directive share their rules, and need no second look
 	for _, p := range ps {
 		if p == nil || len(p.Rules) == 0 || &p.Rules[0] == asked {
@@ -240,7 +185,7 @@ func (p *Policy) Decide(r *Request) Decision {
 			full = p.match(r, dns.TypeAXFR)
 		}
 		if full.Allow {
-			d.Full, d.fullRule = true, full.rule
+			d.Full, d.FullBy = true, full.By
 		}
 	}
 	return d
@@ -282,11 +227,11 @@ func (p *Policy) match(r *Request, qtype uint16) Decision {
 		}
 		lack, stage := rule.lacks(r, qtype)
 		if lack == "" {
-			return Decision{Allow: true, Rule: rule.Name, Reason: ReasonAllowed, rule: rule}
+			return Decision{Allow: true, Rule: rule.Name, Reason: ReasonAllowed, By: rule}
 		}
 		if stage > depth { // the one that got furthest in the order of checks; the first of equals
 			depth = stage
-			d = Decision{Near: rule.Name, Reason: lack, rule: rule}
+			d = Decision{Near: rule.Name, Reason: lack, By: rule}
 		}
 	}
 	return d
@@ -305,13 +250,13 @@ func (r *Rule) holds(q *Request) bool {
 }
 
 // everywhere reports whether the rule matches every address.
-func (r *Rule) everywhere() bool { return r.Nets == nil || r.Nets.any }
+func (r *Rule) everywhere() bool { return r.Nets.any }
 
 // stranger is the denial of a client whose address no rule allows (r is nil), or r denies.
 func (r *Rule) stranger(q *Request) Decision {
 	d := Decision{Reason: ReasonClientNotAllowed}
 	if r != nil {
-		d.Rule, d.rule = r.Name, r
+		d.Rule, d.By = r.Name, r
 	}
 	if q.ClientUntrusted && (r == nil || !r.everywhere()) {
 		d.Reason = ReasonProxyUntrusted
@@ -345,7 +290,7 @@ func (r *Rule) lacks(q *Request, qtype uint16) (Reason, int) {
 		return ReasonTLSRequired, stageTLS
 	case len(r.Certs) > 0 && !q.TLS.HasCert:
 		return ReasonCertRequired, stageCert
-	case len(r.Certs) > 0 && !slices.ContainsFunc(r.Certs, q.TLS.shows):
+	case len(r.Certs) > 0 && !slices.ContainsFunc(r.Certs, q.TLS.Shows):
 		return ReasonCertNotAllowed, stageCert
 	case signed && q.Replayed:
 		return ReasonTSIGReplay, stageReplay
@@ -362,11 +307,16 @@ func (r *Rule) needsTLS(now time.Time) bool {
 	return len(r.Certs) > 0 || r.TLS && (r.TLSUntil.IsZero() || now.IsZero() || !now.Before(r.TLSUntil))
 }
 
-// plainUntil is the moment until which the deciding rule, or the nearest, lets plain
+// PlainUntil is the moment until which the deciding rule, or the nearest, lets plain
 // TCP in, for requests that came in without TLS; zero for all others.
-func (d *Decision) plainUntil(q *Request) time.Time {
-	if d.rule == nil || q.Transport == TransportTLS {
+func (d *Decision) PlainUntil(q *Request) time.Time {
+	if d.By == nil || q.Transport == TransportTLS {
 		return time.Time{}
 	}
-	return d.rule.TLSUntil
+	return d.By.TLSUntil
+}
+
+// Refuse turns an allowed decision around.
+func (d *Decision) Refuse(why Reason) {
+	d.Allow, d.Full, d.Reason = false, false, why
 }

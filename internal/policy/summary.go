@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The xfrguard authors
 // SPDX-License-Identifier: Apache-2.0
 
-package xfrguard
+package policy
 
 import (
 	"crypto/hmac"
@@ -54,7 +54,7 @@ func (r *Rule) line(nets int) string {
 			b.WriteString(" " + dns.TypeToString[t])
 		}
 	}
-	if r.Nets != nil {
+	if !r.Nets.implied {
 		b.WriteString(" net" + r.Nets.list(nets))
 	}
 	if len(r.Keys) > 0 {
@@ -95,7 +95,7 @@ func Identity(rules []Rule, i int, algorithms []string, secret func(key string) 
 	h := sha256.New()
 	fmt.Fprintf(h, "%s\n%s\n", asks.line(-1), strings.Join(algorithms, " "))
 	for j := range rules[:i] {
-		if deny := &rules[j]; deny.Deny && asks.Nets.overlaps(deny.Nets) {
+		if deny := &rules[j]; deny.Deny && asks.Nets.overlaps(&deny.Nets) {
 			fmt.Fprintf(h, "deny%s\n", deny.Nets.list(-1))
 		}
 	}
@@ -107,37 +107,10 @@ func Identity(rules []Rule, i int, algorithms []string, secret func(key string) 
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// overlaps reports whether an address may be in both; nil is every address.
-func (n *Nets) overlaps(other *Nets) bool {
-	return n == nil || other == nil || n.any || other.any || n.table.Overlaps(&other.table)
-}
-
 // String is the certificate as the Corefile has it.
 func (c Cert) String() string {
 	if c.Name != "" {
 		return c.Name
 	}
 	return "sha256:" + hex.EncodeToString(c.SPKI[:])
-}
-
-// list is " PREFIX PREFIX ..."; the rest is counted.
-func (n *Nets) list(limit int) string {
-	if n.any {
-		return " *"
-	}
-	var b strings.Builder
-	left := limit
-	rest := 0
-	for p := range n.table.AllSorted() {
-		if left == 0 {
-			rest++
-			continue
-		}
-		left--
-		b.WriteString(" " + p.String())
-	}
-	if rest > 0 {
-		fmt.Fprintf(&b, " and %d more", rest)
-	}
-	return b.String()
 }

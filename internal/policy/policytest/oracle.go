@@ -1,0 +1,469 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package policytest draws random policies and requests, and decides them by a second,
+// naive reading of the design: rules as flat lists, conditions as a list of questions.
+// It shares nothing with the policy but Request and Reason. For tests only.
+package policytest
+
+import (
+	"crypto/tls"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/xfrguard/xfrguard/internal/policy"
+
+	"github.com/miekg/dns"
+	"pgregory.net/rapid"
+)
+
+// Rule is a rule as a flat list of conditions.
+type Rule struct {
+	Name     string
+	Deny     bool
+	Nets     []netip.Prefix // nil: no condition
+	Types    []uint16
+	Keys     []string
+	Names    []string
+	Pins     [][32]byte
+	TLS      bool
+	Until    time.Time
+	Unsigned bool
+}
+
+// Policy is the rules of a zone, in order.
+type Policy struct {
+	Rules      []Rule
+	algorithms []string
+}
+
+// Decision is what the naive reading says.
+type Decision struct {
+	Allow      bool
+	Reason     policy.Reason
+	Rule, Near string
+	Full       bool
+	Known      bool
+}
+
+// Decide follows the order of checks: transport, shape, apex, address, TSIG, then
+// the rules, in each of them key, TLS, certificate, replay, type.
+func Decide(block map[string]Policy, r *policy.Request) (d Decision) {
+	for _, p := range block {
+		if i := p.FirstByAddress(r); i >= 0 && !p.Rules[i].Deny {
+			d.Known = true
+		}
+	}
+	stream := r.Transport == policy.TransportTCP || r.Transport == policy.TransportTLS
+	isAXFR, isIXFR := r.Type == dns.TypeAXFR, r.Type == dns.TypeIXFR
+	if !(stream && (isAXFR || isIXFR) || r.Transport == policy.TransportUDP && isIXFR) {
+		d.Reason = policy.ReasonTransportUnsupported
+		return d
+	}
+	if r.Malformed || r.TSIG.Status == policy.TSIGMalformed {
+		d.Reason = policy.ReasonMalformed
+		return d
+	}
+	p, served := block[r.Zone]
+	if !served || r.Class != dns.ClassINET {
+		d.Reason = policy.ReasonNotAZone
+		return d
+	}
+	first := p.FirstByAddress(r)
+	if first < 0 || p.Rules[first].Deny {
+		d.Reason = policy.ReasonClientNotAllowed
+		if first >= 0 {
+			d.Rule = p.Rules[first].Name
+		}
+		if r.ClientUntrusted && (first < 0 || !p.Rules[first].everybody()) {
+			d.Reason = policy.ReasonProxyUntrusted
+		}
+		return d
+	}
+	if d.Reason = p.signature(r); d.Reason != "" {
+		return d
+	}
+	d.Allow, d.Rule, d.Near, d.Reason = p.walk(r)
+	if d.Allow {
+		axfr := *r
+		axfr.Type = dns.TypeAXFR
+		d.Full, _, _, _ = p.walk(&axfr)
+	}
+	return d
+}
+
+func (p Policy) FirstByAddress(q *policy.Request) int {
+	return slices.IndexFunc(p.Rules, func(r Rule) bool { return r.HasAddress(q) })
+}
+
+// signature is the table of answers: what a present signature that is not proven
+// under an accepted algorithm means.
+func (p Policy) signature(r *policy.Request) policy.Reason {
+	if r.TSIG.Status == policy.TSIGAbsent {
+		return ""
+	}
+	if r.TSIG.Status == policy.TSIGBadKey {
+		return policy.ReasonTSIGBadKey
+	}
+	accepted := false
+	for _, a := range p.algorithms {
+		accepted = accepted || a == r.TSIG.Algorithm
+	}
+	if !accepted {
+		return policy.ReasonTSIGWeakAlgorithm
+	}
+	reason, ok := map[policy.TSIGStatus]policy.Reason{
+		policy.TSIGValid:         "",
+		policy.TSIGBadAlgorithm:  policy.ReasonTSIGWeakAlgorithm,
+		policy.TSIGBadSize:       policy.ReasonTSIGBadTruncation,
+		policy.TSIGBadTruncation: policy.ReasonTSIGBadTruncation,
+		policy.TSIGBadTime:       policy.ReasonTSIGBadTime,
+	}[r.TSIG.Status]
+	if !ok {
+		reason = policy.ReasonTSIGBadSignature
+	}
+	return reason
+}
+
+// walk is the sentence "the first rule whose conditions all hold decides, none
+// holds: denied", and the nearest miss: the rule that fails last in the order of checks.
+func (p Policy) walk(r *policy.Request) (allow bool, rule, near string, reason policy.Reason) {
+	missed := make([]string, 5)
+	reasons := make([]policy.Reason, 5)
+	for _, rule := range p.Rules {
+		if !rule.HasAddress(r) {
+			continue
+		}
+		if rule.Deny && r.ClientUntrusted && !rule.everybody() {
+			return false, rule.Name, "", policy.ReasonProxyUntrusted
+		}
+		if rule.Deny {
+			return false, rule.Name, "", policy.ReasonClientNotAllowed
+		}
+		stage, why := rule.miss(r)
+		if stage < 0 {
+			return true, rule.Name, "", policy.ReasonAllowed
+		}
+		if missed[stage] == "" {
+			missed[stage], reasons[stage] = rule.Name, why
+		}
+	}
+	for stage := 4; stage >= 0; stage-- {
+		if missed[stage] != "" {
+			return false, "", missed[stage], reasons[stage]
+		}
+	}
+	panic("the address gate let in one that no rule knows")
+}
+
+// everybody reports whether the rule asks for no address, however that is written.
+func (s Rule) everybody() bool {
+	has := func(text string) bool { return slices.Contains(s.Nets, netip.MustParsePrefix(text)) }
+	return s.Nets == nil || has("::/0") && (has("0.0.0.0/0") || has("0.0.0.0/1") && has("128.0.0.0/1"))
+}
+
+func (s Rule) HasAddress(q *policy.Request) bool {
+	a := q.Client
+	if !a.IsValid() {
+		return false
+	}
+	if s.everybody() {
+		return true
+	}
+	if q.ClientUntrusted {
+		return s.Deny // an address that proves nothing is no way past a denial
+	}
+	a = a.Unmap().WithZone("")
+	for _, p := range s.Nets {
+		if p.Addr().Is4In6() {
+			p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+		}
+		if p.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// miss returns the first of the five conditions that does not hold, or -1.
+func (s Rule) miss(r *policy.Request) (int, policy.Reason) {
+	proven := r.TSIG.Status == policy.TSIGValid
+	certs := len(s.Names)+len(s.Pins) > 0
+	if len(s.Keys) > 0 {
+		if !proven {
+			return 0, policy.ReasonTSIGRequired
+		}
+		if !slices.Contains(s.Keys, r.TSIG.Key) {
+			return 0, policy.ReasonTSIGKeyNotAllowed
+		}
+	}
+	if len(s.Keys) == 0 && !certs && !s.Unsigned {
+		return 0, policy.ReasonTSIGRequired
+	}
+	plainToday := !s.Until.IsZero() && !r.Now.IsZero() && r.Now.Before(s.Until)
+	if certs || s.TLS && !plainToday || r.Transport == policy.TransportTLS { // RFC 9103 §7.2
+		if r.Transport != policy.TransportTLS || r.TLS.Version < tls.VersionTLS13 || r.TLS.ALPN == "h2" {
+			return 1, policy.ReasonTLSRequired
+		}
+	}
+	if certs {
+		if !r.TLS.HasCert {
+			return 2, policy.ReasonCertRequired
+		}
+		if !s.certShown(&r.TLS) {
+			return 2, policy.ReasonCertNotAllowed
+		}
+	}
+	if proven && r.Replayed {
+		return 3, policy.ReasonTSIGReplay
+	}
+	if len(s.Types) > 0 && !slices.Contains(s.Types, r.Type) {
+		return 4, policy.ReasonTypeNotAllowed
+	}
+	return -1, ""
+}
+
+func (s Rule) certShown(t *policy.TLSProof) bool {
+	if !t.Current || !t.ClientUse {
+		return false
+	}
+	for _, pin := range s.Pins {
+		if pin == t.SPKI {
+			return true
+		}
+	}
+	for _, want := range s.Names {
+		for _, san := range t.Names {
+			if t.Verified && specSameHost(want, san) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func specSameHost(want, san string) bool {
+	w, s := dns.SplitDomainName(want), dns.SplitDomainName(san)
+	if want == san {
+		return true
+	}
+	if len(w) != len(s) || len(w) < 3 || !slices.Equal(w[1:], s[1:]) {
+		return false
+	}
+	return w[0] == "*" || s[0] == "*"
+}
+
+// Matches reports whether the rule, alone, decides this request.
+func (s Rule) Matches(r *policy.Request) bool {
+	if !s.HasAddress(r) {
+		return false
+	}
+	stage, _ := s.miss(r)
+	return s.Deny || stage < 0
+}
+
+// Build turns the flat rule into the one under test.
+func (s Rule) Build() policy.Rule {
+	r := policy.Rule{
+		Name: s.Name, Deny: s.Deny, Types: s.Types, Keys: s.Keys,
+		TLS: s.TLS, TLSUntil: s.Until, Unsigned: s.Unsigned,
+	}
+	if s.Nets == nil {
+		r.Nets.ImplyAny()
+	} else {
+		for _, p := range s.Nets {
+			r.Nets.Add(p)
+		}
+		r.Nets.Settle()
+	}
+	for _, n := range s.Names {
+		r.Certs = append(r.Certs, policy.Cert{Name: n})
+	}
+	for _, p := range s.Pins {
+		r.Certs = append(r.Certs, policy.Cert{SPKI: p})
+	}
+	return r
+}
+
+func Build(spec map[string]Policy) policy.Policies {
+	ps := policy.Policies{}
+	for zone, p := range spec {
+		policy := &policy.Policy{Zone: zone, Algorithms: p.algorithms}
+		for _, r := range p.Rules {
+			policy.Rules = append(policy.Rules, r.Build())
+		}
+		ps[zone] = policy
+	}
+	return ps
+}
+
+// MigrationEnd is the moment until which some rules take plain TCP.
+var MigrationEnd = time.Date(2027, 1, 31, 0, 0, 0, 0, time.UTC)
+
+// PinA and pinB are the pins of two certificates.
+var PinA, PinB = [32]byte{1}, [32]byte{2}
+
+// The universe is small, so that random requests and random rules meet often.
+var (
+	SomeNets = prefixes("10.0.0.0/8", "10.0.0.0/30", "10.0.0.0/31", "10.0.0.2/31", "10.0.0.0/32", "10.0.0.1/32", "10.0.0.2/32",
+		"0.0.0.0/0", "0.0.0.0/1", "128.0.0.0/1", "2001:db8::/127", "2001:db8::/128", "2001:db8::1/128", "::/0", "::ffff:10.0.0.0/104")
+	SomeAddrs = addrs("10.0.0.0", "10.0.0.1", "10.0.0.2", "10.0.0.3", "10.9.9.9", "11.0.0.1", "200.0.0.1",
+		"2001:db8::", "2001:db8::1", "2001:db8::2", "fe80::1")
+	someZones  = []string{"example.org.", "sub.example.org.", "."}
+	Everywhere = prefixes("0.0.0.0/0", "::/0")
+	SomeKeys   = []string{"k1.", "k2.", "k3."}
+	SomeNames  = []string{"ns1.example.org.", "ns2.example.org.", "*.example.org.", "*.b.example.org.", "ns1.b.example.org."}
+	SomePins   = [][32]byte{PinA, PinB}
+	SomeTimes  = []time.Time{MigrationEnd, MigrationEnd.Add(time.Hour)}
+)
+
+func prefixes(list ...string) (out []netip.Prefix) {
+	for _, s := range list {
+		out = append(out, netip.MustParsePrefix(s))
+	}
+	return out
+}
+
+func addrs(list ...string) (out []netip.Addr) {
+	for _, s := range list {
+		out = append(out, netip.MustParseAddr(s))
+	}
+	return out
+}
+
+// Chance is true so many times in a hundred. Integers of rapid lean to the small ones.
+func Chance(t *rapid.T, label string, percent int) bool {
+	return rapid.SampledFrom(hundred).Draw(t, label) >= 100-percent
+}
+
+var hundred = func() (list []int) {
+	for i := range 100 {
+		list = append(list, i)
+	}
+	return list
+}()
+
+// Few draws up to three different values of the list, often none.
+func Few[T comparable](t *rapid.T, label string, list []T) []T {
+	if Chance(t, label+"?", 50) {
+		return nil
+	}
+	return rapid.SliceOfNDistinct(rapid.SampledFrom(list), 1, min(3, len(list)), rapid.ID[T]).Draw(t, label)
+}
+
+// DrawRule draws a rule as parse lets it through, or any rule that a Go program could build.
+func DrawRule(t *rapid.T, name string, parseable bool) Rule {
+	s := Rule{Name: name, Deny: Chance(t, "deny", 20), Nets: Few(t, "nets", SomeNets)}
+	if Chance(t, "all nets", 5) {
+		s.Nets = Everywhere
+	}
+	if s.Deny {
+		if parseable && s.Nets == nil {
+			s.Nets = Everywhere
+		}
+		return s
+	}
+	s.Types = Few(t, "types", []uint16{dns.TypeAXFR, dns.TypeIXFR})
+	s.Keys = Few(t, "keys", SomeKeys)
+	s.Names = Few(t, "names", SomeNames)
+	s.Pins = Few(t, "pins", SomePins)
+	s.TLS = rapid.Bool().Draw(t, "tls")
+	if s.TLS {
+		s.Until = rapid.SampledFrom([]time.Time{{}, SomeTimes[0], SomeTimes[1]}).Draw(t, "until")
+	}
+	s.Unsigned = rapid.Bool().Draw(t, "unsigned")
+	if parseable {
+		certs := len(s.Names)+len(s.Pins) > 0
+		s.Unsigned = len(s.Keys) == 0 && (s.Unsigned || !certs)
+		if certs {
+			s.TLS, s.Until = true, time.Time{}
+		}
+	}
+	return s
+}
+
+func DrawBlock(t *rapid.T) map[string]Policy {
+	block := map[string]Policy{}
+	for _, zone := range someZones {
+		if Chance(t, "no "+zone, 20) {
+			continue
+		}
+		p := Policy{algorithms: mostly(t, "algorithms", []string{"hmac-sha256"}, [][]string{nil, {"hmac-sha1"}, {"hmac-sha1", "hmac-sha256"}})}
+		for i := range rapid.SampledFrom([]int{0, 1, 2, 3, 4, 5}).Draw(t, "rules") {
+			p.Rules = append(p.Rules, DrawRule(t, string(rune('a'+i)), false))
+		}
+		block[zone] = p
+	}
+	return block
+}
+
+func mostly[T any](t *rapid.T, label string, usual T, list []T) T {
+	if !Chance(t, label+"?", 15) {
+		return usual
+	}
+	return rapid.SampledFrom(list).Draw(t, label)
+}
+
+func DrawRequest(t *rapid.T) policy.Request {
+	client := rapid.SampledFrom(SomeAddrs).Draw(t, "client")
+	switch {
+	case Chance(t, "mapped", 10):
+		client = netip.AddrFrom16(client.As16()) // an IPv4 address becomes IPv4-mapped
+	case Chance(t, "no address", 5):
+		client = netip.Addr{}
+	}
+	r := policy.Request{
+		Client:    client,
+		Zone:      mostly(t, "zone", rapid.SampledFrom(someZones).Draw(t, "a zone"), []string{"www.example.org.", ""}),
+		Type:      mostly(t, "type", rapid.SampledFrom([]uint16{dns.TypeAXFR, dns.TypeIXFR}).Draw(t, "a type"), []uint16{dns.TypeSOA, 0}),
+		Class:     mostly(t, "class", uint16(dns.ClassINET), []uint16{dns.ClassCHAOS, dns.ClassANY, 0}),
+		Serial:    rapid.Uint32().Draw(t, "serial"),
+		Transport: mostly(t, "transport", rapid.SampledFrom([]policy.Transport{policy.TransportTCP, policy.TransportTLS, policy.TransportTLS}).Draw(t, "a transport"), append([]policy.Transport{""}, policy.Transports...)),
+		Malformed: Chance(t, "malformed", 3),
+
+		ClientUntrusted: Chance(t, "untrusted", 10),
+
+		Replayed: Chance(t, "replayed", 10),
+		Now:      rapid.SampledFrom([]time.Time{{}, MigrationEnd.Add(-1), MigrationEnd, MigrationEnd.Add(time.Minute), MigrationEnd.Add(2 * time.Hour)}).Draw(t, "now"),
+	}
+	r.TSIG.Status = mostly(t, "status", rapid.SampledFrom([]policy.TSIGStatus{policy.TSIGValid, policy.TSIGValid, policy.TSIGAbsent}).Draw(t, "a status"),
+		append([]policy.TSIGStatus{"", "new"}, policy.TSIGStatuses...))
+	if r.TSIG.Status != policy.TSIGAbsent {
+		r.TSIG.Key = mostly(t, "key", rapid.SampledFrom(SomeKeys).Draw(t, "a key"), []string{"", "k9."})
+		r.TSIG.Algorithm = mostly(t, "algorithm", "hmac-sha256", []string{"hmac-sha1", "hmac-md5", ""})
+	}
+	r.TLS = drawTLS(t)
+	return r
+}
+
+func drawTLS(t *rapid.T) policy.TLSProof {
+	p := policy.TLSProof{
+		Version: mostly(t, "version", uint16(tls.VersionTLS13), []uint16{0, tls.VersionTLS12}),
+		HasCert: mostly(t, "cert", true, []bool{false}),
+		ALPN:    mostly(t, "alpn", "dot", []string{"", "h2"}),
+	}
+	if p.HasCert {
+		p.Verified = mostly(t, "verified", true, []bool{false})
+		p.Current = mostly(t, "current", true, []bool{false})
+		p.ClientUse = mostly(t, "client use", true, []bool{false})
+		p.Names = Few(t, "sans", SomeNames)
+		p.SPKI = rapid.SampledFrom([][32]byte{PinA, PinB, {3}}).Draw(t, "spki")
+	}
+	return p
+}
+
+// Nets is a set of these prefixes.
+func Nets(prefixes ...string) (n policy.Nets) {
+	for _, p := range prefixes {
+		n.Add(netip.MustParsePrefix(p))
+	}
+	return n
+}
+
+// AnyNet is the set of all addresses.
+func AnyNet() policy.Nets {
+	n := policy.Nets{}
+	n.AddAny()
+	return n
+}
