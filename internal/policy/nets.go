@@ -15,8 +15,8 @@ import (
 // changed while it is used, and a copy shares the set with the original.
 type Nets struct {
 	any     bool
-	implied bool // any, because the rule has no `net`
-	table   *bart.Lite // nil: none
+	implied bool                    // any, because the rule has no `net`
+	table   *bart.Lite              // nil: none
 	named   map[netip.Addr]struct{} // the single addresses, which table may hold as part of a prefix
 }
 
