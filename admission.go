@@ -55,7 +55,7 @@ func (x *exchange) admission(d *policy.Decision) admission {
 		Client: x.req.Client,
 		Zone:   x.req.Zone,
 		Rule:   d.Rule,
-		Limits: x.cfg.limits,
+		Limits: x.cfg.Limits,
 	}
 	if r := d.By; r != nil {
 		a.RuleRate, a.RuleConcurrent = r.Rate, r.Concurrent

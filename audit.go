@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/corefile"
 	"github.com/xfrguard/xfrguard/internal/policy"
 	"github.com/xfrguard/xfrguard/internal/pool"
 
@@ -20,9 +21,9 @@ import (
 
 // auditConfig is what one xfrguard directive says about its audit.
 type auditConfig struct {
-	sinks   []sinkSpec   // none: stdout
-	failure AuditFailure // the zero value refuses
-	key     string       // path of the Ed25519 key of the audit files' checkpoints
+	sinks   []corefile.Sink       // none: stdout
+	failure corefile.AuditFailure // the zero value refuses
+	key     string                // path of the Ed25519 key of the audit files' checkpoints
 
 	deadline time.Duration // for a durable record in one sink; 0 is two seconds
 	fold     foldLimits    // the zero value has the defaults
@@ -31,10 +32,10 @@ type auditConfig struct {
 
 // auditConfigOf takes the audit's part out of a directive. In observe mode nothing is
 // refused, whatever befalls the audit.
-func auditConfigOf(c *config) auditConfig {
-	a := auditConfig{sinks: c.audit, failure: c.auditFailure, key: c.auditKey}
-	if c.mode == ModeObserve {
-		a.failure = AuditServe
+func auditConfigOf(c *corefile.Config) auditConfig {
+	a := auditConfig{sinks: c.Audit, failure: c.AuditFailure, key: c.AuditKey}
+	if c.Mode == corefile.ModeObserve {
+		a.failure = corefile.AuditServe
 	}
 	return a
 }
@@ -42,7 +43,7 @@ func auditConfigOf(c *config) auditConfig {
 // auditor records the events of one directive. What it writes to is shared: see recorder.
 type auditor struct {
 	*recorder
-	failure AuditFailure
+	failure corefile.AuditFailure
 	release func() error
 }
 
@@ -68,17 +69,17 @@ var (
 // cannot be opened: better now than at the first transfer.
 func openAuditor(cfg auditConfig) (*auditor, error) {
 	if len(cfg.sinks) == 0 {
-		cfg.sinks = []sinkSpec{{kind: "stdout"}}
+		cfg.sinks = []corefile.Sink{{Kind: "stdout"}}
 	}
 	if cfg.deadline == 0 {
 		cfg.deadline = defaultDeadline
 	}
-	if cfg.failure != AuditServe {
-		cfg.failure = AuditRefuse
+	if cfg.failure != corefile.AuditServe {
+		cfg.failure = corefile.AuditRefuse
 	}
 	names := make([]string, len(cfg.sinks))
 	for i, s := range cfg.sinks {
-		names[i] = s.name()
+		names[i] = s.Name()
 	}
 	slices.Sort(names)
 	names = slices.Compact(names)
@@ -95,20 +96,20 @@ func openRecorder(cfg auditConfig, names []string) (*recorder, error) {
 	surviveBrokenLog()
 	rec := &recorder{}
 	for _, spec := range cfg.sinks {
-		s, release, err := sinkPool.Acquire(spec.name(), func() (*watchedSink, error) {
+		s, release, err := sinkPool.Acquire(spec.Name(), func() (*watchedSink, error) {
 			opened, err := openSink(spec, cfg.key)
 			if err != nil {
 				return nil, err
 			}
-			w := watchSink(spec.name(), opened, cfg.deadline, tellOthers)
+			w := watchSink(spec.Name(), opened, cfg.deadline, tellOthers)
 			w.keyPath = cfg.key
 			return w, nil
 		}, (*watchedSink).close)
-		if err == nil && s.keyPath != cfg.key && spec.kind == "file" {
+		if err == nil && s.keyPath != cfg.key && spec.Kind == "file" {
 			err = errors.Join(errors.New("its checkpoints are signed with another audit_key already: restart to change it"), release())
 		}
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("audit %s: %w", spec.name(), err), rec.releaseSinks())
+			return nil, errors.Join(fmt.Errorf("audit %s: %w", spec.Name(), err), rec.releaseSinks())
 		}
 		if slices.Contains(rec.sinks, s) { // the same sink written twice in the Corefile
 			_ = release()
@@ -122,7 +123,7 @@ func openRecorder(cfg auditConfig, names []string) (*recorder, error) {
 	rec.watchClock()
 	start := &Event{Action: ActionStart, Extra: map[string]any{extraSinks: names, extraFailure: string(cfg.failure)}}
 	if err := rec.recordAll(start); err != nil {
-		if cfg.failure == AuditRefuse {
+		if cfg.failure == corefile.AuditRefuse {
 			rec.unwatch()
 			return nil, errors.Join(fmt.Errorf("audit: no sink takes a record: %w", err), rec.releaseSinks())
 		}
@@ -177,7 +178,7 @@ func (a *auditor) Decision(ctx context.Context, e *Event) error {
 	ev := *e
 	err := a.record(ctx, &ev)
 	e.settled = ev.settled
-	if err == nil || a.failure == AuditServe {
+	if err == nil || a.failure == corefile.AuditServe {
 		return nil
 	}
 	auditRefused.Inc()
@@ -190,7 +191,7 @@ func (a *auditor) Decision(ctx context.Context, e *Event) error {
 // either. Like Decision it fails, with audit_failure refuse, when nobody can record it.
 func (a *auditor) Answer(ctx context.Context, e *Event) error {
 	e.Action, e.Allowed, e.Complete = ActionDecision, true, true
-	if a.answers == nil || a.failure == AuditRefuse && !a.up() || a.answers.own(e) {
+	if a.answers == nil || a.failure == corefile.AuditRefuse && !a.up() || a.answers.own(e) {
 		return a.Decision(ctx, e)
 	}
 	e.counted = true

@@ -18,6 +18,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/xfrguard/xfrguard/internal/corefile"
 	"github.com/xfrguard/xfrguard/internal/policy"
 	"github.com/xfrguard/xfrguard/internal/trail"
 )
@@ -26,9 +27,9 @@ import (
 const wireSink = "unix /faulty"
 
 // serveWith starts a server whose only sink is the one given.
-func serveWith(t *testing.T, s sink, failure AuditFailure) *server {
+func serveWith(t *testing.T, s sink, failure corefile.AuditFailure) *server {
 	t.Helper()
-	name := sinkSpec{kind: "syslog", network: "unix", address: "/faulty"}.name()
+	name := corefile.Sink{Kind: "syslog", Network: "unix", Address: "/faulty"}.Name()
 	_, release, err := sinkPool.Acquire(name,
 		func() (*watchedSink, error) { return watchSink(name, s, defaultDeadline, tellOthers), nil }, (*watchedSink).close)
 	if err != nil {
@@ -55,13 +56,13 @@ func TestAuditFaultsOnTheWire(t *testing.T) {
 		"hang":        nil,
 	}
 	for _, name := range sortedKeys(faults) {
-		for _, failure := range []AuditFailure{AuditRefuse, AuditServe} {
+		for _, failure := range []corefile.AuditFailure{corefile.AuditRefuse, corefile.AuditServe} {
 			t.Run(name+"/"+string(failure), func(t *testing.T) { faultOnTheWire(t, name, faults[name], failure) })
 		}
 	}
 }
 
-func faultOnTheWire(t *testing.T, name string, fault func([]byte) error, failure AuditFailure) {
+func faultOnTheWire(t *testing.T, name string, fault func([]byte) error, failure corefile.AuditFailure) {
 	noLeak(t)
 	sink := newFaultySink(t)
 	s := serveWith(t, sink, failure)
@@ -76,7 +77,7 @@ func faultOnTheWire(t *testing.T, name string, fault func([]byte) error, failure
 		got := ask1(t, "tcp", s.addr(t, "tcp", 0), "", packed(t, question(dns.TypeAXFR)))
 		refused := got.Rcode == dns.RcodeServerFailure && len(got.Answer) == 0
 		served := got.Rcode == dns.RcodeSuccess && len(got.Answer) == 6
-		if failure == AuditRefuse && !refused || failure == AuditServe && !served {
+		if failure == corefile.AuditRefuse && !refused || failure == corefile.AuditServe && !served {
 			t.Errorf("request %d: %v", i, got)
 		}
 		if took := time.Since(start); took > defaultDeadline+time.Second || i > 0 && took > time.Second {
@@ -207,7 +208,7 @@ func TestAuditMillionDenials(t *testing.T) {
 	noLeak(t)
 	const total, sources, workers = 1_000_000, 5000, 4
 	path := filepath.Join(t.TempDir(), "audit.log")
-	a, err := openAuditor(auditConfig{sinks: []sinkSpec{{kind: "file", path: path}}})
+	a, err := openAuditor(auditConfig{sinks: []corefile.Sink{{Kind: "file", Path: path}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,6 +20,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/xfrguard/xfrguard/internal/corefile"
 	"github.com/xfrguard/xfrguard/internal/policy"
 	"github.com/xfrguard/xfrguard/internal/trail"
 )
@@ -83,7 +84,7 @@ func (s *faultySink) take() [][]byte {
 }
 
 // recordTo makes an auditor over sinks that the test has made.
-func recordTo(t testing.TB, failure AuditFailure, deadline time.Duration, sinks map[string]sink) *auditor {
+func recordTo(t testing.TB, failure corefile.AuditFailure, deadline time.Duration, sinks map[string]sink) *auditor {
 	t.Helper()
 	rec := &recorder{}
 	for _, name := range sortedKeys(sinks) {
@@ -162,7 +163,7 @@ func noLeak(t *testing.T) {
 func TestDecisionIsDurableBeforeItReturns(t *testing.T) {
 	noLeak(t)
 	path := filepath.Join(t.TempDir(), "xfr.log")
-	a, err := openAuditor(auditConfig{sinks: []sinkSpec{{kind: "file", path: path}}})
+	a, err := openAuditor(auditConfig{sinks: []corefile.Sink{{Kind: "file", Path: path}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,7 +206,7 @@ func TestSinkFaults(t *testing.T) {
 		"hang":   nil,
 	}
 	for name, fault := range faults {
-		for _, failure := range []AuditFailure{AuditRefuse, AuditServe} {
+		for _, failure := range []corefile.AuditFailure{corefile.AuditRefuse, corefile.AuditServe} {
 			t.Run(name+"/"+string(failure), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) { oneFault(t, name, fault, failure) })
 			})
@@ -213,7 +214,7 @@ func TestSinkFaults(t *testing.T) {
 	}
 }
 
-func oneFault(t *testing.T, name string, fault func([]byte) error, failure AuditFailure) {
+func oneFault(t *testing.T, name string, fault func([]byte) error, failure corefile.AuditFailure) {
 	s := newFaultySink(t)
 	a := recordTo(t, failure, 2*time.Second, map[string]sink{"only": s})
 	var hang chan struct{}
@@ -228,7 +229,7 @@ func oneFault(t *testing.T, name string, fault func([]byte) error, failure Audit
 	for range n {
 		start := time.Now()
 		err := a.Decision(t.Context(), allowed())
-		if (err == nil) != (failure == AuditServe) {
+		if (err == nil) != (failure == corefile.AuditServe) {
 			t.Fatalf("Decision returned %v", err)
 		}
 		if d := time.Since(start); d > 2*time.Second {
@@ -284,7 +285,7 @@ func TestHangingSinkDelaysNobody(t *testing.T) {
 		good, bad := newFaultySink(t), newFaultySink(t)
 		hang := make(chan struct{})
 		bad.set(hang, nil)
-		a := recordTo(t, AuditRefuse, 2*time.Second, map[string]sink{"bad": bad, "good": good})
+		a := recordTo(t, corefile.AuditRefuse, 2*time.Second, map[string]sink{"bad": bad, "good": good})
 		const n = 20
 		for range n {
 			start := time.Now()
@@ -332,7 +333,7 @@ func TestPairsAndCountsUnderFaults(t *testing.T) {
 		return nil
 	})
 	const patience = 30 * time.Second // nothing hangs here, but the machine may be busy
-	a := recordTo(t, AuditRefuse, patience, map[string]sink{"steady": steady, "flaky": flaky})
+	a := recordTo(t, corefile.AuditRefuse, patience, map[string]sink{"steady": steady, "flaky": flaky})
 	const workers, each = 16, 100
 	var wg sync.WaitGroup
 	for w := range workers {
@@ -395,7 +396,7 @@ func TestPairsAndCountsUnderFaults(t *testing.T) {
 func TestAuditorsShareSinks(t *testing.T) {
 	noLeak(t)
 	path := filepath.Join(t.TempDir(), "xfr.log")
-	cfg := auditConfig{sinks: []sinkSpec{{kind: "file", path: path}, {kind: "file", path: path}}}
+	cfg := auditConfig{sinks: []corefile.Sink{{Kind: "file", Path: path}, {Kind: "file", Path: path}}}
 	var open []*auditor
 	for i := range 20 { // each reload opens the new one before it closes the old one
 		a, err := openAuditor(cfg)
@@ -462,12 +463,12 @@ func TestTellOthers(t *testing.T) {
 func TestOpenAuditorFails(t *testing.T) {
 	noLeak(t)
 	dir := t.TempDir()
-	good := sinkSpec{kind: "file", path: filepath.Join(dir, "xfr.log")}
+	good := corefile.Sink{Kind: "file", Path: filepath.Join(dir, "xfr.log")}
 	for name, cfg := range map[string]auditConfig{
-		"no directory": {sinks: []sinkSpec{good, {kind: "file", path: filepath.Join(dir, "missing", "xfr.log")}}},
-		"a directory":  {sinks: []sinkSpec{good, {kind: "file", path: dir}}},
-		"no such kind": {sinks: []sinkSpec{good, {kind: "carrier pigeon"}}},
-		"no key":       {sinks: []sinkSpec{good}, key: filepath.Join(dir, "missing.key")},
+		"no directory": {sinks: []corefile.Sink{good, {Kind: "file", Path: filepath.Join(dir, "missing", "xfr.log")}}},
+		"a directory":  {sinks: []corefile.Sink{good, {Kind: "file", Path: dir}}},
+		"no such kind": {sinks: []corefile.Sink{good, {Kind: "carrier pigeon"}}},
+		"no key":       {sinks: []corefile.Sink{good}, key: filepath.Join(dir, "missing.key")},
 	} {
 		if a, err := openAuditor(cfg); err == nil {
 			t.Errorf("%s: no error", name)
@@ -486,7 +487,7 @@ func TestDecisionEndsWithItsContext(t *testing.T) {
 		hang := make(chan struct{})
 		a1.set(hang, nil)
 		b1.set(hang, nil)
-		a := recordTo(t, AuditRefuse, time.Second, map[string]sink{"a": a1, "b": b1})
+		a := recordTo(t, corefile.AuditRefuse, time.Second, map[string]sink{"a": a1, "b": b1})
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
 		start := time.Now()
@@ -501,7 +502,7 @@ func TestDecisionEndsWithItsContext(t *testing.T) {
 func BenchmarkDecision(b *testing.B) {
 	for _, parallel := range []int{1, 64} {
 		b.Run(fmt.Sprintf("file/parallel=%d", parallel), func(b *testing.B) {
-			a, err := openAuditor(auditConfig{sinks: []sinkSpec{{kind: "file", path: filepath.Join(b.TempDir(), "xfr.log")}}})
+			a, err := openAuditor(auditConfig{sinks: []corefile.Sink{{Kind: "file", Path: filepath.Join(b.TempDir(), "xfr.log")}}})
 			if err != nil {
 				b.Fatal(err)
 			}

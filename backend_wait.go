@@ -8,6 +8,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/policy"
 	"github.com/xfrguard/xfrguard/internal/wire"
 )
 
@@ -21,7 +22,7 @@ const backendStalls = 10
 
 // backendWait is how long a transfer waits for more of its zone: while it waits it has
 // one of the places that `concurrent` gives out, and nobody else would end it.
-func (l *Limits) backendWait() time.Duration {
+func backendWait(l *policy.Limits) time.Duration {
 	if l.Stall <= 0 || l.Timeout <= 0 {
 		return backendStalls * wire.DefaultStall
 	}

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/xfrguard/xfrguard/internal/corefile"
+
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/plugin"
@@ -20,7 +22,7 @@ var chainEnd = plugin.HandlerFunc(func(context.Context, dns.ResponseWriter, *dns
 
 // ordinary is a query that is none of the guard's business, on its way through door and gate.
 func ordinary() (plugin.Handler, *dns.Msg) {
-	g := &guard{mode: ModeEnforce}
+	g := &guard{mode: corefile.ModeEnforce}
 	return &door{guard: g, next: &gate{guard: g, next: chainEnd}}, new(dns.Msg).SetQuestion("www.example.org.", dns.TypeA)
 }
 
@@ -80,8 +82,8 @@ func BenchmarkOrdinaryQuery(b *testing.B) {
 // TestOrdinaryQueryAllocatesNothing: of no type, whole chain or none.
 func TestOrdinaryQueryAllocatesNothing(t *testing.T) {
 	whole, q := ordinary()
-	alone := &door{guard: &guard{mode: ModeEnforce}} // in a block without plugins
-	observing := &guard{mode: ModeObserve}
+	alone := &door{guard: &guard{mode: corefile.ModeEnforce}} // in a block without plugins
+	observing := &guard{mode: corefile.ModeObserve}
 	ctx := context.Background()
 	for name, h := range map[string]plugin.Handler{
 		"door and gate": whole,
@@ -108,7 +110,7 @@ func TestOrdinaryQueryReachesTheEnd(t *testing.T) {
 			t.Errorf("%s: %d, %v", name, rcode, err)
 		}
 	}
-	alone := &door{guard: &guard{mode: ModeEnforce}}
+	alone := &door{guard: &guard{mode: corefile.ModeEnforce}}
 	if rcode, err := alone.ServeDNS(t.Context(), nil, q); rcode != dns.RcodeRefused || err != nil {
 		t.Errorf("a door without a next: %d, %v, want REFUSED", rcode, err)
 	}

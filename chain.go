@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/xfrguard/xfrguard/internal/corefile"
 	"github.com/xfrguard/xfrguard/internal/policy"
 
 	"github.com/coredns/caddy"
@@ -100,7 +101,7 @@ func (in *instance) placeDoors() error {
 	for _, b := range blocks {
 		g, own := in.guards[b.index]
 		if !own {
-			if in.elsewhere == ElsewherePass {
+			if in.elsewhere == corefile.ElsewherePass {
 				continue
 			}
 			g = catchAll(b, first)
@@ -217,13 +218,13 @@ var harmless = []string{
 // It records where the guard of the first block records.
 func catchAll(b serverBlock, like *guard) *guard {
 	g := &guard{
-		index: b.index, pos: like.pos, mode: ModeEnforce, elsewhere: like.elsewhere, auditOf: like,
-		policies: make(policy.Policies), configs: make(map[string]*config), digests: make(map[string]string),
+		index: b.index, pos: like.pos, mode: corefile.ModeEnforce, elsewhere: like.elsewhere, auditOf: like,
+		policies: make(policy.Policies), configs: make(map[string]*corefile.Config), digests: make(map[string]string),
 		sessions: newSessions(),
 	}
 	for _, c := range b.configs {
 		apex := dns.CanonicalName(c.Zone)
-		cfg := &config{zones: []string{apex}, limits: defaultLimits, pos: like.pos}
+		cfg := &corefile.Config{Zones: []string{apex}, Limits: policy.DefaultLimits, Pos: like.pos}
 		g.configs[apex] = cfg
 		g.policies[apex] = &policy.Policy{Zone: apex}
 		g.digests[apex] = g.policies[apex].Digest()

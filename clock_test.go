@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/corefile"
 	"github.com/xfrguard/xfrguard/internal/trail"
 
 	"github.com/miekg/dns"
@@ -88,7 +89,7 @@ func TestClockStepOnRecord(t *testing.T) {
 	fake := withClock(t)
 	before := stepsBack(t)
 	kept := newFaultySink(t)
-	a := recordTo(t, AuditRefuse, time.Second, map[string]sink{"one": kept})
+	a := recordTo(t, corefile.AuditRefuse, time.Second, map[string]sink{"one": kept})
 	a.watchClock()
 	fake.pass(time.Second, -time.Hour)
 	eventually(t, func() bool { return len(kept.take()) > 0 }) // nobody has asked for anything

@@ -16,6 +16,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/xfrguard/xfrguard/internal/corefile"
 	"github.com/xfrguard/xfrguard/internal/notify"
 	"github.com/xfrguard/xfrguard/internal/policy"
 	"github.com/xfrguard/xfrguard/internal/trail"
@@ -130,7 +131,7 @@ func sampleEvents() map[string]*Event {
 			e.Extra = map[string]any{extraNotified: "2001:db8::53", extraNotifiedPort: 853, extraNotifySerial: int64(served), extraNotifyTries: 5}
 		}),
 		"start": life(ActionStart, func(e *Event) {
-			e.Extra = map[string]any{extraSinks: []string{"file:/var/log/coredns/xfr.log", "stdout"}, extraFailure: string(AuditRefuse)}
+			e.Extra = map[string]any{extraSinks: []string{"file:/var/log/coredns/xfr.log", "stdout"}, extraFailure: string(corefile.AuditRefuse)}
 		}),
 		"stop":          life(ActionStop, func(*Event) {}),
 		"policy-load":   life(ActionPolicyLoaded, asPolicy),

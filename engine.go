@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/corefile"
 	"github.com/xfrguard/xfrguard/internal/pool"
 	"github.com/xfrguard/xfrguard/internal/zone"
 	"github.com/xfrguard/xfrguard/internal/zone/journal"
@@ -22,11 +23,11 @@ import (
 // openStore makes the store of the block's zones. From then on it is the one that goes
 // on with what is remembered of them.
 func (g *guard) openStore() {
-	if g.auditOf != nil || g.mode != ModeEnforce {
+	if g.auditOf != nil || g.mode != corefile.ModeEnforce {
 		return
 	}
 	o := zone.Options{
-		Limit:     g.all[0].cache,
+		Limit:     g.all[0].Cache,
 		Identity:  g.identityOf,
 		Journal:   g.journalOf,
 		OnLineage: g.otherContent,
@@ -36,7 +37,7 @@ func (g *guard) openStore() {
 	}
 	var apexes []string
 	for _, cfg := range g.all {
-		apexes = append(apexes, cfg.zones...)
+		apexes = append(apexes, cfg.Zones...)
 	}
 	g.store = zone.NewStore(g.sources, apexes, o)
 }
@@ -70,22 +71,22 @@ const journalWait = 2 * time.Second
 func (g *guard) openJournals() {
 	g.journals.byApex = make(map[string]*journal.Journal)
 	for _, cfg := range g.all {
-		if cfg.journal == "" {
+		if cfg.Journal == "" {
 			continue
 		}
-		dir, err := filepath.Abs(cfg.journal)
+		dir, err := filepath.Abs(cfg.Journal)
 		if err != nil {
-			dir = cfg.journal
+			dir = cfg.Journal
 		}
 		j, release, err := journals.Acquire(dir, func() (*journal.Journal, error) {
-			return journal.Open(dir, journal.Options{Limit: cfg.cache, Timeout: journalWait})
+			return journal.Open(dir, journal.Options{Limit: cfg.Cache, Timeout: journalWait})
 		}, (*journal.Journal).Close)
 		if err != nil {
-			log.Errorf("%s: going on without the journal: %v", cfg.pos, err)
+			log.Errorf("%s: going on without the journal: %v", cfg.Pos, err)
 			continue
 		}
 		g.journals.releases = append(g.journals.releases, release)
-		for _, apex := range cfg.zones {
+		for _, apex := range cfg.Zones {
 			g.journals.byApex[apex] = j
 		}
 	}

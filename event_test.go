@@ -14,6 +14,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"github.com/xfrguard/xfrguard/internal/corefile"
 	"github.com/xfrguard/xfrguard/internal/notify"
 	"github.com/xfrguard/xfrguard/internal/policy"
 	"github.com/xfrguard/xfrguard/internal/trail"
@@ -139,7 +140,7 @@ func TestSchemaEnums(t *testing.T) {
 	same("served", s.Properties["coredns.xfr.served"].Enum, texts(Serveds))
 	same("tsig.status", s.Properties["coredns.xfr.tsig.status"].Enum, texts(policy.TSIGStatuses))
 	same("transport", s.Properties["coredns.xfr.transport"].Enum, texts(policy.Transports))
-	same("failure", s.Properties[extraFailure].Enum, []string{string(AuditRefuse), string(AuditServe)})
+	same("failure", s.Properties[extraFailure].Enum, []string{string(corefile.AuditRefuse), string(corefile.AuditServe)})
 	same("class", s.Properties["coredns.xfr.suppressed.class"].Enum, foldClassNames[:])
 
 	denied := slices.DeleteFunc(texts(policy.Reasons), func(r string) bool { return r == string(policy.ReasonAllowed) })

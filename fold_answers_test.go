@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/corefile"
 	"github.com/xfrguard/xfrguard/internal/policy"
 
 	"github.com/miekg/dns"
@@ -146,7 +147,7 @@ func TestAnswerIsOneLine(t *testing.T) {
 func TestAnswerNotRecorded(t *testing.T) {
 	noLeak(t)
 	s := newFaultySink(t)
-	a := recordTo(t, AuditRefuse, time.Second, map[string]sink{"one": s})
+	a := recordTo(t, corefile.AuditRefuse, time.Second, map[string]sink{"one": s})
 	for range 100 {
 		e := currentAnswer("example.org.", "k.")
 		if err := a.Answer(t.Context(), e); err != nil {

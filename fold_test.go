@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/corefile"
 	"github.com/xfrguard/xfrguard/internal/policy"
 
 	"pgregory.net/rapid"
@@ -277,7 +278,7 @@ func TestFoldManyIdentities(t *testing.T) {
 func TestBurstOfDenials(t *testing.T) {
 	noLeak(t)
 	path := filepath.Join(t.TempDir(), "xfr.log")
-	a, err := openAuditor(auditConfig{sinks: []sinkSpec{{kind: "file", path: path}}})
+	a, err := openAuditor(auditConfig{sinks: []corefile.Sink{{Kind: "file", Path: path}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -286,7 +287,7 @@ func TestBurstOfDenials(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	line := recordTo(t, AuditServe, time.Minute, map[string]sink{"line": slow})
+	line := recordTo(t, corefile.AuditServe, time.Minute, map[string]sink{"line": slow})
 	const each = 1000
 	for i := range each {
 		for _, e := range []*Event{
@@ -546,7 +547,7 @@ func TestFoldMemoryIsBounded(t *testing.T) {
 // A flood of denials delays no allowed transfer's record.
 func TestFloodDoesNotDelayDecisions(t *testing.T) {
 	noLeak(t)
-	a, err := openAuditor(auditConfig{sinks: []sinkSpec{{kind: "file", path: t.TempDir() + "/xfr.log"}}})
+	a, err := openAuditor(auditConfig{sinks: []corefile.Sink{{Kind: "file", Path: t.TempDir() + "/xfr.log"}}})
 	if err != nil {
 		t.Fatal(err)
 	}

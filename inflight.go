@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/corefile"
 	"github.com/xfrguard/xfrguard/internal/policy"
 )
 
@@ -184,7 +185,7 @@ func stillAllowed(x *exchange, guards []*guard) bool {
 		if g.policies[x.req.Zone] == nil || !g.listens(x) {
 			continue
 		}
-		if g.mode == ModeObserve {
+		if g.mode == corefile.ModeObserve {
 			return true
 		}
 		req := x.req

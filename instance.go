@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/corefile"
+
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/plugin"
 )
@@ -22,7 +24,7 @@ import (
 type instance struct {
 	controller *caddy.Controller
 	guards     map[int]*guard // by index of the server block; the catch-alls join them
-	elsewhere  Elsewhere
+	elsewhere  corefile.Elsewhere
 	seen       time.Time
 	late       sync.Once
 

@@ -30,12 +30,12 @@ const (
 
 // admission is an allowed request that wants to start.
 type admission struct {
-	Scope  string     // names one directive, the same before and after a reload
-	Client netip.Addr // its source address
-	Proof  string     // the key or certificate that proved who it is; "" for none
-	Zone   string     // the apex, canonical
-	Rule   string     // the rule that allowed it
-	Limits Limits     // the directive's; Rate, Total, PerClient, Wait and Pace count here
+	Scope  string        // names one directive, the same before and after a reload
+	Client netip.Addr    // its source address
+	Proof  string        // the key or certificate that proved who it is; "" for none
+	Zone   string        // the apex, canonical
+	Rule   string        // the rule that allowed it
+	Limits policy.Limits // the directive's; Rate, Total, PerClient, Wait and Pace count here
 
 	RuleRate       *policy.Rate // the rule's own rate in place of Limits.Rate; nil: none
 	RuleConcurrent int          // the rule's own count in place of Limits.PerClient; 0: none

@@ -20,7 +20,7 @@ import (
 func TestLimitClients(t *testing.T) {
 	const a, b, c = "192.0.2.1", "192.0.2.2", "192.0.2.3"
 	const sec = time.Second
-	def := defaultLimits
+	def := policy.DefaultLimits
 	def.Total, def.PerClient = 2, 1
 	wide := def
 	wide.Total = 100
@@ -81,7 +81,7 @@ func TestLimitClients(t *testing.T) {
 func TestLimitOrder(t *testing.T) {
 	const a, b, c, d, e = "192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4", "192.0.2.5"
 	const sec = time.Second
-	def := defaultLimits
+	def := policy.DefaultLimits
 	def.Total, def.PerClient = 2, 2
 	runLimitScript(t, def, []limitStep{
 		{at: 0, client: b, broken: true, text: "breaks its transfer off"},
@@ -99,7 +99,7 @@ func TestLimitOrder(t *testing.T) {
 func TestLimitGone(t *testing.T) {
 	const a, b, c = "192.0.2.1", "192.0.2.2", "192.0.2.3"
 	const sec = time.Second
-	def := defaultLimits
+	def := policy.DefaultLimits
 	def.Total, def.PerClient = 1, 1
 	def.Rate = policy.Rate{Count: 1, Period: time.Hour, Burst: 1}
 	runLimitScript(t, def, []limitStep{
@@ -147,14 +147,14 @@ func clientOf(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 0, byte(i >
 
 // The pace ends who is below it, and only while somebody waits who could use the place.
 func TestLimitPace(t *testing.T) {
-	lim := defaultLimits
+	lim := policy.DefaultLimits
 	lim.Total, lim.PerClient = 1, 1
 	off := lim
 	off.Pace = 0
 	for _, tt := range []struct {
 		name   string
 		reader reader
-		limits Limits
+		limits policy.Limits
 		good   bool // the one who waits has taken its last transfer
 		alone  bool
 		ended  time.Duration // 0: never
@@ -211,7 +211,7 @@ func TestLimitPace(t *testing.T) {
 func TestLimitPaceEndsTheSlowest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLimiter(time.Now)
-		lim := defaultLimits
+		lim := policy.DefaultLimits
 		lim.Total, lim.PerClient = 4, 1
 		var running sync.WaitGroup
 		var ended [6]atomic.Bool
@@ -267,7 +267,7 @@ func TestLimitFairness(t *testing.T) {
 
 func fairness(t *testing.T, n int, who func(i int) (netip.Addr, string)) {
 	l := newLimiter(time.Now)
-	lim := defaultLimits
+	lim := policy.DefaultLimits
 	lim.Rate = policy.Rate{Count: 1000, Period: time.Second, Burst: 1000} // the rate is another matter
 	own := admission{Client: clientOf(60001), Proof: "own", Own: "own", Zone: "a.", Limits: lim}
 	_, key := who(0)

@@ -58,7 +58,7 @@ func TestLimitRateOracle(t *testing.T) {
 				b = &naiveBucket{level: int64(r.Burst) * int64(r.Period), last: now.UnixNano()}
 				naive[client+zone] = b
 			}
-			a := admission{Client: netip.MustParseAddr(client), Zone: zone, Limits: defaultLimits}
+			a := admission{Client: netip.MustParseAddr(client), Zone: zone, Limits: policy.DefaultLimits}
 			a.Limits.Rate, a.Limits.Wait = r, 0
 			slot, why := l.Admit(context.Background(), a)
 			slot.Release()
@@ -309,7 +309,7 @@ func playLine(t *testing.T, reqs []lineRequest, n lineLimits) {
 				time.Sleep(r.at)
 				a := admission{
 					Client: netip.AddrFrom4([4]byte{192, 0, 2, byte(r.client)}), Zone: "a.",
-					Rule: string(rune('0' + r.limit)), RuleConcurrent: r.limit, Limits: defaultLimits,
+					Rule: string(rune('0' + r.limit)), RuleConcurrent: r.limit, Limits: policy.DefaultLimits,
 				}
 				if r.proof > 0 {
 					a.Proof = string(rune('0' + r.proof))
@@ -338,7 +338,7 @@ func playLine(t *testing.T, reqs []lineRequest, n lineLimits) {
 func BenchmarkLimitAdmit(b *testing.B) {
 	a := admission{
 		Scope: "dns://:53", Client: netip.MustParseAddr("2001:db8::1"), Zone: "example.org.", Rule: "secondaries",
-		Limits: defaultLimits,
+		Limits: policy.DefaultLimits,
 	}
 	a.Limits.Rate = policy.Rate{Count: 1e9, Period: time.Second, Burst: 1e9}
 	b.Run("alone", func(b *testing.B) {

@@ -14,7 +14,7 @@ import (
 
 func TestLimitRate(t *testing.T) {
 	const c, d = "192.0.2.1", "192.0.2.2"
-	def := defaultLimits
+	def := policy.DefaultLimits
 	def.Rate = policy.Rate{Count: 1, Period: time.Second, Burst: 2}
 	def.Wait = 0
 	faster, slower, none := def, def, def
@@ -75,7 +75,7 @@ func TestLimitRate(t *testing.T) {
 // before it.
 func TestLimitRateWaits(t *testing.T) {
 	const c, d, sec = "192.0.2.1", "192.0.2.2", time.Second
-	def := defaultLimits
+	def := policy.DefaultLimits
 	def.Rate = policy.Rate{Count: 1, Period: 2 * sec, Burst: 1}
 	def.Total, def.PerClient = 2, 2
 	own := &policy.Rate{Count: 1, Period: 6 * sec, Burst: 1}
@@ -98,7 +98,7 @@ func TestLimitRateWaits(t *testing.T) {
 
 // A token is paid when the request starts: who is refused or leaves has paid nothing.
 func TestLimitTokenIsPaidAtTheStart(t *testing.T) {
-	def := defaultLimits
+	def := policy.DefaultLimits
 	def.Rate = policy.Rate{Count: 1, Period: time.Hour, Burst: 2}
 	def.Total, def.PerClient, def.Wait = 1, 1, time.Second
 	hasty := def
@@ -123,7 +123,7 @@ func TestLimitBucketsAreBounded(t *testing.T) {
 	now := time.Unix(0, 0)
 	l := newLimiter(func() time.Time { return now })
 	l.maxBuckets = bound
-	a := admission{Zone: "a.", Limits: defaultLimits}
+	a := admission{Zone: "a.", Limits: policy.DefaultLimits}
 	a.Limits.Rate = policy.Rate{Count: 1, Period: time.Hour, Burst: 2}
 	ask := func(client netip.Addr) policy.Reason {
 		a.Client = client

@@ -41,11 +41,11 @@ type limitStep struct {
 	ownRate *policy.Rate  // the rule's rate
 	gone    time.Duration // the client leaves that long after it came; 0: it stays
 	scope   string
-	limits  *Limits // in place of the script's, from here to the end of the step
+	limits  *policy.Limits // in place of the script's, from here to the end of the step
 }
 
 // runLimitScript plays the steps on a virtual clock, each in its goroutine.
-func runLimitScript(t *testing.T, def Limits, steps []limitStep) {
+func runLimitScript(t *testing.T, def policy.Limits, steps []limitStep) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		l := newLimiter(time.Now)
@@ -106,7 +106,7 @@ func checkLimiterEmpty(t testing.TB, l *limiter) {
 func TestLimitConcurrency(t *testing.T) {
 	const a, b, c, d = "192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"
 	const sec = time.Second
-	def := defaultLimits
+	def := policy.DefaultLimits
 	def.Rate.Burst = 100
 	def.Total, def.PerClient = 3, 2
 	hasty, closed, wide := def, def, def
@@ -182,7 +182,7 @@ func TestLimitConcurrency(t *testing.T) {
 
 // A client's /64 is one client in the line, too.
 func TestLimitConcurrencyIPv6(t *testing.T) {
-	def := defaultLimits
+	def := policy.DefaultLimits
 	def.PerClient = 1
 	runLimitScript(t, def, []limitStep{
 		{at: 0, client: "2001:db8:0:1::1", hold: time.Second, text: "one"},
@@ -192,7 +192,7 @@ func TestLimitConcurrencyIPv6(t *testing.T) {
 }
 
 func TestLimitLineIsBounded(t *testing.T) {
-	def := defaultLimits
+	def := policy.DefaultLimits
 	def.Rate = policy.Rate{Count: 1000, Period: time.Second, Burst: 10000}
 	def.Total, def.PerClient = 4, 1
 	one := def
@@ -227,7 +227,7 @@ func TestLimitLineIsBounded(t *testing.T) {
 func TestLimitShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLimiter(time.Now)
-		a := admission{Client: netip.MustParseAddr("192.0.2.1"), Zone: "a.", Limits: defaultLimits}
+		a := admission{Client: netip.MustParseAddr("192.0.2.1"), Zone: "a.", Limits: policy.DefaultLimits}
 		a.Limits.Total = 1
 		slot, _ := l.Admit(t.Context(), a)
 		got := make(chan policy.Reason)
@@ -262,7 +262,7 @@ func TestLimitShutdown(t *testing.T) {
 
 func TestLimitReleaseOnce(t *testing.T) {
 	l := newLimiter(time.Now)
-	a := admission{Scope: "s", Client: netip.MustParseAddr("192.0.2.1"), Zone: "a.", Limits: defaultLimits}
+	a := admission{Scope: "s", Client: netip.MustParseAddr("192.0.2.1"), Zone: "a.", Limits: policy.DefaultLimits}
 	first, _ := l.Admit(t.Context(), a)
 	second, _ := l.Admit(t.Context(), a)
 	for range 3 {
@@ -293,7 +293,7 @@ func TestLimitThousandZones(t *testing.T) {
 				workers.Go(func() {
 					for z := range todo {
 						a := admission{
-							Client: netip.MustParseAddr("192.0.2.1"), Zone: fmt.Sprintf("z%d.", z), Limits: defaultLimits,
+							Client: netip.MustParseAddr("192.0.2.1"), Zone: fmt.Sprintf("z%d.", z), Limits: policy.DefaultLimits,
 						}
 						for tries := 0; ; tries++ {
 							slot, why := l.Admit(t.Context(), a)
@@ -337,7 +337,7 @@ func TestLimitThousandZones(t *testing.T) {
 func TestLimitRace(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	l := newLimiter(time.Now)
-	lim := Limits{Rate: policy.Rate{Count: 1e6, Period: time.Second, Burst: 1e6}, Total: 5, PerClient: 2, Wait: 2 * time.Millisecond}
+	lim := policy.Limits{Rate: policy.Rate{Count: 1e6, Period: time.Second, Burst: 1e6}, Total: 5, PerClient: 2, Wait: 2 * time.Millisecond}
 	var perClient [4]atomic.Int64
 	var total, served atomic.Int64
 	var workers sync.WaitGroup

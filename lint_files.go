@@ -32,8 +32,8 @@ type keyFile struct {
 func (g *guard) lintFiles(in *instance) (findings []string) {
 	files := g.keyFiles(in)
 	for _, cfg := range g.all {
-		if cfg.auditKey != "" {
-			files = append(files, keyFile{cfg.auditKey, "audit_key", true})
+		if cfg.AuditKey != "" {
+			files = append(files, keyFile{cfg.AuditKey, "audit_key", true})
 		}
 	}
 	for i, f := range files {

@@ -9,6 +9,8 @@ import (
 	"math"
 	"net/netip"
 	"slices"
+
+	"github.com/xfrguard/xfrguard/internal/corefile"
 )
 
 // The addresses that hosts of the internet have, and the share of them from which on a
@@ -27,11 +29,11 @@ const wideShare = 0.25
 
 // lintNets looks for rules that let nearly everybody past the address gate, however that
 // is written: each by itself, and all of a directive together.
-func (c *config) lintNets() (findings []string) {
+func lintNets(c *corefile.Config) (findings []string) {
 	var denied, allowed []netip.Prefix
 	said := false
-	for i := range c.rules {
-		rule := &c.rules[i]
+	for i := range c.Rules {
+		rule := &c.Rules[i]
 		if rule.Deny {
 			denied = disjoint(append(denied, rule.Nets.Prefixes()...))
 			continue
@@ -44,9 +46,9 @@ func (c *config) lintNets() (findings []string) {
 		wide := wideness(nets, denied)
 		switch {
 		case rule.Nets.Any():
-			findings = append(findings, fmt.Sprintf("%s: rule %q has no net, or every address: %s", c.rulePos[i], rule.Name, asks))
+			findings = append(findings, fmt.Sprintf("%s: rule %q has no net, or every address: %s", c.RulePos[i], rule.Name, asks))
 		case wide != "":
-			findings = append(findings, fmt.Sprintf("%s: rule %q lets in %s: %s; name the addresses of the secondaries", c.rulePos[i], rule.Name, wide, asks))
+			findings = append(findings, fmt.Sprintf("%s: rule %q lets in %s: %s; name the addresses of the secondaries", c.RulePos[i], rule.Name, wide, asks))
 		default:
 			allowed = append(allowed, without(nets, denied)...)
 			continue
@@ -54,7 +56,7 @@ func (c *config) lintNets() (findings []string) {
 		said = true
 	}
 	if wide := wideness(disjoint(allowed), nil); wide != "" && !said {
-		findings = append(findings, fmt.Sprintf("%s: the rules together let in %s: name the addresses of the secondaries", c.pos, wide))
+		findings = append(findings, fmt.Sprintf("%s: the rules together let in %s: name the addresses of the secondaries", c.Pos, wide))
 	}
 	return findings
 }

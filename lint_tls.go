@@ -28,14 +28,14 @@ func (g *guard) lintTLS(now time.Time) []string {
 		findings = append(findings, f)
 	}
 	for _, cfg := range g.all {
-		for i := range cfg.rules {
-			rule := &cfg.rules[i]
+		for i := range cfg.Rules {
+			rule := &cfg.Rules[i]
 			if rule.Deny {
 				continue
 			}
 			for _, f := range []string{lintProof(rule, l), lintListener(rule, l), lintCert(rule, l), lintUntil(rule, now)} {
 				if f != "" {
-					findings = append(findings, fmt.Sprintf("%s: rule %q %s", cfg.rulePos[i], rule.Name, f))
+					findings = append(findings, fmt.Sprintf("%s: rule %q %s", cfg.RulePos[i], rule.Name, f))
 				}
 			}
 		}

@@ -6,6 +6,8 @@ package xfrguard
 import (
 	"strings"
 	"testing"
+
+	"github.com/xfrguard/xfrguard/internal/corefile"
 )
 
 // TestLintTLS: rules over TLS that ask for less than RFC 9103 §7.5, and those that
@@ -54,15 +56,15 @@ func TestLintTLS(t *testing.T) {
 		"good: a deny rule":        {only("deny as r net *", ""), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			corefile := strings.Replace(c.corefile, "xfrguard {", "xfrguard {\n\t\tfindings fail", 1)
-			_, err := tryServe(t, corefile, files)
-			line := 1 + strings.Count(corefile[:strings.Index(corefile, " as r ")], "\n")
+			text := strings.Replace(c.corefile, "xfrguard {", "xfrguard {\n\t\tfindings fail", 1)
+			_, err := tryServe(t, text, files)
+			line := 1 + strings.Count(text[:strings.Index(text, " as r ")], "\n")
 			switch {
 			case c.want == "" && err != nil:
 				t.Errorf("a finding: %v", err)
 			case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
 				t.Errorf("got %v, want %s", err, c.want)
-			case strings.HasPrefix(c.want, "rule") && !strings.Contains(err.Error(), position{"Corefile", line}.String()+": "+c.want):
+			case strings.HasPrefix(c.want, "rule") && !strings.Contains(err.Error(), corefile.Position{File: "Corefile", Line: line}.String()+": "+c.want):
 				t.Errorf("%v does not name line %d", err, line)
 			}
 			if name == "a zone twice" {

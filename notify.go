@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/corefile"
 	"github.com/xfrguard/xfrguard/internal/notify"
 	"github.com/xfrguard/xfrguard/internal/policy"
 	"github.com/xfrguard/xfrguard/internal/zone"
@@ -60,7 +61,7 @@ func keyOfNotice(apex string, t *notify.Target) noticeKey {
 // startNotify begins to notify, when there is somebody to. What the previous instance
 // has brought to its targets is not sent again; the rest is.
 func (g *guard) startNotify(previous *instance) {
-	if g.auditOf != nil || g.mode != ModeEnforce {
+	if g.auditOf != nil || g.mode != corefile.ModeEnforce {
 		return
 	}
 	n := &notifier{
@@ -208,17 +209,17 @@ func listenerOf(c *dnsserver.Config) string {
 func (g *guard) notifyTargets() map[string][]*notify.Target {
 	targets := make(map[string][]*notify.Target)
 	for _, cfg := range g.all {
-		for _, apex := range cfg.zones {
+		for _, apex := range cfg.Zones {
 			to := g.transferTo(apex)
 			var list []*notify.Target
-			for _, spec := range cfg.notify {
-				for _, addr := range spec.addrs {
-					list = append(list, &notify.Target{Addr: addr, Source: to.sourceFor(addr.Addr()), Key: g.notifyKey(cfg, spec.key), TLS: spec.tls})
+			for _, spec := range cfg.Notify {
+				for _, addr := range spec.Addrs {
+					list = append(list, &notify.Target{Addr: addr, Source: to.sourceFor(addr.Addr()), Key: g.notifyKey(cfg, spec.Key), TLS: spec.TLS})
 				}
 			}
 			for _, addr := range to.addrs {
 				same := func(t *notify.Target) bool { return t.Addr.Addr() == addr.Addr() }
-				if key := cfg.onlyKeyOf(addr.Addr()); key != "" && !slices.ContainsFunc(list, same) {
+				if key := onlyKeyOf(cfg, addr.Addr()); key != "" && !slices.ContainsFunc(list, same) {
 					list = append(list, &notify.Target{Addr: addr, Source: to.sourceFor(addr.Addr()), Key: g.notifyKey(cfg, key)})
 				}
 			}
@@ -250,19 +251,19 @@ func shareTargets(byApex map[string][]*notify.Target) map[string][]*notify.Targe
 }
 
 // notifyKey returns the key to sign with, nil for none. check has seen that it exists.
-func (g *guard) notifyKey(cfg *config, name string) *notify.Key {
+func (g *guard) notifyKey(cfg *corefile.Config, name string) *notify.Key {
 	if name == "" {
 		return nil
 	}
-	return &notify.Key{Name: name, Secret: g.secrets[name].raw, Algorithms: cfg.algorithms}
+	return &notify.Key{Name: name, Secret: g.secrets[name].raw, Algorithms: cfg.Algorithms}
 }
 
 // checkNotify reports keys of `notify` that the block does not have.
 func (g *guard) checkNotify() error {
 	for _, cfg := range g.all {
-		for _, spec := range cfg.notify {
-			if _, ok := g.secrets[spec.key]; spec.key != "" && !ok {
-				return fmt.Errorf("%s: notify wants TSIG key %s, which is not in the tsig plugin of this server block", spec.pos, spec.key)
+		for _, spec := range cfg.Notify {
+			if _, ok := g.secrets[spec.Key]; spec.Key != "" && !ok {
+				return fmt.Errorf("%s: notify wants TSIG key %s, which is not in the tsig plugin of this server block", spec.Pos, spec.Key)
 			}
 		}
 	}
@@ -272,10 +273,10 @@ func (g *guard) checkNotify() error {
 // onlyKeyOf returns the one key under which the rules let an address have the zone, ""
 // when there is none or a choice, or when a rule for every address says so: that does
 // not tell whose key it is.
-func (c *config) onlyKeyOf(addr netip.Addr) string {
+func onlyKeyOf(c *corefile.Config, addr netip.Addr) string {
 	only := ""
-	for i := range c.rules {
-		r := &c.rules[i]
+	for i := range c.Rules {
+		r := &c.Rules[i]
 		switch {
 		case r.Nets.Any() || !r.Nets.Contains(addr):
 		case r.Deny:

@@ -226,7 +226,7 @@ func TestOnlyKeyOf(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", rules, err)
 		}
-		if got := configs[0].onlyKeyOf(netip.MustParseAddr("192.0.2.53")); got != want {
+		if got := onlyKeyOf(configs[0], netip.MustParseAddr("192.0.2.53")); got != want {
 			t.Errorf("%s: got %q, want %q", rules, got, want)
 		}
 	}

@@ -32,7 +32,7 @@ type plan struct {
 
 // plan looks at the zone as it is now.
 func (x *exchange) plan(ctx context.Context, d *policy.Decision) (p plan, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, x.cfg.limits.backendWait(), errBackendHangs)
+	ctx, cancel := context.WithTimeoutCause(ctx, backendWait(&x.cfg.Limits), errBackendHangs)
 	defer cancel()
 	p.reader, err = x.guard.store.Current(ctx, x.req.Zone)
 	if err != nil {

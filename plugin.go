@@ -6,6 +6,7 @@ package xfrguard
 import (
 	"context"
 
+	"github.com/xfrguard/xfrguard/internal/corefile"
 	"github.com/xfrguard/xfrguard/internal/wire"
 
 	"github.com/coredns/coredns/plugin"
@@ -52,9 +53,9 @@ func (d *door) transfer(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (
 	d.guard.in.enterOnce()
 	made := internal(w)
 	switch {
-	case d.guard.mode != ModeObserve && made:
+	case d.guard.mode != corefile.ModeObserve && made:
 		return d.guard.refuseRewritten(ctx, w, r)
-	case d.guard.mode != ModeObserve:
+	case d.guard.mode != corefile.ModeObserve:
 		return d.guard.answer(ctx, w, r)
 	case made:
 		d.guard.observeRewritten(ctx, w, r)
@@ -99,7 +100,7 @@ func (g *gate) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (
 //go:noinline
 func (g *gate) transfer(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
 	g.guard.in.enterOnce()
-	if g.guard.mode == ModeObserve {
+	if g.guard.mode == corefile.ModeObserve {
 		if ctx.Value(metKey{}) == nil { // the door has recorded the genuine ones
 			g.guard.observeRewritten(ctx, w, r)
 		}

@@ -30,7 +30,7 @@ func (x *exchange) sendOptions() wire.SendOptions {
 	if x.cfg == nil {
 		return wire.SendOptions{}
 	}
-	l := &x.cfg.limits
+	l := &x.cfg.Limits
 	return wire.SendOptions{Stall: l.Stall, Total: l.Timeout, BytesPerSecond: int(l.Bandwidth)}
 }
 
@@ -45,7 +45,7 @@ func (x *exchange) send(ctx context.Context, p plan) (end outcome) {
 	}
 	defer s.Close()
 	x.watch(s)
-	err := p.send(ctx, s, x.cfg.limits.backendWait())
+	err := p.send(ctx, s, backendWait(&x.cfg.Limits))
 	if err == nil {
 		err = s.Flush()
 	}
@@ -80,7 +80,7 @@ func (x *exchange) watch(s *wire.Sender) {
 	if x.lease == nil {
 		return
 	}
-	pace := float64(x.cfg.limits.Pace)
+	pace := float64(x.cfg.Limits.Pace)
 	x.lease.Watch(func() int64 {
 		p := s.Progress()
 		return p.Bytes + int64(p.Idle.Seconds()*pace)

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/xfrguard/xfrguard/internal/corefile"
 	"github.com/xfrguard/xfrguard/internal/policy"
 
 	"github.com/coredns/caddy"
@@ -40,7 +41,7 @@ func (in *instance) setup(c *caddy.Controller) error {
 	if err := registerGate(dnsserver.Directives); err != nil {
 		return err
 	}
-	configs, err := parse(c)
+	configs, err := corefile.Parse(&c.Dispenser, c.ServerBlockKeys)
 	if err != nil {
 		return err
 	}
@@ -55,17 +56,17 @@ func (in *instance) setup(c *caddy.Controller) error {
 type guard struct {
 	in        *instance
 	index     int // of the server block
-	pos       position
-	mode      Mode
-	elsewhere Elsewhere
-	findings  FindingsMode
+	pos       corefile.Position
+	mode      corefile.Mode
+	elsewhere corefile.Elsewhere
+	findings  corefile.FindingsMode
 
 	policies policy.Policies
-	configs  map[string]*config // by apex
-	all      []*config
+	configs  map[string]*corefile.Config // by apex
+	all      []*corefile.Config
 	digests  map[string]string // of the policies, by apex
 	ruleIDs  map[*policy.Rule]string
-	scopes   map[*config]scope
+	scopes   map[*corefile.Config]scope
 
 	config  *dnsserver.Config   // of the block's first key, which holds the chain
 	keys    []*dnsserver.Config // of all its keys
@@ -90,17 +91,17 @@ type secret struct {
 	raw  []byte
 }
 
-func newGuard(index int, configs []*config) *guard {
+func newGuard(index int, configs []*corefile.Config) *guard {
 	first := configs[0]
 	g := &guard{
-		index: index, pos: first.pos, all: configs,
-		mode: first.mode, elsewhere: first.elsewhere, findings: first.findings,
-		policies: make(policy.Policies), configs: make(map[string]*config), digests: make(map[string]string),
+		index: index, pos: first.Pos, all: configs,
+		mode: first.Mode, elsewhere: first.Elsewhere, findings: first.Findings,
+		policies: make(policy.Policies), configs: make(map[string]*corefile.Config), digests: make(map[string]string),
 		ruleIDs: make(map[*policy.Rule]string), sessions: newSessions(),
 	}
 	for _, cfg := range configs {
-		for _, apex := range cfg.zones {
-			p := &policy.Policy{Zone: apex, Rules: cfg.rules, Algorithms: cfg.algorithms}
+		for _, apex := range cfg.Zones {
+			p := &policy.Policy{Zone: apex, Rules: cfg.Rules, Algorithms: cfg.Algorithms}
 			g.policies[apex], g.configs[apex], g.digests[apex] = p, cfg, p.Digest()
 		}
 	}
@@ -112,7 +113,7 @@ func newGuard(index int, configs []*config) *guard {
 // its own: it must not be able to use up that of a secondary.
 type scope struct{ stream, udp string }
 
-func (g *guard) scopeOf(cfg *config, via policy.Transport) string {
+func (g *guard) scopeOf(cfg *corefile.Config, via policy.Transport) string {
 	if via.Forgeable() {
 		return g.scopes[cfg].udp
 	}
@@ -126,9 +127,9 @@ func (g *guard) makeScopes() {
 	}
 	slices.Sort(parts[2:])
 	parts = slices.Compact(parts)
-	g.scopes = make(map[*config]scope)
+	g.scopes = make(map[*corefile.Config]scope)
 	for _, cfg := range g.all {
-		name := strings.Join(slices.Concat(parts, cfg.zones), " ")
+		name := strings.Join(slices.Concat(parts, cfg.Zones), " ")
 		g.scopes[cfg] = scope{stream: name, udp: name + " udp"}
 	}
 }
@@ -146,13 +147,13 @@ func (g *guard) check() error {
 		g.secrets[dns.CanonicalName(name)] = secret{text: text, raw: raw}
 	}
 	for _, cfg := range g.all {
-		for i := range cfg.rules {
-			g.ruleIDs[&cfg.rules[i]] = policy.Identity(cfg.rules, i, cfg.algorithms, func(key string) []byte { return g.secrets[key].raw })
+		for i := range cfg.Rules {
+			g.ruleIDs[&cfg.Rules[i]] = policy.Identity(cfg.Rules, i, cfg.Algorithms, func(key string) []byte { return g.secrets[key].raw })
 		}
-		for i, rule := range cfg.rules {
+		for i, rule := range cfg.Rules {
 			for _, key := range rule.Keys {
 				if _, ok := g.secrets[key]; !ok {
-					return fmt.Errorf("%s: rule %q wants TSIG key %s, which is not in the tsig plugin of this server block", cfg.rulePos[i], rule.Name, key)
+					return fmt.Errorf("%s: rule %q wants TSIG key %s, which is not in the tsig plugin of this server block", cfg.RulePos[i], rule.Name, key)
 				}
 			}
 		}

@@ -4,368 +4,53 @@
 package xfrguard
 
 import (
-	"encoding/base64"
-	"encoding/hex"
-	"net/netip"
-	"slices"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/xfrguard/xfrguard/internal/policy/policytest"
-
-	"github.com/xfrguard/xfrguard/internal/policy"
-
-	"github.com/coredns/caddy"
-
-	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/coredns/caddy/caddyfile"
 	"github.com/miekg/dns"
+
+	"github.com/xfrguard/xfrguard/internal/corefile"
 )
+
+// TestTheMainJob: an allowed secondary gets the zone, everybody else is refused, and
+// both are on record.
+func TestTheMainJob(t *testing.T) {
+	s := serve(t, guarded("allow as ns2 net 127.0.0.1 key a.example.net.", ""), map[string]string{"db": zoneOrg})
+	tcp := s.addr(t, "tcp", 0)
+
+	got, err := transferIn(t, tcp, question(dns.TypeAXFR), "a.example.net.", secretA)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantZone(t, got, zoneOrg)
+	s.events(t, 2)
+
+	if m := ask1(t, "tcp", tcp, "", packed(t, question(dns.TypeAXFR))); m.Rcode != dns.RcodeRefused {
+		t.Errorf("an unsigned request got %s", dns.RcodeToString[m.Rcode])
+	}
+	q := new(dns.Msg).SetQuestion("www.example.org.", dns.TypeA)
+	if m := ask1(t, "udp", s.addr(t, "udp", 0), "", packed(t, q)); len(m.Answer) != 1 {
+		t.Errorf("an ordinary query got %v", m)
+	}
+
+	events := s.events(t, 3)
+	for i, want := range []struct{ action, reason string }{
+		{"zone-transfer-decision", "policy-allow"},
+		{"zone-transfer-end", "complete"},
+		{"zone-transfer-decision", "tsig-required"},
+	} {
+		if events[i]["event.action"] != want.action || events[i]["event.reason"] != want.reason {
+			t.Errorf("event %d is %v, want %v", i, events[i], want)
+		}
+	}
+	if events[0]["coredns.xfr.id"] != events[1]["coredns.xfr.id"] {
+		t.Error("the decision and its end have different ids")
+	}
+}
 
 // parseText parses the xfrguard lines of a server block with these keys.
-func parseText(text string, keys ...string) ([]*config, error) {
-	c := caddy.NewTestController("dns", text)
-	c.ServerBlockKeys = keys
-	return parse(c)
-}
-
-// sameConfig compares what directives mean, not where they stand.
-var sameConfig = cmp.Options{
-	cmp.AllowUnexported(config{}, sinkSpec{}, notifySpec{}),
-	cmpopts.IgnoreTypes(position{}, []position{}),
-	cmpopts.EquateComparable(netip.AddrPort{}),
-	cmpopts.EquateEmpty(),
-	cmp.Comparer(func(a, b policy.Nets) bool {
-		return a.String() == b.String()
-	}),
-}
-
-// expect is the default directive for example.org. with changes.
-func expect(changes ...func(*config)) *config {
-	c := &config{
-		zones:      []string{"example.org."},
-		algorithms: []string{"hmac-sha256", "hmac-sha384", "hmac-sha512"},
-		limits: Limits{
-			Rate:  policy.Rate{Count: 60, Period: time.Minute, Burst: 10},
-			Total: 16, PerClient: 4, Wait: 5 * time.Second,
-			Timeout: 2 * time.Hour, Stall: 30 * time.Second, Pace: 4 << 10,
-		},
-		audit:        []sinkSpec{{kind: "stdout"}},
-		auditFailure: "refuse",
-		mode:         "enforce",
-		elsewhere:    "refuse",
-		findings:     "warn",
-		cache:        268435456,
-	}
-	for _, change := range changes {
-		change(c)
-	}
-	return c
-}
-
-func rules(list ...policy.Rule) func(*config) { return func(c *config) { c.rules = list } }
-
-var (
-	hexPin    = "sha256:" + strings.Repeat("01ab", 16)
-	base64Pin = base64.StdEncoding.EncodeToString(mustHex(strings.Repeat("01ab", 16)))
-)
-
-func mustHex(s string) []byte {
-	b, err := hex.DecodeString(s)
-	if err != nil {
-		panic(err)
-	}
-	return b
-}
-
-func TestParse(t *testing.T) {
-	key := func(name string, more ...func(*policy.Rule)) policy.Rule {
-		r := policy.Rule{Name: name, Keys: []string{"k."}}
-		for _, m := range more {
-			m(&r)
-		}
-		return r
-	}
-	tests := []struct {
-		name, text string
-		want       *config
-	}{
-		{"the directive alone", ``, expect()},
-		{"an empty block", "{\n}", expect()},
-		{"the minimal use", "{\n allow as ns2 net 192.0.2.53 2001:db8::53 key ns2.example.org.\n}", expect(rules(
-			policy.Rule{Name: "ns2", Nets: policytest.Nets("192.0.2.53/32", "2001:db8::53/128"), Keys: []string{"ns2.example.org."}},
-		))},
-
-		{"rules get names by position", "{\n deny net 10.0.0.0/8\n allow key a\n allow as b key b\n allow key c\n}", expect(rules(
-			policy.Rule{Name: "rule-1", Deny: true, Nets: policytest.Nets("10.0.0.0/8")},
-			policy.Rule{Name: "rule-2", Keys: []string{"a."}},
-			policy.Rule{Name: "b", Keys: []string{"b."}},
-			policy.Rule{Name: "rule-4", Keys: []string{"c."}},
-		))},
-		{"a rule's name that is its position's", "{\n allow as rule-1 key k\n}", expect(rules(key("rule-1")))},
-		{"conditions in any order", "{\n allow key k tls as x net 10.0.0.1 type AXFR\n}", expect(rules(
-			key("x", func(r *policy.Rule) {
-				r.TLS, r.Nets, r.Types = true, policytest.Nets("10.0.0.1/32"), []uint16{dns.TypeAXFR}
-			}),
-		))},
-		{"every condition", "{\n allow as x type axfr IXFR net 10.0.0.0/8 key A b. cert NS2.example.net *.example.net " + hexPin +
-			" tls rate 5/1h burst 7 concurrent 3\n}", expect(rules(policy.Rule{
-			Name: "x", Types: []uint16{dns.TypeAXFR, dns.TypeIXFR}, Nets: policytest.Nets("10.0.0.0/8"), Keys: []string{"a.", "b."},
-			Certs: []policy.Cert{{Name: "ns2.example.net."}, {Name: "*.example.net."}, {SPKI: [32]byte(mustHex(strings.Repeat("01ab", 16)))}},
-			TLS:   true, Rate: &policy.Rate{Count: 5, Period: time.Hour, Burst: 7}, Concurrent: 3,
-		}))},
-		{"a certificate implies TLS", "{\n allow cert ns2.example.net\n}", expect(rules(
-			policy.Rule{Name: "rule-1", TLS: true, Certs: []policy.Cert{{Name: "ns2.example.net."}}},
-		))},
-		{"a pin in base64", "{\n allow cert " + base64Pin + "\n}", expect(rules(
-			policy.Rule{Name: "rule-1", TLS: true, Certs: []policy.Cert{{SPKI: [32]byte(mustHex(strings.Repeat("01ab", 16)))}}},
-		))},
-		{"a pin in base64, with its algorithm", "{\n allow cert sha256:" + base64Pin + "\n}", expect(rules(
-			policy.Rule{Name: "rule-1", TLS: true, Certs: []policy.Cert{{SPKI: [32]byte(mustHex(strings.Repeat("01ab", 16)))}}},
-		))},
-		{"a pin in upper case", "{\n allow cert sha256:" + strings.Repeat("01AB", 16) + "\n}", expect(rules(
-			policy.Rule{Name: "rule-1", TLS: true, Certs: []policy.Cert{{SPKI: [32]byte(mustHex(strings.Repeat("01ab", 16)))}}},
-		))},
-		{"unsigned", "{\n allow net 10.0.0.0/8 unsigned\n}", expect(rules(
-			policy.Rule{Name: "rule-1", Nets: policytest.Nets("10.0.0.0/8"), Unsigned: true},
-		))},
-		{"unsigned with a certificate", "{\n allow cert ns2.example.net unsigned\n}", expect(rules(
-			policy.Rule{Name: "rule-1", TLS: true, Certs: []policy.Cert{{Name: "ns2.example.net."}}, Unsigned: true},
-		))},
-		{"tls until a day", "{\n allow key k tls until 2027-01-31\n}", expect(rules(
-			key("rule-1", func(r *policy.Rule) { r.TLS, r.TLSUntil = true, time.Date(2027, 1, 31, 0, 0, 0, 0, time.UTC) }),
-		))},
-		{"tls until a moment", "{\n allow key k tls until 2027-01-31T18:00:00+01:00\n}", expect(rules(
-			key("rule-1", func(r *policy.Rule) { r.TLS, r.TLSUntil = true, time.Date(2027, 1, 31, 17, 0, 0, 0, time.UTC) }),
-		))},
-		{"every address", "{\n allow net * key k\n}", expect(rules(key("rule-1", func(r *policy.Rule) { r.Nets = policytest.AnyNet() })))},
-		{"every address by prefixes", "{\n allow net 0.0.0.0/0 ::/1 8000::/1 key k\n}", expect(rules(key("rule-1", func(r *policy.Rule) { r.Nets = policytest.AnyNet() })))},
-		{"IPv4-mapped", "{\n allow net ::ffff:192.0.2.1 ::ffff:10.0.0.0/104 key k\n}", expect(rules(
-			key("rule-1", func(r *policy.Rule) { r.Nets = policytest.Nets("192.0.2.1/32", "10.0.0.0/8") }),
-		))},
-		{"neighbours and what is inside of them", "{\n allow net 10.0.0.0/9 10.128.0.0/9 10.1.2.3 key k\n}", expect(rules(
-			key("rule-1", func(r *policy.Rule) { r.Nets = policytest.Nets("10.0.0.0/8") }),
-		))},
-		{"a key named like a condition", "{\n allow key net. tls\n}", expect(rules(
-			policy.Rule{Name: "rule-1", Keys: []string{"net."}, TLS: true},
-		))},
-		{"a key that looks like a secret, as a name", "{\n allow key Abcdefgh12345678.\n}", expect(rules(
-			policy.Rule{Name: "rule-1", Keys: []string{"abcdefgh12345678."}},
-		))},
-		{"a rule's rate has a burst of its own", "{\n allow key k rate 5/1s\n}", expect(rules(
-			key("rule-1", func(r *policy.Rule) { r.Rate = &policy.Rate{Count: 5, Period: time.Second, Burst: 5} }),
-		))},
-		{"a rule that is only partly shadowed", "{\n deny net 10.0.0.0/9\n allow net 10.0.0.0/8 key k\n}", expect(rules(
-			policy.Rule{Name: "rule-1", Deny: true, Nets: policytest.Nets("10.0.0.0/9")},
-			key("rule-2", func(r *policy.Rule) { r.Nets = policytest.Nets("10.0.0.0/8") }),
-		))},
-
-		{"algorithms", "{\n algorithms HMAC-SHA512. hmac-sha1 hmac-sha224\n}", expect(func(c *config) {
-			c.algorithms = []string{"hmac-sha512", "hmac-sha1", "hmac-sha224"}
-		})},
-		{"rate", "{\n rate 600/1h\n}", expect(func(c *config) { c.limits.Rate = policy.Rate{Count: 600, Period: time.Hour, Burst: 10} })},
-		{"a rate below the default burst", "{\n rate 3/1h30m\n}", expect(func(c *config) { c.limits.Rate = policy.Rate{Count: 3, Period: 90 * time.Minute, Burst: 3} })},
-		{"rate with burst", "{\n rate 3/1h burst 20\n}", expect(func(c *config) { c.limits.Rate = policy.Rate{Count: 3, Period: time.Hour, Burst: 20} })},
-		{"concurrent", "{\n concurrent 100\n}", expect(func(c *config) { c.limits.Total = 100 })},
-		{"concurrent below the default per client", "{\n concurrent 2\n}", expect(func(c *config) { c.limits.Total, c.limits.PerClient = 2, 2 })},
-		{"all of concurrent", "{\n concurrent 8 wait 0s per-client 8\n}", expect(func(c *config) {
-			c.limits.Total, c.limits.PerClient, c.limits.Wait = 8, 8, 0
-		})},
-		{"bandwidth", "{\n bandwidth 10MiB\n}", expect(func(c *config) { c.limits.Bandwidth = 10 << 20 })},
-		{"timeout", "{\n timeout 10m\n}", expect(func(c *config) { c.limits.Timeout = 10 * time.Minute })},
-		{"a timeout below the default stall", "{\n timeout 10s\n}", expect(func(c *config) {
-			c.limits.Timeout, c.limits.Stall = 10*time.Second, 10*time.Second
-		})},
-		{"all of timeout", "{\n timeout 1h pace 1KB stall 1m\n}", expect(func(c *config) {
-			c.limits.Timeout, c.limits.Stall, c.limits.Pace = time.Hour, time.Minute, 1000
-		})},
-		{"no pace", "{\n timeout 2h pace off\n}", expect(func(c *config) { c.limits.Pace = 0 })},
-		{"a bandwidth below the default pace", "{\n bandwidth 2000B\n}", expect(func(c *config) { c.limits.Bandwidth, c.limits.Pace = 2000, 1000 })},
-		{"a pace within the bandwidth", "{\n timeout 2h pace 1KB\n bandwidth 2KB\n}", expect(func(c *config) { c.limits.Bandwidth, c.limits.Pace = 2000, 1000 })},
-		{
-			"sinks", "{\n audit file /var/log/xfr//audit.log\n audit journald\n audit syslog tls log.example.org:6514\n audit syslog tcp [::1]:601\n audit syslog unix /run/log\n audit stdout\n audit syslog\n}",
-			expect(func(c *config) {
-				c.audit = []sinkSpec{
-					{kind: "file", path: "/var/log/xfr/audit.log"},
-					{kind: "journald"},
-					{kind: "syslog", network: "tls", address: "log.example.org:6514"},
-					{kind: "syslog", network: "tcp", address: "[::1]:601"},
-					{kind: "syslog", network: "unix", address: "/run/log"},
-					{kind: "stdout"},
-					{kind: "syslog", network: "unix", address: "/dev/log"},
-				}
-			}),
-		},
-		{"audit_failure", "{\n audit_failure serve\n}", expect(func(c *config) { c.auditFailure = AuditServe })},
-		{"audit_key", "{\n audit_key /etc/xfr.key\n audit file a.log\n}", expect(func(c *config) {
-			c.auditKey, c.audit = "/etc/xfr.key", []sinkSpec{{kind: "file", path: "a.log"}}
-		})},
-		{"mode", "{\n mode observe\n}", expect(func(c *config) { c.mode = ModeObserve })},
-		{"elsewhere", "{\n elsewhere pass\n}", expect(func(c *config) { c.elsewhere = ElsewherePass })},
-		{"findings", "{\n findings fail\n}", expect(func(c *config) { c.findings = FindingsFail })},
-		{"cache", "{\n cache 1GB\n}", expect(func(c *config) { c.cache = 1e9 })},
-		{"journal", "{\n journal /var/lib/xfr\n}", expect(func(c *config) { c.journal = "/var/lib/xfr" })},
-		{"notify", "{\n notify 192.0.2.53 [2001:db8::53]:5300 ::ffff:192.0.2.54 key NS2 \n notify tls 192.0.2.53 192.0.2.55:8853\n}", expect(func(c *config) {
-			c.notify = []notifySpec{
-				{addrs: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.53:53"), netip.MustParseAddrPort("[2001:db8::53]:5300"), netip.MustParseAddrPort("192.0.2.54:53")}, key: "ns2."},
-				{addrs: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.53:853"), netip.MustParseAddrPort("192.0.2.55:8853")}, tls: true},
-			}
-		})},
-		{"comments and quotes", "{ # why\n audit file \"/var/log/my audit.log\" # here\n}", expect(func(c *config) {
-			c.audit = []sinkSpec{{kind: "file", path: "/var/log/my audit.log"}}
-		})},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			got, err := parseText("xfrguard "+tt.text, "dns://example.org.:53")
-			if err != nil {
-				t.Fatal(err)
-			}
-			for i := range tt.want.rules {
-				if r := &tt.want.rules[i]; r.Nets.Empty() { // the line has no `net`
-					r.Nets.ImplyAny()
-				}
-			}
-			if diff := cmp.Diff([]*config{tt.want}, got, sameConfig); diff != "" {
-				t.Errorf("parse (-want +got):\n%s", diff)
-			}
-		})
-	}
-}
-
-func TestParseZones(t *testing.T) {
-	for _, tt := range []struct {
-		name, text string
-		keys       []string
-		want       [][]string
-	}{
-		{"of the server block", "xfrguard", []string{"example.org:53", "EXAMPLE.com"}, [][]string{{"example.com.", "example.org."}}},
-		{"once, for each port", "xfrguard", []string{"dns://example.org.:53", "tls://example.org.:853"}, [][]string{{"example.org."}}},
-		{"named", "xfrguard Example.ORG sub.example.org.", []string{"."}, [][]string{{"example.org.", "sub.example.org."}}},
-		{"reverse", "xfrguard 10.0.0.0/24 2001:db8::/32", []string{"."}, [][]string{{"0.0.10.in-addr.arpa.", "8.b.d.0.1.0.0.2.ip6.arpa."}}},
-		{"reverse, off the octet", "xfrguard 10.0.0.0/23", []string{"."}, [][]string{{"0.0.10.in-addr.arpa.", "1.0.10.in-addr.arpa."}}},
-		{"classless reverse", "xfrguard 0/25.2.0.192.in-addr.arpa", []string{"."}, [][]string{{"0/25.2.0.192.in-addr.arpa."}}},
-		{"the root", "xfrguard .", []string{"."}, [][]string{{"."}}},
-		{"escaped", `xfrguard a\.b.example.org \065.example.org`, []string{"."}, [][]string{{`a\.b.example.org.`, "a.example.org."}}},
-		{"several directives", "xfrguard example.org\nxfrguard sub.example.org {\n}\n", []string{"example.org"}, [][]string{{"example.org."}, {"sub.example.org."}}},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			configs, err := parseText(tt.text, tt.keys...)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var got [][]string
-			for _, c := range configs {
-				got = append(got, c.zones)
-			}
-			if diff := cmp.Diff(tt.want, got); diff != "" {
-				t.Errorf("zones (-want +got):\n%s", diff)
-			}
-		})
-	}
-}
-
-// TestParseBlockWide: what one directive says of the server block holds for all.
-func TestParseBlockWide(t *testing.T) {
-	configs, err := parseText("xfrguard a.example\nxfrguard b.example {\n mode observe\n elsewhere pass\n findings fail\n audit_failure serve\n}\nxfrguard c.example {\n mode observe\n}", ".")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range configs {
-		if c.mode != ModeObserve || c.elsewhere != ElsewherePass || c.findings != FindingsFail {
-			t.Errorf("%v: mode %s, elsewhere %s, findings %s", c.zones, c.mode, c.elsewhere, c.findings)
-		}
-	}
-	if configs[0].auditFailure != AuditRefuse || configs[1].auditFailure != AuditServe {
-		t.Error("audit_failure went from one directive to another")
-	}
-}
-
-// TestParseSinksPerDirective: the first audit line of each directive takes the
-// place of the default, and of nothing else.
-func TestParseSinksPerDirective(t *testing.T) {
-	configs, err := parseText("xfrguard a.example {\n audit journald\n}\nxfrguard b.example {\n audit file b.log\n audit journald\n}\nxfrguard c.example", ".")
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := [][]sinkSpec{{{kind: "journald"}}, {{kind: "file", path: "b.log"}, {kind: "journald"}}, {{kind: "stdout"}}}
-	for i, c := range configs {
-		if !slices.Equal(c.audit, want[i]) {
-			t.Errorf("%v: sinks %v, want %v", c.zones, c.audit, want[i])
-		}
-	}
-}
-
-// TestParseShadowed has two rules each, of which the second one is dead or not.
-func TestParseShadowed(t *testing.T) {
-	for _, tt := range []struct {
-		first, later string
-		dead         bool
-	}{
-		{"deny net 10.0.0.0/8", "allow net 10.0.0.0/8 key k", true},
-		{"deny net 10.0.0.0/9 10.128.0.0/9", "allow net 10.0.0.0/8 key k", true}, // only together
-		{"deny net 10.0.0.0/8", "allow net 10.0.0.0/8 11.0.0.1 key k", false},
-		{"deny net 10.0.0.0/8", "allow key k", false},
-		{"deny net 10.0.0.0/8", "allow net * key k", false},
-		{"deny net 0.0.0.0/0", "allow net * key k", false},
-		{"deny net 0.0.0.0/0 ::/0", "allow key k", true},
-		{"deny net ::/0", "allow net ::ffff:10.0.0.1 key k", false},
-		{"deny net *", "deny net 10.0.0.1", true},
-
-		{"allow key a b", "allow key b", true},
-		{"allow key a", "allow key a b", false},
-		{"allow key a", "allow unsigned", false},
-		{"allow unsigned", "allow key a", true},
-		{"allow key a", "deny net 10.0.0.1", false},
-		{"allow unsigned", "deny net 10.0.0.1", true},
-		{"allow key a", "allow cert a.example", false},
-
-		{"allow type AXFR key a", "allow type AXFR key a", true},
-		{"allow type AXFR IXFR key a", "allow key a", true},
-		{"allow type AXFR key a", "allow key a", false},
-		{"allow type AXFR key a", "allow type IXFR key a", false},
-		{"allow key a", "allow type IXFR key a", true},
-
-		{"allow cert a.example", "allow key k tls", false},
-		{"allow cert a.example", "allow cert a.example key k", true},
-		{"allow cert a.example", "allow cert a.example b.example", false},
-		{"allow cert *.b.example", "allow cert a.b.example", true},
-		{"allow cert a.b.example", "allow cert *.b.example", false}, // a.b.example is one of many
-		{"allow cert " + hexPin, "allow cert " + base64Pin, true},
-		{"allow cert " + hexPin, "allow cert a.example", false},
-		{"allow cert a.example", "allow cert " + hexPin, false},
-		{"allow key k tls", "allow cert a.example key k", true},
-
-		{"allow key k tls", "allow key k", false},
-		{"allow key k", "allow key k tls", true},
-		{"allow key k tls", "allow key k tls until 2027-01-31", false},
-		{"allow key k tls until 2027-01-31", "allow key k tls", true},
-		{"allow key k tls until 2027-01-31", "allow key k tls until 2027-01-31", true},
-		{"allow key k tls until 2027-01-31", "allow key k tls until 2027-01-30", true},
-		{"allow key k tls until 2027-01-31", "allow key k tls until 2027-02-01", false}, // one more day of plain TCP
-		{"allow key k tls until 2027-01-31", "allow key k", false},
-
-		{"allow key k rate 1/1h concurrent 1", "allow key k rate 9/1h", true}, // limits are no conditions
-	} {
-		t.Run(tt.first+", "+tt.later, func(t *testing.T) {
-			_, err := parseText("xfrguard example.org {\n"+tt.first+"\n"+tt.later+"\n}", "example.org")
-			if dead := err != nil && strings.Contains(err.Error(), "can never match"); dead != tt.dead || err != nil && !dead {
-				t.Errorf("error %v, want dead %v", err, tt.dead)
-			}
-		})
-	}
-}
-
-func TestParsePositions(t *testing.T) {
-	configs, err := parseText("xfrguard a.example {\n\n deny net 10.0.0.1\n allow key k\n notify 192.0.2.1\n}\n\nxfrguard b.example", ".")
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, b := configs[0], configs[1]
-	got := append([]position{a.pos, b.pos, a.notify[0].pos}, a.rulePos...)
-	want := []position{{"Testfile", 1}, {"Testfile", 8}, {"Testfile", 5}, {"Testfile", 3}, {"Testfile", 4}}
-	if !slices.Equal(got, want) {
-		t.Errorf("positions %v, want %v", got, want)
-	}
+func parseText(text string, keys ...string) ([]*corefile.Config, error) {
+	tokens := caddyfile.NewDispenser("Testfile", strings.NewReader(text))
+	return corefile.Parse(&tokens, keys)
 }

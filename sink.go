@@ -11,6 +11,7 @@ import (
 	"os"
 	"syscall"
 
+	"github.com/xfrguard/xfrguard/internal/corefile"
 	"github.com/xfrguard/xfrguard/internal/trail"
 )
 
@@ -78,29 +79,17 @@ func failureClass(err error) string {
 
 var errPanic = errors.New("audit sink panicked")
 
-// name is how events, metrics and log lines call the sink, and what makes two
-// `audit` lines the same sink.
-func (s sinkSpec) name() string {
-	switch s.kind {
-	case "file":
-		return "file:" + s.path
-	case "syslog":
-		return "syslog:" + s.network + ":" + s.address
-	}
-	return s.kind
-}
-
 // openSink makes the sink of an `audit` line.
-func openSink(spec sinkSpec, keyPath string) (sink, error) {
-	switch spec.kind {
+func openSink(spec corefile.Sink, keyPath string) (sink, error) {
+	switch spec.Kind {
 	case "stdout":
 		return newStdoutSink()
 	case "file":
-		return newFileSink(spec.path, keyPath)
+		return newFileSink(spec.Path, keyPath)
 	case "journald":
 		return newJournalSink()
 	case "syslog":
-		return newSyslogSink(spec.network, spec.address)
+		return newSyslogSink(spec.Network, spec.Address)
 	}
-	return nil, fmt.Errorf("unknown audit sink %q: expected stdout, file, journald or syslog", spec.kind)
+	return nil, fmt.Errorf("unknown audit sink %q: expected stdout, file, journald or syslog", spec.Kind)
 }

@@ -6,13 +6,15 @@ package xfrguard
 import (
 	"testing"
 	"time"
+
+	"github.com/xfrguard/xfrguard/internal/corefile"
 )
 
 // TestLostLinesByKind: a gap event tells of how many decisions of either kind the lost
 // lines stood for, whichever way they were on, and calls no answer a denial.
 func TestLostLinesByKind(t *testing.T) {
 	s := newFaultySink(t)
-	a := recordTo(t, AuditServe, time.Second, map[string]sink{"one": s})
+	a := recordTo(t, corefile.AuditServe, time.Second, map[string]sink{"one": s})
 	s.set(nil, func([]byte) error { return errBusy })
 	current := func() *Event { return currentAnswer("example.org.", "k.") }
 	folded := current()

@@ -20,6 +20,7 @@ import (
 	"time"
 	_ "unsafe"
 
+	"github.com/xfrguard/xfrguard/internal/corefile"
 	"github.com/xfrguard/xfrguard/internal/policy" // for journalSocket
 
 	syslog "github.com/leodido/go-syslog/v4"
@@ -155,7 +156,7 @@ func TestSyslogStreams(t *testing.T) {
 				t.Fatal(err)
 			}
 			r := receive(t, l)
-			a := recordTo(t, AuditRefuse, 2*time.Second, map[string]sink{"syslog": syslogTo(t, network, l.Addr().String(), ca)})
+			a := recordTo(t, corefile.AuditRefuse, 2*time.Second, map[string]sink{"syslog": syslogTo(t, network, l.Addr().String(), ca)})
 			const n = 50
 			for range n {
 				e := allowed()
@@ -205,12 +206,12 @@ func TestSyslogFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = gone.Close()
-	for name, spec := range map[string]sinkSpec{
-		"untrusted":   {network: "tls", address: l.Addr().String()},
-		"not there":   {network: "tcp", address: gone.Addr().String()},
-		"no such dir": {network: "unix", address: filepath.Join(t.TempDir(), "missing")},
+	for name, spec := range map[string]corefile.Sink{
+		"untrusted":   {Network: "tls", Address: l.Addr().String()},
+		"not there":   {Network: "tcp", Address: gone.Addr().String()},
+		"no such dir": {Network: "unix", Address: filepath.Join(t.TempDir(), "missing")},
 	} {
-		a := recordTo(t, AuditRefuse, 2*time.Second, map[string]sink{"syslog": syslogTo(t, spec.network, spec.address, nil)})
+		a := recordTo(t, corefile.AuditRefuse, 2*time.Second, map[string]sink{"syslog": syslogTo(t, spec.Network, spec.Address, nil)})
 		if err := a.Decision(t.Context(), allowed()); err == nil {
 			t.Errorf("%s: no error", name)
 		}
@@ -231,7 +232,7 @@ func TestSyslogServerThatDoesNotRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	a := recordTo(t, AuditRefuse, 100*time.Millisecond, map[string]sink{"syslog": syslogTo(t, "tcp", l.Addr().String(), nil)})
+	a := recordTo(t, corefile.AuditRefuse, 100*time.Millisecond, map[string]sink{"syslog": syslogTo(t, "tcp", l.Addr().String(), nil)})
 	start := time.Now()
 	for a.Decision(t.Context(), allowed()) == nil {
 		if time.Since(start) > 15*time.Second {

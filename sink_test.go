@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/corefile"
 	"github.com/xfrguard/xfrguard/internal/policy"
 )
 
@@ -38,7 +39,7 @@ func pipeSink(t *testing.T) (*streamSink, *os.File) {
 func TestStdoutSinkWritesSealedLines(t *testing.T) {
 	noLeak(t)
 	s, r := pipeSink(t)
-	a := recordTo(t, AuditRefuse, time.Second, map[string]sink{"stdout": s})
+	a := recordTo(t, corefile.AuditRefuse, time.Second, map[string]sink{"stdout": s})
 	var lines [][]byte
 	done := make(chan struct{})
 	go func() {
@@ -79,7 +80,7 @@ func TestStdoutSinkWritesSealedLines(t *testing.T) {
 func TestStdoutSinkBlocked(t *testing.T) {
 	noLeak(t)
 	s, r := pipeSink(t)
-	a := recordTo(t, AuditRefuse, 100*time.Millisecond, map[string]sink{"stdout": s})
+	a := recordTo(t, corefile.AuditRefuse, 100*time.Millisecond, map[string]sink{"stdout": s})
 	recorded := 0
 	start := time.Now()
 	var failed *Event

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/corefile"
 	"github.com/xfrguard/xfrguard/internal/wire"
 	"github.com/xfrguard/xfrguard/internal/zone"
 
@@ -42,7 +43,7 @@ func (g *guard) start(in *instance) error {
 	if err := g.report(append(g.selfCheck(), g.lintFiles(in)...)); err != nil {
 		return err
 	}
-	if g.mode == ModeEnforce {
+	if g.mode == corefile.ModeEnforce {
 		g.sources = g.takeOver()
 		g.openJournals()
 		if len(g.sources) == 0 {
@@ -116,13 +117,13 @@ func (g *guard) openAudit() error {
 	for _, cfg := range g.all {
 		a, err := openAuditor(auditConfigOf(cfg))
 		if err != nil {
-			return fmt.Errorf("%s: %w", cfg.pos, err)
+			return fmt.Errorf("%s: %w", cfg.Pos, err)
 		}
 		if g.audit == nil {
 			g.audit = a
 		}
 		g.opened = append(g.opened, a)
-		for _, apex := range cfg.zones {
+		for _, apex := range cfg.Zones {
 			g.each[apex] = a
 		}
 	}
@@ -134,7 +135,7 @@ func (g *guard) selfCheck() []string {
 	var findings []string
 	add := func(format string, args ...any) { findings = append(findings, fmt.Sprintf(format, args...)) }
 	for _, cfg := range g.all {
-		findings = append(findings, cfg.lintNets()...)
+		findings = append(findings, lintNets(cfg)...)
 	}
 	if !wire.AcksKnown {
 		add("%s: this system does not tell what clients acknowledge: slow ones over TLS may pass for stalled, and a transfer counts as complete when the system has taken it", g.pos)
@@ -153,10 +154,10 @@ func (g *guard) selfCheck() []string {
 	}
 	findings = append(findings, g.lintTLS(time.Now())...)
 	findings = append(findings, g.lintProxy()...)
-	if g.mode == ModeObserve {
+	if g.mode == corefile.ModeObserve {
 		for _, cfg := range g.all {
-			if cfg.journal != "" || len(cfg.notify) > 0 {
-				add("%s: journal and notify have no effect in mode observe, which takes nothing over", cfg.pos)
+			if cfg.Journal != "" || len(cfg.Notify) > 0 {
+				add("%s: journal and notify have no effect in mode observe, which takes nothing over", cfg.Pos)
 			}
 		}
 		return findings
@@ -198,7 +199,7 @@ var errFindings = errors.New("the self-check has findings, and findings fail is 
 
 // report warns of the findings, or fails with them.
 func (g *guard) report(findings []string) error {
-	if len(findings) > 0 && g.findings == FindingsFail {
+	if len(findings) > 0 && g.findings == corefile.FindingsFail {
 		return fmt.Errorf("%w: %s", errFindings, strings.Join(findings, "; "))
 	}
 	for _, f := range findings {
@@ -220,7 +221,7 @@ func (g *guard) announce(action Action) {
 		}
 		g.each[apex].Announce(&Event{
 			Time: time.Now(), Action: action, Reason: string(g.mode), Zone: apex, View: g.config.ViewName,
-			Policy: g.digests[apex], Enforced: g.mode != ModeObserve,
+			Policy: g.digests[apex], Enforced: g.mode != corefile.ModeObserve,
 			Extra: map[string]any{extraPolicy: p.Summary()},
 		})
 	}

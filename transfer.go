@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/corefile"
 	"github.com/xfrguard/xfrguard/internal/policy"
 	"github.com/xfrguard/xfrguard/internal/wire"
 	"github.com/xfrguard/xfrguard/internal/zone"
@@ -23,7 +24,7 @@ import (
 type exchange struct {
 	*evidence
 	guard *guard
-	cfg   *config // of the zone asked for; nil when this block guards none of that name
+	cfg   *corefile.Config // of the zone asked for; nil when this block guards none of that name
 	w     dns.ResponseWriter
 	r     *dns.Msg
 	tap   *tap
@@ -136,7 +137,7 @@ func (x *exchange) event() Event {
 		Zone:       x.zone(),
 		View:       x.view,
 		Policy:     x.guard.digests[x.req.Zone],
-		Enforced:   x.guard.mode != ModeObserve,
+		Enforced:   x.guard.mode != corefile.ModeObserve,
 		TSIG:       x.req.TSIG,
 		TLS:        x.tls,
 		Served:     ServedNone,
@@ -166,7 +167,7 @@ func (x *exchange) decided(d *policy.Decision) {
 }
 
 // place returns what answers for a name: its directive, and the audit log.
-func (g *guard) place(name string) (*config, *auditor) {
+func (g *guard) place(name string) (*corefile.Config, *auditor) {
 	if a := g.each[name]; a != nil {
 		return g.configs[name], a
 	}

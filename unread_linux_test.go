@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/corefile"
 	"github.com/xfrguard/xfrguard/internal/policy"
 
 	_ "github.com/coredns/coredns/plugin/proxyproto"
@@ -363,7 +364,7 @@ func TestLateAnswer(t *testing.T) {
 	defer server.Close()
 	x := &exchange{
 		evidence: &evidence{req: policy.Request{Now: time.Now().Add(-5 * time.Second)}},
-		cfg:      &config{limits: Limits{Timeout: 4 * time.Second, Stall: 2 * time.Second}},
+		cfg:      &corefile.Config{Limits: policy.Limits{Timeout: 4 * time.Second, Stall: 2 * time.Second}},
 		conn:     server,
 	}
 	err = x.within(t.Context(), func() error {

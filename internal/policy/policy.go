@@ -1,6 +1,8 @@
 // SPDX-FileCopyrightText: The xfrguard authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Package policy decides who may have a zone. It is pure: facts in, a decision with its
+// reason out; no I/O, no clock, nothing of CoreDNS.
 package policy
 
 import (
@@ -104,7 +106,7 @@ type Decision struct {
 	Full   bool   // allowed: a whole zone may be sent, also as the fallback of an IXFR
 	Known  bool   // the address gate of some policy of the block is open to the client: the answer may be signed
 
-	By     *Rule
+	By     *Rule // the rule that decided, or came closest; nil when none did
 	FullBy *Rule // the one that allows a whole zone
 }
 

@@ -1,7 +1,10 @@
 // SPDX-FileCopyrightText: The xfrguard authors
 // SPDX-License-Identifier: Apache-2.0
 
-package xfrguard
+// Package corefile is the grammar of the xfrguard directive: tokens in, configurations out.
+// It knows nothing of a server, so that a command reads a Corefile by the same code. Its
+// errors name file, line, token and what was expected, and never show a secret.
+package corefile
 
 import (
 	"cmp"
@@ -9,26 +12,29 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/coredns/caddy"
-	"github.com/coredns/coredns/plugin"
+	"github.com/coredns/caddy/caddyfile"
 
 	"github.com/miekg/dns"
 )
 
-// parse reads every xfrguard directive of one server block. It looks at nothing
-// but the text: what needs other plugins, other blocks, a clock or the disk is
-// checked by setup. Its errors name file, line, token and what was expected, and
-// never show what may be a secret.
-func parse(c *caddy.Controller) ([]*config, error) {
+// directiveName is the word that begins a directive.
+const directiveName = "xfrguard"
+
+// Parse reads every xfrguard directive of the server block with these keys, from tokens
+// that begin before the first one. It looks at nothing but the text: what needs other
+// plugins, other blocks, a clock or the disk is checked by the guard. Its errors name
+// file, line, token and what was expected, and never show what may be a secret.
+func Parse(tokens *caddyfile.Dispenser, keys []string) ([]*Config, error) {
 	p := &parser{
-		Controller: c,
-		zones:      map[string]position{},
-		blockWide:  map[string]setting{},
+		Dispenser: tokens,
+		keys:      keys,
+		zones:     map[string]Position{},
+		blockWide: map[string]setting{},
 	}
-	var configs []*config
-	for c.Next() {
-		if c.Val() != pluginName {
-			return nil, c.Errf("%s stands where '%s' was expected", quote(c.Val()), pluginName)
+	var configs []*Config
+	for p.Next() {
+		if p.Val() != directiveName {
+			return nil, p.Errf("%s stands where '%s' was expected", quote(p.Val()), directiveName)
 		}
 		cfg, err := p.directive()
 		if err != nil {
@@ -46,12 +52,13 @@ func parse(c *caddy.Controller) ([]*config, error) {
 
 // parser holds what reading one server block needs to remember.
 type parser struct {
-	*caddy.Controller
-	zones     map[string]position // guarded by a directive of this block
+	*caddyfile.Dispenser
+	keys      []string            // of the server block
+	zones     map[string]Position // guarded by a directive of this block
 	blockWide map[string]setting  // properties that the directives of a block share
 
-	cfg        *config             // the directive being read
-	given      map[string]position // its properties
+	cfg        *Config             // the directive being read
+	given      map[string]Position // its properties
 	auditGiven bool                // an `audit` line has taken the place of the default
 	paceGiven  bool                // `timeout` says it
 }
@@ -60,15 +67,15 @@ type parser struct {
 // directives says it.
 type setting struct {
 	value string
-	pos   position
-	apply func(*config)
+	pos   Position
+	apply func(*Config)
 }
 
 // directive reads `xfrguard [ZONES...] [{ ... }]`; the cursor is on its name.
-func (p *parser) directive() (*config, error) {
+func (p *parser) directive() (*Config, error) {
 	p.cfg = newConfig()
-	p.cfg.pos = p.here()
-	p.given = map[string]position{}
+	p.cfg.Pos = p.here()
+	p.given = map[string]Position{}
 	p.auditGiven, p.paceGiven = false, false
 	if err := p.readZones(p.RemainingArgs()); err != nil {
 		return nil, err
@@ -91,7 +98,7 @@ func (p *parser) body() error {
 			return err
 		}
 	}
-	return p.Errf("the file ends inside the block that %s opens at %s, expected '}'", pluginName, p.cfg.pos)
+	return p.Errf("the file ends inside the block that %s opens at %s, expected '}'", directiveName, p.cfg.Pos)
 }
 
 // property reads one line of the block; the cursor is on its first token.
@@ -123,16 +130,16 @@ func (p *parser) property() error {
 func (p *parser) checkWhole() error {
 	cfg := p.cfg
 	if pos, ok := p.given["audit_key"]; ok &&
-		!slices.ContainsFunc(cfg.audit, func(s sinkSpec) bool { return s.kind == "file" }) {
+		!slices.ContainsFunc(cfg.Audit, func(s Sink) bool { return s.Kind == "file" }) {
 		return errAt(pos, "audit_key: there is no file to sign checkpoints of, expected an 'audit file PATH' too")
 	}
 	if err := p.checkPace(); err != nil {
 		return err
 	}
-	for i, r := range cfg.rules {
-		if r.Concurrent > cfg.limits.Total {
-			return errAt(cfg.rulePos[i], "rule '%s' allows %d transfers at once, but 'concurrent' allows %d in all",
-				r.Name, r.Concurrent, cfg.limits.Total)
+	for i, r := range cfg.Rules {
+		if r.Concurrent > cfg.Limits.Total {
+			return errAt(cfg.RulePos[i], "rule '%s' allows %d transfers at once, but 'concurrent' allows %d in all",
+				r.Name, r.Concurrent, cfg.Limits.Total)
 		}
 	}
 	return nil
@@ -141,7 +148,7 @@ func (p *parser) checkWhole() error {
 // checkPace looks that a transfer can keep the pace within its bandwidth. The default
 // pace gives way.
 func (p *parser) checkPace() error {
-	l := &p.cfg.limits
+	l := &p.cfg.Limits
 	half := l.Bandwidth / 2
 	switch {
 	case l.Bandwidth == 0 || l.Pace <= half:
@@ -154,18 +161,18 @@ func (p *parser) checkPace() error {
 	return nil
 }
 
-func (p *parser) here() position { return position{p.File(), p.Line()} }
+func (p *parser) here() Position { return Position{p.File(), p.Line()} }
 
 // errAt is Errf for another place than the cursor's.
-func errAt(pos position, format string, args ...any) error {
+func errAt(pos Position, format string, args ...any) error {
 	return fmt.Errorf("%s - Error during parsing: %s", pos, fmt.Sprintf(format, args...))
 }
 
 // readZones takes the zones of the directive, or else those of the server block.
 func (p *parser) readZones(args []string) error {
 	var block []string
-	for _, z := range plugin.OriginsFromArgsOrServerBlock(nil, p.ServerBlockKeys) {
-		block = append(block, canonicalName(z))
+	for _, key := range p.keys {
+		block = append(block, Origins(key)...)
 	}
 	slices.Sort(block)
 	block = slices.Compact(block) // a zone may stand there once for each port
@@ -189,14 +196,14 @@ func (p *parser) readZones(args []string) error {
 		if first, dup := p.zones[z]; dup {
 			return p.Errf("zone '%s' is named twice, first at %s", z, first)
 		}
-		p.zones[z] = p.cfg.pos
+		p.zones[z] = p.cfg.Pos
 	}
-	p.cfg.zones = zones
+	p.cfg.Zones = zones
 	return nil
 }
 
 // setBlockWide stores a property that holds for the whole server block.
-func (p *parser) setBlockWide(name, value string, apply func(*config)) error {
+func (p *parser) setBlockWide(name, value string, apply func(*Config)) error {
 	if first, ok := p.blockWide[name]; ok && first.value != value {
 		return fmt.Errorf("'%s' contradicts '%s' at %s, expected one value in a server block", value, first.value, first.pos)
 	}

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The xfrguard authors
 // SPDX-License-Identifier: Apache-2.0
 
-package xfrguard
+package corefile
 
 import (
 	"encoding/base64"
@@ -17,8 +17,6 @@ import (
 	"time"
 
 	"github.com/xfrguard/xfrguard/internal/policy"
-
-	"github.com/coredns/coredns/plugin"
 
 	"github.com/miekg/dns"
 )
@@ -69,7 +67,7 @@ func parseRate(args []string) (policy.Rate, error) {
 		return policy.Rate{}, fmt.Errorf("%s is not COUNT/PERIOD, expected a whole number from 1 to %d and a duration from %v to 8760h, such as 60/1m",
 			quote(args[0]), maxCount, minDuration)
 	}
-	r.Burst = min(defaultLimits.Rate.Burst, r.Count)
+	r.Burst = min(policy.DefaultLimits.Rate.Burst, r.Count)
 	err := options(args[1:], option{"burst", func(v string) (err error) {
 		r.Burst, err = parseCount(v)
 		return err
@@ -171,7 +169,7 @@ func parseNotifyAddr(s string, overTLS bool) (netip.AddrPort, error) {
 
 var (
 	keyPattern  = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
-	hostPattern = regexp.MustCompile(`^(\*\.)?([A-Za-z0-9_-]+\.)*[A-Za-z0-9_-]+\.?$`)
+	HostPattern = regexp.MustCompile(`^(\*\.)?([A-Za-z0-9_-]+\.)*[A-Za-z0-9_-]+\.?$`)
 )
 
 // parseKeyName reads the name of a TSIG key and returns it canonical. What looks
@@ -207,7 +205,7 @@ func parseCert(s string) (policy.Cert, error) {
 	switch {
 	case addrErr == nil:
 		return policy.Cert{}, fmt.Errorf("%s is an address, expected the DNS name of a certificate; addresses stand behind 'net'", quote(s))
-	case !ok || !hostPattern.MatchString(s):
+	case !ok || !HostPattern.MatchString(s):
 		return policy.Cert{}, fmt.Errorf("%s is no certificate, expected a DNS name ('*' only as its whole first label), sha256: with 64 hex digits, or 44 characters of base64", quote(s))
 	case strings.HasPrefix(name, "*.") && dns.CountLabel(name) < 3:
 		return policy.Cert{}, fmt.Errorf("%s is too wide, expected two labels or more behind '*.'", quote(s))
@@ -235,7 +233,7 @@ func parseZone(s string) ([]string, error) {
 	if s == "" || strings.Contains(s, "://") || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
 		return nil, bad
 	}
-	hosts, port, err := plugin.SplitHostPort(s)
+	hosts, port, err := splitOrigin(s)
 	if err != nil {
 		return nil, bad
 	}

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The xfrguard authors
 // SPDX-License-Identifier: Apache-2.0
 
-package xfrguard
+package corefile
 
 import (
 	"encoding/hex"
@@ -25,7 +25,7 @@ import (
 )
 
 // corefile writes a directive as an operator could have, with every property.
-func corefile(c *config) string {
+func corefile(c *Config) string {
 	b := &strings.Builder{}
 	line := func(tokens ...string) {
 		for i, token := range tokens {
@@ -39,12 +39,12 @@ func corefile(c *config) string {
 		}
 		b.WriteByte('\n')
 	}
-	line(append(append([]string{"xfrguard"}, c.zones...), "{")...)
-	for _, r := range c.rules {
+	line(append(append([]string{"xfrguard"}, c.Zones...), "{")...)
+	for _, r := range c.Rules {
 		line(ruleTokens(r)...)
 	}
-	line(append([]string{"algorithms"}, c.algorithms...)...)
-	l := c.limits
+	line(append([]string{"algorithms"}, c.Algorithms...)...)
+	l := c.Limits
 	line(append([]string{"rate"}, rateTokens(l.Rate)...)...)
 	line("concurrent", strconv.Itoa(l.Total), "per-client", strconv.Itoa(l.PerClient), "wait", l.Wait.String())
 	if l.Bandwidth > 0 {
@@ -55,29 +55,29 @@ func corefile(c *config) string {
 		pace = fmt.Sprintf("%dB", l.Pace)
 	}
 	line("timeout", l.Timeout.String(), "stall", l.Stall.String(), "pace", pace)
-	for _, s := range c.audit {
-		line(slices.DeleteFunc([]string{"audit", s.kind, s.path, s.network, s.address}, func(s string) bool { return s == "" })...)
+	for _, s := range c.Audit {
+		line(slices.DeleteFunc([]string{"audit", s.Kind, s.Path, s.Network, s.Address}, func(s string) bool { return s == "" })...)
 	}
-	line("audit_failure", string(c.auditFailure))
-	if c.auditKey != "" {
-		line("audit_key", c.auditKey)
+	line("audit_failure", string(c.AuditFailure))
+	if c.AuditKey != "" {
+		line("audit_key", c.AuditKey)
 	}
-	line("mode", string(c.mode))
-	line("elsewhere", string(c.elsewhere))
-	line("findings", string(c.findings))
-	line("cache", fmt.Sprintf("%dB", c.cache))
-	if c.journal != "" {
-		line("journal", c.journal)
+	line("mode", string(c.Mode))
+	line("elsewhere", string(c.Elsewhere))
+	line("findings", string(c.Findings))
+	line("cache", fmt.Sprintf("%dB", c.Cache))
+	if c.Journal != "" {
+		line("journal", c.Journal)
 	}
-	for _, n := range c.notify {
+	for _, n := range c.Notify {
 		tokens := []string{"notify"}
-		for _, a := range n.addrs {
+		for _, a := range n.Addrs {
 			tokens = append(tokens, a.String())
 		}
-		if n.key != "" {
-			tokens = append(tokens, "key", n.key)
+		if n.Key != "" {
+			tokens = append(tokens, "key", n.Key)
 		}
-		if n.tls {
+		if n.TLS {
 			tokens = append(tokens, "tls")
 		}
 		line(tokens...)
@@ -150,29 +150,29 @@ func drawRate(t *rapid.T, label string) policy.Rate {
 	}
 }
 
-func drawConfig(t *rapid.T) *config {
-	c := &config{
-		zones:        policytest.Few(t, "zones", []string{"example.org.", "sub.example.org.", `a\.b.example.org.`, "0.10.in-addr.arpa.", "."}),
-		algorithms:   rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"hmac-sha256", "hmac-sha1", "hmac-sha224", "hmac-sha384", "hmac-sha512"}), 1, 5, rapid.ID[string]).Draw(t, "algorithms"),
-		auditFailure: rapid.SampledFrom([]AuditFailure{AuditRefuse, AuditServe}).Draw(t, "audit_failure"),
-		mode:         rapid.SampledFrom([]Mode{ModeEnforce, ModeObserve}).Draw(t, "mode"),
-		elsewhere:    rapid.SampledFrom([]Elsewhere{ElsewhereRefuse, ElsewherePass}).Draw(t, "elsewhere"),
-		findings:     rapid.SampledFrom([]FindingsMode{FindingsWarn, FindingsFail}).Draw(t, "findings"),
-		cache:        rapid.Int64Min(1).Draw(t, "cache"),
-		journal:      rapid.SampledFrom([]string{"", "/var/lib/xfr", "my journal"}).Draw(t, "journal"),
-		audit: rapid.SliceOfNDistinct(rapid.SampledFrom([]sinkSpec{
-			{kind: "stdout"},
-			{kind: "journald"},
-			{kind: "file", path: "a.log"},
-			{kind: "file", path: "/var/log/my log#1"},
-			{kind: "syslog", network: "unix", address: "/dev/log"},
-			{kind: "syslog", network: "tls", address: "[2001:db8::1]:6514"},
-		}), 1, 6, rapid.ID[sinkSpec]).Draw(t, "audit"),
+func drawConfig(t *rapid.T) *Config {
+	c := &Config{
+		Zones:        policytest.Few(t, "zones", []string{"example.org.", "sub.example.org.", `a\.b.example.org.`, "0.10.in-addr.arpa.", "."}),
+		Algorithms:   rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"hmac-sha256", "hmac-sha1", "hmac-sha224", "hmac-sha384", "hmac-sha512"}), 1, 5, rapid.ID[string]).Draw(t, "algorithms"),
+		AuditFailure: rapid.SampledFrom([]AuditFailure{AuditRefuse, AuditServe}).Draw(t, "audit_failure"),
+		Mode:         rapid.SampledFrom([]Mode{ModeEnforce, ModeObserve}).Draw(t, "mode"),
+		Elsewhere:    rapid.SampledFrom([]Elsewhere{ElsewhereRefuse, ElsewherePass}).Draw(t, "elsewhere"),
+		Findings:     rapid.SampledFrom([]FindingsMode{FindingsWarn, FindingsFail}).Draw(t, "findings"),
+		Cache:        rapid.Int64Min(1).Draw(t, "cache"),
+		Journal:      rapid.SampledFrom([]string{"", "/var/lib/xfr", "my journal"}).Draw(t, "journal"),
+		Audit: rapid.SliceOfNDistinct(rapid.SampledFrom([]Sink{
+			{Kind: "stdout"},
+			{Kind: "journald"},
+			{Kind: "file", Path: "a.log"},
+			{Kind: "file", Path: "/var/log/my log#1"},
+			{Kind: "syslog", Network: "unix", Address: "/dev/log"},
+			{Kind: "syslog", Network: "tls", Address: "[2001:db8::1]:6514"},
+		}), 1, 6, rapid.ID[Sink]).Draw(t, "audit"),
 	}
-	if len(c.zones) == 0 {
-		c.zones = []string{"example.com."}
+	if len(c.Zones) == 0 {
+		c.Zones = []string{"example.com."}
 	}
-	l := &c.limits
+	l := &c.Limits
 	l.Rate = drawRate(t, "rate")
 	l.Total = rapid.IntRange(1, maxCount).Draw(t, "total")
 	l.PerClient = rapid.IntRange(1, l.Total).Draw(t, "per-client")
@@ -184,8 +184,8 @@ func drawConfig(t *rapid.T) *config {
 	if l.Bandwidth > 0 {
 		l.Pace = min(l.Pace, l.Bandwidth/2)
 	}
-	if slices.ContainsFunc(c.audit, func(s sinkSpec) bool { return s.kind == "file" }) {
-		c.auditKey = rapid.SampledFrom([]string{"", "/etc/xfr key"}).Draw(t, "audit_key")
+	if slices.ContainsFunc(c.Audit, func(s Sink) bool { return s.Kind == "file" }) {
+		c.AuditKey = rapid.SampledFrom([]string{"", "/etc/xfr key"}).Draw(t, "audit_key")
 	}
 	for i := range rapid.SampledFrom([]int{0, 1, 2, 3, 4, 5}).Draw(t, "rules") {
 		r := policytest.DrawRule(t, fmt.Sprintf("rule-%d", i+1), true).Build()
@@ -198,16 +198,16 @@ func drawConfig(t *rapid.T) *config {
 		if r.TLSUntil.Year() == 1 {
 			r.TLSUntil = time.Time{}
 		}
-		if !slices.ContainsFunc(c.rules, func(earlier policy.Rule) bool { return earlier.Shadows(&r) }) {
-			r.Name = fmt.Sprintf("rule-%d", len(c.rules)+1)
-			c.rules = append(c.rules, r)
+		if !slices.ContainsFunc(c.Rules, func(earlier policy.Rule) bool { return earlier.Shadows(&r) }) {
+			r.Name = fmt.Sprintf("rule-%d", len(c.Rules)+1)
+			c.Rules = append(c.Rules, r)
 		}
 	}
 	for _, port := range policytest.Few(t, "notify", []string{"53", "853", "5300"}) {
-		c.notify = append(c.notify, notifySpec{
-			addrs: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:" + port), netip.MustParseAddrPort("[2001:db8::1]:" + port)},
-			key:   rapid.SampledFrom([]string{"", "k1."}).Draw(t, "notify key"),
-			tls:   rapid.Bool().Draw(t, "notify tls"),
+		c.Notify = append(c.Notify, Notify{
+			Addrs: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:" + port), netip.MustParseAddrPort("[2001:db8::1]:" + port)},
+			Key:   rapid.SampledFrom([]string{"", "k1."}).Draw(t, "notify key"),
+			TLS:   rapid.Bool().Draw(t, "notify tls"),
 		})
 	}
 	return c
@@ -223,7 +223,7 @@ func TestParsePrints(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%v\n%s", err, text)
 		}
-		if diff := cmp.Diff([]*config{want}, got, sameConfig); diff != "" {
+		if diff := cmp.Diff([]*Config{want}, got, sameConfig); diff != "" {
 			t.Fatalf("%s\nparse (-want +got):\n%s", text, diff)
 		}
 	})
@@ -258,13 +258,13 @@ func FuzzParse(f *testing.F) {
 			checkConfig(t, c, zones)
 			again, err := parseText(corefile(c), ".")
 			if err != nil {
-				if strings.ContainsAny(c.auditKey+c.journal+fmt.Sprint(c.audit, c.zones), "\\\"\n") {
+				if strings.ContainsAny(c.AuditKey+c.Journal+fmt.Sprint(c.Audit, c.Zones), "\\\"\n") {
 					continue // not everything can be quoted in a Corefile
 				}
 				t.Fatalf("%v\n%s", err, corefile(c))
 			}
-			if diff := cmp.Diff([]*config{c}, again, sameConfig); diff != "" &&
-				!strings.ContainsAny(c.auditKey+c.journal+fmt.Sprint(c.audit, c.zones), "\\\"\n") {
+			if diff := cmp.Diff([]*Config{c}, again, sameConfig); diff != "" &&
+				!strings.ContainsAny(c.AuditKey+c.Journal+fmt.Sprint(c.Audit, c.Zones), "\\\"\n") {
 				t.Fatalf("written and read again (-want +got):\n%s", diff)
 			}
 		}
@@ -272,21 +272,21 @@ func FuzzParse(f *testing.F) {
 }
 
 // checkConfig holds a directive against what the rest of the guard relies on.
-func checkConfig(t *testing.T, c *config, zones map[string]bool) {
+func checkConfig(t *testing.T, c *Config, zones map[string]bool) {
 	t.Helper()
-	for _, z := range c.zones {
+	for _, z := range c.Zones {
 		if zones[z] || canonicalName(z) != z {
 			t.Fatalf("zone %q twice, or not canonical", z)
 		}
 		zones[z] = true
 	}
-	l := c.limits
+	l := c.Limits
 	if l.Rate.Count < 1 || l.Rate.Period <= 0 || l.Rate.Burst < 1 || l.PerClient < 1 || l.PerClient > l.Total || l.Wait < 0 ||
-		l.Bandwidth < 0 || l.Pace < 0 || l.Bandwidth > 0 && l.Pace > l.Bandwidth/2 || l.Stall <= 0 || l.Stall > l.Timeout || c.cache <= 0 || len(c.audit) == 0 || len(c.algorithms) == 0 {
+		l.Bandwidth < 0 || l.Pace < 0 || l.Bandwidth > 0 && l.Pace > l.Bandwidth/2 || l.Stall <= 0 || l.Stall > l.Timeout || c.Cache <= 0 || len(c.Audit) == 0 || len(c.Algorithms) == 0 {
 		t.Fatalf("out of bounds: %+v", c)
 	}
 	names := map[string]bool{}
-	for _, r := range c.rules {
+	for _, r := range c.Rules {
 		if names[r.Name] || r.Name == "" {
 			t.Fatalf("rule %q twice, or without a name", r.Name)
 		}
@@ -303,8 +303,8 @@ func checkConfig(t *testing.T, c *config, zones map[string]bool) {
 			}
 		}
 	}
-	if len(c.rulePos) != len(c.rules) {
-		t.Fatalf("%d positions of %d rules", len(c.rulePos), len(c.rules))
+	if len(c.RulePos) != len(c.Rules) {
+		t.Fatalf("%d positions of %d rules", len(c.RulePos), len(c.Rules))
 	}
 }
 
@@ -364,7 +364,7 @@ func TestManyRules(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := len(configs[0].rules); n != 501 {
+	if n := len(configs[0].Rules); n != 501 {
 		t.Errorf("%d rules", n)
 	}
 	if took := time.Since(start); took > 10*time.Second {

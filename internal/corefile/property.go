@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The xfrguard authors
 // SPDX-License-Identifier: Apache-2.0
 
-package xfrguard
+package corefile
 
 import (
 	"errors"
@@ -56,7 +56,7 @@ func (p *parser) algorithms(args []string) error {
 		}
 		list = append(list, alg)
 	}
-	p.cfg.algorithms = list
+	p.cfg.Algorithms = list
 	return nil
 }
 
@@ -65,7 +65,7 @@ func (p *parser) rate(args []string) error {
 	if err != nil {
 		return err
 	}
-	p.cfg.limits.Rate = r
+	p.cfg.Limits.Rate = r
 	return nil
 }
 
@@ -75,7 +75,7 @@ func (p *parser) concurrent(args []string) error {
 	if len(args) == 0 {
 		return errors.New("expected TOTAL [per-client COUNT] [wait DURATION], such as 16 per-client 4 wait 5s")
 	}
-	l := &p.cfg.limits
+	l := &p.cfg.Limits
 	var err error
 	if l.Total, err = parseCount(args[0]); err != nil {
 		return err
@@ -101,7 +101,7 @@ func (p *parser) bandwidth(args []string) (err error) {
 	if len(args) != 1 {
 		return errors.New("expected one SIZE, the bytes a second of one transfer, such as 10MiB")
 	}
-	p.cfg.limits.Bandwidth, err = parseSize(args[0])
+	p.cfg.Limits.Bandwidth, err = parseSize(args[0])
 	return err
 }
 
@@ -111,7 +111,7 @@ func (p *parser) timeout(args []string) error {
 	if len(args) == 0 {
 		return errors.New("expected TOTAL [stall DURATION] [pace SIZE|off], such as 2h stall 30s pace 4KiB")
 	}
-	l := &p.cfg.limits
+	l := &p.cfg.Limits
 	var err error
 	if l.Timeout, err = parseDuration(args[0], minDuration); err != nil {
 		return err
@@ -144,19 +144,19 @@ func (p *parser) audit(args []string) error {
 		return err
 	}
 	if !p.auditGiven {
-		p.cfg.audit, p.auditGiven = nil, true // the first one replaces the default
+		p.cfg.Audit, p.auditGiven = nil, true // the first one replaces the default
 	}
-	if slices.Contains(p.cfg.audit, spec) {
+	if slices.Contains(p.cfg.Audit, spec) {
 		return fmt.Errorf("%s is given twice", quote(strings.Join(args, " ")))
 	}
-	p.cfg.audit = append(p.cfg.audit, spec)
+	p.cfg.Audit = append(p.cfg.Audit, spec)
 	return nil
 }
 
 // parseSink reads `stdout`, `file PATH`, `journald` or `syslog [NETWORK ADDRESS]`.
-func parseSink(args []string) (sinkSpec, error) {
+func parseSink(args []string) (Sink, error) {
 	kinds := []string{"stdout", "file", "journald", "syslog"}
-	var none sinkSpec
+	var none Sink
 	if len(args) == 0 {
 		return none, errors.New("expected one of stdout, file PATH, journald, syslog [NETWORK ADDRESS]")
 	}
@@ -170,59 +170,59 @@ func parseSink(args []string) (sinkSpec, error) {
 	case kind == "file" && (len(args) != 1 || args[0] == ""):
 		return none, errors.New("'file' needs one PATH")
 	case kind == "file":
-		return sinkSpec{kind: kind, path: filepath.Clean(args[0])}, nil
+		return Sink{Kind: kind, Path: filepath.Clean(args[0])}, nil
 	case len(args) > 0:
 		return none, fmt.Errorf("unexpected %s after '%s', which takes no value", quote(args[0]), kind)
 	}
-	return sinkSpec{kind: kind}, nil
+	return Sink{Kind: kind}, nil
 }
 
 // parseSyslog reads `[tcp HOST:PORT | tls HOST:PORT | unix PATH]`, by default the
 // local socket.
-func parseSyslog(args []string) (sinkSpec, error) {
+func parseSyslog(args []string) (Sink, error) {
 	if len(args) == 0 {
 		args = []string{"unix", "/dev/log"}
 	}
-	s := sinkSpec{kind: "syslog", network: args[0]}
-	switch s.network {
+	s := Sink{Kind: "syslog", Network: args[0]}
+	switch s.Network {
 	case "tcp", "tls":
 	case "unix":
 		if len(args) != 2 || !filepath.IsAbs(args[1]) {
-			return sinkSpec{}, errors.New("'syslog unix' needs the absolute path of a socket, such as /dev/log")
+			return Sink{}, errors.New("'syslog unix' needs the absolute path of a socket, such as /dev/log")
 		}
-		s.address = filepath.Clean(args[1])
+		s.Address = filepath.Clean(args[1])
 		return s, nil
 	case "udp":
-		return sinkSpec{}, errors.New("'syslog udp' loses events without a trace, expected tcp, tls or unix")
+		return Sink{}, errors.New("'syslog udp' loses events without a trace, expected tcp, tls or unix")
 	default:
-		return sinkSpec{}, fmt.Errorf("unknown network %s of syslog, expected tcp, tls or unix", quote(s.network))
+		return Sink{}, fmt.Errorf("unknown network %s of syslog, expected tcp, tls or unix", quote(s.Network))
 	}
 	if len(args) != 2 {
-		return sinkSpec{}, fmt.Errorf("'syslog %s' needs one HOST:PORT", s.network)
+		return Sink{}, fmt.Errorf("'syslog %s' needs one HOST:PORT", s.Network)
 	}
 	host, port, err := net.SplitHostPort(args[1])
 	if err != nil || host == "" {
-		return sinkSpec{}, fmt.Errorf("%s is not HOST:PORT", quote(args[1]))
+		return Sink{}, fmt.Errorf("%s is not HOST:PORT", quote(args[1]))
 	}
 	if _, err := parsePort(port); err != nil {
-		return sinkSpec{}, fmt.Errorf("%s: %w", quote(args[1]), err)
+		return Sink{}, fmt.Errorf("%s: %w", quote(args[1]), err)
 	}
-	s.address = args[1]
+	s.Address = args[1]
 	return s, nil
 }
 
 func (p *parser) auditFailure(args []string) (err error) {
-	p.cfg.auditFailure, err = oneOf(args, AuditRefuse, AuditServe)
+	p.cfg.AuditFailure, err = oneOf(args, AuditRefuse, AuditServe)
 	return err
 }
 
 func (p *parser) auditKey(args []string) (err error) {
-	p.cfg.auditKey, err = onePath(args, "FILE")
+	p.cfg.AuditKey, err = onePath(args, "FILE")
 	return err
 }
 
 func (p *parser) journal(args []string) (err error) {
-	p.cfg.journal, err = onePath(args, "DIR")
+	p.cfg.Journal, err = onePath(args, "DIR")
 	return err
 }
 
@@ -231,7 +231,7 @@ func (p *parser) mode(args []string) error {
 	if err != nil {
 		return err
 	}
-	return p.setBlockWide("mode", string(m), func(c *config) { c.mode = m })
+	return p.setBlockWide("mode", string(m), func(c *Config) { c.Mode = m })
 }
 
 func (p *parser) elsewhere(args []string) error {
@@ -239,7 +239,7 @@ func (p *parser) elsewhere(args []string) error {
 	if err != nil {
 		return err
 	}
-	return p.setBlockWide("elsewhere", string(e), func(c *config) { c.elsewhere = e })
+	return p.setBlockWide("elsewhere", string(e), func(c *Config) { c.Elsewhere = e })
 }
 
 func (p *parser) findings(args []string) error {
@@ -247,33 +247,33 @@ func (p *parser) findings(args []string) error {
 	if err != nil {
 		return err
 	}
-	return p.setBlockWide("findings", string(f), func(c *config) { c.findings = f })
+	return p.setBlockWide("findings", string(f), func(c *Config) { c.Findings = f })
 }
 
 func (p *parser) cache(args []string) (err error) {
 	if len(args) != 1 {
 		return errors.New("expected one SIZE, such as 256MiB")
 	}
-	p.cfg.cache, err = parseSize(args[0])
+	p.cfg.Cache, err = parseSize(args[0])
 	return err
 }
 
 // notify reads `ADDRESS... [key NAME] [tls]`.
 func (p *parser) notify(args []string) error {
-	spec := notifySpec{pos: p.here()}
+	spec := Notify{Pos: p.here()}
 	var addrs []string
 	for i := 0; i < len(args); i++ {
 		var err error
 		switch arg := args[i]; {
-		case arg == "tls" && spec.tls, arg == "key" && spec.key != "":
+		case arg == "tls" && spec.TLS, arg == "key" && spec.Key != "":
 			err = fmt.Errorf("'%s' is given twice", arg)
 		case arg == "tls":
-			spec.tls = true
+			spec.TLS = true
 		case arg == "key" && i == len(args)-1:
 			err = errors.New("'key' needs a NAME")
 		case arg == "key":
 			i++
-			spec.key, err = parseKeyName(args[i])
+			spec.Key, err = parseKeyName(args[i])
 		default:
 			addrs = append(addrs, arg)
 		}
@@ -285,20 +285,20 @@ func (p *parser) notify(args []string) error {
 		return errors.New("expected ADDRESS... [key NAME] [tls], such as 192.0.2.53 key ns2.example.org")
 	}
 	for _, arg := range addrs {
-		ap, err := parseNotifyAddr(arg, spec.tls)
+		ap, err := parseNotifyAddr(arg, spec.TLS)
 		if err != nil {
 			return err
 		}
-		if slices.Contains(spec.addrs, ap) {
+		if slices.Contains(spec.Addrs, ap) {
 			return fmt.Errorf("%s is listed twice", quote(arg))
 		}
-		spec.addrs = append(spec.addrs, ap)
-		for _, other := range p.cfg.notify {
-			if slices.Contains(other.addrs, ap) {
-				return fmt.Errorf("%s is notified already, by the line at %s", ap, other.pos)
+		spec.Addrs = append(spec.Addrs, ap)
+		for _, other := range p.cfg.Notify {
+			if slices.Contains(other.Addrs, ap) {
+				return fmt.Errorf("%s is notified already, by the line at %s", ap, other.Pos)
 			}
 		}
 	}
-	p.cfg.notify = append(p.cfg.notify, spec)
+	p.cfg.Notify = append(p.cfg.Notify, spec)
 	return nil
 }

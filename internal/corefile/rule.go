@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The xfrguard authors
 // SPDX-License-Identifier: Apache-2.0
 
-package xfrguard
+package corefile
 
 import (
 	"errors"
@@ -43,22 +43,22 @@ func (p *parser) rule(args []string, deny bool) error {
 		return err
 	}
 	if r.Name == "" {
-		r.Name = fmt.Sprintf("rule-%d", len(p.cfg.rules)+1)
+		r.Name = fmt.Sprintf("rule-%d", len(p.cfg.Rules)+1)
 	}
 	if err := checkRule(&r); err != nil {
 		return err
 	}
-	for i := range p.cfg.rules {
-		switch earlier := &p.cfg.rules[i]; {
+	for i := range p.cfg.Rules {
+		switch earlier := &p.cfg.Rules[i]; {
 		case earlier.Name == r.Name:
-			return fmt.Errorf("the rule at %s is named '%s' too, expected another name behind 'as'", p.cfg.rulePos[i], r.Name)
+			return fmt.Errorf("the rule at %s is named '%s' too, expected another name behind 'as'", p.cfg.RulePos[i], r.Name)
 		case earlier.Shadows(&r):
 			return fmt.Errorf("rule '%s' can never match: rule '%s' at %s comes first and decides all that it could; remove it, or move it up",
-				r.Name, earlier.Name, p.cfg.rulePos[i])
+				r.Name, earlier.Name, p.cfg.RulePos[i])
 		}
 	}
-	p.cfg.rules = append(p.cfg.rules, r)
-	p.cfg.rulePos = append(p.cfg.rulePos, p.here())
+	p.cfg.Rules = append(p.cfg.Rules, r)
+	p.cfg.RulePos = append(p.cfg.RulePos, p.here())
 	return nil
 }
 
