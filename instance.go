@@ -28,7 +28,7 @@ type instance struct {
 	seen       time.Time
 	late       sync.Once
 
-	turn     sync.Mutex   // held while it goes live or is thrown away
+	turn     sync.Mutex   // held while it is prepared, goes live or is thrown away
 	stage    atomic.Int32 // changed under live
 	open     atomic.Bool  // all of commit is done
 	certain  atomic.Bool  // the listeners are known to be open, not only believed to be
@@ -54,7 +54,7 @@ const (
 	stageStopped
 )
 
-// live are the instances between preparation and stop, oldest first.
+// live are the instances from the begin of their preparation to their stop, oldest first.
 var live struct {
 	sync.Mutex
 	instances []*instance
@@ -170,16 +170,22 @@ func (in *instance) sorted() []*guard {
 // opens what the guards need and does nothing that others could see. What it opens is
 // closed again when it fails, for nobody else would.
 func (in *instance) prepare() error {
+	in.turn.Lock()
+	defer in.turn.Unlock()
 	guards := in.sorted()
 	if err := in.check(guards); err != nil {
 		return in.failed(FailedParse, err)
 	}
-	err := in.ready(guards)
+	err := in.enlist()
 	if err == nil {
-		err = in.enlist()
+		err = in.ready(guards)
+	}
+	if err == nil {
+		err = in.prepared()
 	}
 	if err != nil {
 		release(guards)
+		in.delist()
 	}
 	return in.failed(FailedStart, err)
 }
@@ -221,16 +227,32 @@ func (in *instance) ready(guards []*guard) error {
 	return nil
 }
 
-// enlist makes the instance one that can go live and has to be stopped. A shutdown may
-// have come first.
+// enlist makes the instance one that has to be stopped, before it opens anything: whoever
+// ends the process meanwhile waits for its turn. Once that has begun nothing is opened.
 func (in *instance) enlist() error {
 	live.Lock()
 	defer live.Unlock()
-	if in.stage.Load() == stageStopped {
+	if ending.Load() || in.stage.Load() == stageStopped {
+		return errShutdown
+	}
+	live.instances = append(live.instances, in)
+	return nil
+}
+
+func (in *instance) delist() {
+	live.Lock()
+	defer live.Unlock()
+	live.instances = slices.DeleteFunc(live.instances, func(other *instance) bool { return other == in })
+}
+
+// prepared makes the instance one that can go live. A shutdown may have come first.
+func (in *instance) prepared() error {
+	live.Lock()
+	defer live.Unlock()
+	if ending.Load() || in.stage.Load() == stageStopped {
 		return errShutdown
 	}
 	in.stage.Store(stagePrepared)
-	live.instances = append(live.instances, in)
 	if in.previous != nil {
 		in.timer = time.AfterFunc(listenTime, in.commit)
 	}
@@ -365,12 +387,12 @@ func (in *instance) stop() {
 	live.Lock()
 	in.stage.Store(stageStopped)
 	in.stopTimerLocked()
-	live.instances = slices.DeleteFunc(live.instances, func(other *instance) bool { return other == in })
 	live.Unlock()
 	in.pruning.Wait()
 	guards := in.sorted()
 	transfers.shut(guards)
 	release(guards)
+	in.delist() // only now: who ends the process waits for what it finds there
 }
 
 // release closes what the guards have opened; a second time it does nothing.

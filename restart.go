@@ -191,7 +191,9 @@ func (in *instance) restartFailed() {
 	if again {
 		in.announce(in)
 	}
-	in.reloadFailed(why)
+	if !ending.Load() { // else it is the end that it failed for
+		in.reloadFailed(why)
+	}
 }
 
 // reloadFailed puts on record that the policy in force is not the one that was to be
@@ -258,6 +260,7 @@ func (in *instance) shutdown() {
 // endAll runs when a signal ends the process. Caddy runs no shutdowns for SIGQUIT, and
 // none of ours where the latest Corefile has no xfrguard.
 func endAll() {
+	ending.Store(true) // SIGINT comes here first, and at any moment of a restart
 	live.Lock()
 	all := slices.Clone(live.instances)
 	live.Unlock()

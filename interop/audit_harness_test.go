@@ -42,6 +42,7 @@ type auditSetup struct {
 	log     string // of the audit file; "": dir/audit.log
 	audit   string // lines in place of `audit file`
 	options string // lines of xfrguard besides
+	plugins string // lines of the server block besides
 	shell   string // appended to the command line, for a redirection
 
 	port, metrics int
@@ -61,6 +62,7 @@ func (s *auditSetup) prepare(t testing.TB) {
 	bind 127.0.0.1
 	errors
 	prometheus %s
+	%s
 	xfrguard {
 		allow as anybody net 127.0.0.0/8 unsigned
 		rate 1000000/1s burst 1000000
@@ -70,7 +72,7 @@ func (s *auditSetup) prepare(t testing.TB) {
 	}
 	file %s
 }
-`, auditZone, s.port, peer.Loopback(s.metrics), s.audit, s.options, filepath.Join(s.dir, "db")))
+`, auditZone, s.port, peer.Loopback(s.metrics), s.plugins, s.audit, s.options, filepath.Join(s.dir, "db")))
 }
 
 func (s *auditSetup) corefile() string { return filepath.Join(s.dir, "Corefile") }
