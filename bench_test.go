@@ -23,7 +23,7 @@ var chainEnd = plugin.HandlerFunc(func(context.Context, dns.ResponseWriter, *dns
 // ordinary is a query that is none of the guard's business, on its way through door and gate.
 func ordinary() (plugin.Handler, *dns.Msg) {
 	g := &guard{mode: corefile.ModeEnforce}
-	return &door{guard: g, next: &gate{guard: g, next: chainEnd}}, new(dns.Msg).SetQuestion("www.example.org.", dns.TypeA)
+	return &door{guard: g, next: &gate{guard: g, Next: chainEnd}}, new(dns.Msg).SetQuestion("www.example.org.", dns.TypeA)
 }
 
 // stockChain is what stock CoreDNS needs to say the same as one rule of the guard.
@@ -88,8 +88,8 @@ func TestOrdinaryQueryAllocatesNothing(t *testing.T) {
 	for name, h := range map[string]plugin.Handler{
 		"door and gate": whole,
 		"door alone":    alone,
-		"observe":       &door{guard: observing, next: &gate{guard: observing, next: chainEnd}},
-		"gate, traced":  &gate{guard: &guard{traced: true}, next: chainEnd},
+		"observe":       &door{guard: observing, next: &gate{guard: observing, Next: chainEnd}},
+		"gate, traced":  &gate{guard: &guard{traced: true}, Next: chainEnd},
 	} {
 		for _, qtype := range []uint16{dns.TypeA, dns.TypeANY, dns.TypeSOA, dns.TypeTSIG, dns.TypeMAILB} {
 			m := q.Copy()

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/coredns"
 	"github.com/xfrguard/xfrguard/internal/corefile"
 
 	"github.com/coredns/caddy"
@@ -192,14 +193,14 @@ func (in *instance) prepare() error {
 
 // check compares the guards with each other and with the rest of the Corefile.
 func (in *instance) check(guards []*guard) error {
-	blocks, err := in.blocks()
+	list, err := coredns.Blocks(in.controller)
 	if err != nil {
 		return err
 	}
-	if err = sharedSecrets(blocks); err != nil {
+	if err = sharedSecrets(list); err != nil {
 		return err
 	}
-	listeners, err := listenersIn(blocks)
+	listeners, err := listenersIn(list)
 	if err != nil {
 		return err
 	}

@@ -11,12 +11,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"reflect"
 	"runtime"
 	"slices"
 	"strings"
 
-	"github.com/coredns/caddy"
+	"github.com/xfrguard/xfrguard/internal/coredns"
+
 	"github.com/coredns/caddy/caddyfile"
 )
 
@@ -146,7 +146,7 @@ func certificatesIn(path string) (certs []*x509.Certificate) {
 
 // blockTokens are the words of a server block by directive, nil where they cannot be had.
 func (in *instance) blockTokens(index int) map[string][]caddyfile.Token {
-	path, text, ok := in.corefile()
+	path, text, ok := coredns.Corefile(in.controller)
 	if !ok {
 		return nil
 	}
@@ -155,25 +155,4 @@ func (in *instance) blockTokens(index int) map[string][]caddyfile.Token {
 		return nil
 	}
 	return blocks[index].Tokens
-}
-
-// corefile is the Corefile that this instance was made of. Caddy gives it to nobody while
-// the instance starts; it is read by reflection.
-func (in *instance) corefile() (path string, text []byte, ok bool) {
-	v := reflect.ValueOf(in.controller)
-	for _, field := range []string{"instance", "caddyfileInput"} {
-		if v = reflect.Indirect(v); v.Kind() != reflect.Struct {
-			return "", nil, false
-		}
-		if v = v.FieldByName(field); !v.IsValid() || v.IsZero() {
-			return "", nil, false
-		}
-	}
-	if v.Kind() == reflect.Interface {
-		v = v.Elem()
-	}
-	if v.Type() != reflect.TypeFor[caddy.CaddyfileInput]() {
-		return "", nil, false
-	}
-	return v.FieldByName("Filepath").String(), bytes.Clone(v.FieldByName("Contents").Bytes()), true
 }

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/coredns"
 	"github.com/xfrguard/xfrguard/internal/corefile"
 	"github.com/xfrguard/xfrguard/internal/notify"
 	"github.com/xfrguard/xfrguard/internal/policy"
@@ -210,17 +211,17 @@ func (g *guard) notifyTargets() map[string][]*notify.Target {
 	targets := make(map[string][]*notify.Target)
 	for _, cfg := range g.all {
 		for _, apex := range cfg.Zones {
-			to := g.transferTo(apex)
+			to := coredns.NotifyToOf(g.config.Handler("transfer"), apex)
 			var list []*notify.Target
 			for _, spec := range cfg.Notify {
 				for _, addr := range spec.Addrs {
-					list = append(list, &notify.Target{Addr: addr, Source: to.sourceFor(addr.Addr()), Key: g.notifyKey(cfg, spec.Key), TLS: spec.TLS})
+					list = append(list, &notify.Target{Addr: addr, Source: to.SourceFor(addr.Addr()), Key: g.notifyKey(cfg, spec.Key), TLS: spec.TLS})
 				}
 			}
-			for _, addr := range to.addrs {
+			for _, addr := range to.Addrs {
 				same := func(t *notify.Target) bool { return t.Addr.Addr() == addr.Addr() }
 				if key := onlyKeyOf(cfg, addr.Addr()); key != "" && !slices.ContainsFunc(list, same) {
-					list = append(list, &notify.Target{Addr: addr, Source: to.sourceFor(addr.Addr()), Key: g.notifyKey(cfg, key)})
+					list = append(list, &notify.Target{Addr: addr, Source: to.SourceFor(addr.Addr()), Key: g.notifyKey(cfg, key)})
 				}
 			}
 			if len(list) > 0 {

@@ -80,7 +80,7 @@ func internal(w dns.ResponseWriter) bool {
 // query (CVE-2026-26017 is of this kind): it is refused and recorded.
 type gate struct {
 	guard *guard
-	next  plugin.Handler
+	Next  plugin.Handler
 }
 
 // Name implements plugin.Handler.
@@ -91,10 +91,10 @@ func (g *gate) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (
 	if asksForZone(r) {
 		return g.transfer(ctx, w, r)
 	}
-	if g.next == nil || g.guard.traced {
-		return pass(ctx, g.next, w, r)
+	if g.Next == nil || g.guard.traced {
+		return pass(ctx, g.Next, w, r)
 	}
-	return g.next.ServeDNS(ctx, w, r)
+	return g.Next.ServeDNS(ctx, w, r)
 }
 
 //go:noinline
@@ -104,7 +104,7 @@ func (g *gate) transfer(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (
 		if ctx.Value(metKey{}) == nil { // the door has recorded the genuine ones
 			g.guard.observeRewritten(ctx, w, r)
 		}
-		return pass(ctx, g.next, w, r)
+		return pass(ctx, g.Next, w, r)
 	}
 	return g.guard.refuseRewritten(ctx, w, r)
 }

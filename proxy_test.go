@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/coredns"
 	"github.com/xfrguard/xfrguard/internal/policy"
 
 	"github.com/coredns/coredns/core/dnsserver"
@@ -421,7 +422,7 @@ func TestBelievesAnybody(t *testing.T) {
 		"one network v6": {only("2001:db8::/32", proxyproto.USE), false},
 		"a panic":        {func(proxyproto.ConnPolicyOptions) (proxyproto.Policy, error) { panic("no") }, true},
 	} {
-		if got := believesAnybody(c.policy); got != c.open {
+		if got := coredns.BelievesAnybody(c.policy); got != c.open {
 			t.Errorf("%s: open %t", name, got)
 		}
 	}
@@ -435,10 +436,10 @@ func TestBelievesAnybody(t *testing.T) {
 func TestListenersIn(t *testing.T) {
 	use := func(proxyproto.ConnPolicyOptions) (proxyproto.Policy, error) { return proxyproto.USE, nil }
 	ignore := func(proxyproto.ConnPolicyOptions) (proxyproto.Policy, error) { return proxyproto.IGNORE, nil }
-	on := func(port string, policy proxyproto.ConnPolicyFunc, hosts ...string) serverBlock {
-		return serverBlock{configs: []*dnsserver.Config{{Zone: "a.", Transport: "dns", Port: port, ListenHosts: hosts, ProxyProtoConnPolicy: policy}}}
+	on := func(port string, policy proxyproto.ConnPolicyFunc, hosts ...string) coredns.Block {
+		return coredns.Block{Configs: []*dnsserver.Config{{Zone: "a.", Transport: "dns", Port: port, ListenHosts: hosts, ProxyProtoConnPolicy: policy}}}
 	}
-	got, err := listenersIn([]serverBlock{
+	got, err := listenersIn([]coredns.Block{
 		on("53", use, "127.0.0.1", "::1"), on("53", nil, "127.0.0.1"), on("54", ignore, ""), on("54", use, ""), on("53", ignore, "::1"),
 	})
 	if err != nil {
@@ -449,7 +450,7 @@ func TestListenersIn(t *testing.T) {
 			t.Errorf("%s: %+v", name, got[name])
 		}
 	}
-	if _, err := listenersIn([]serverBlock{on("none", use, "127.0.0.1")}); err == nil {
+	if _, err := listenersIn([]coredns.Block{on("none", use, "127.0.0.1")}); err == nil {
 		t.Error("an address that is none has a name")
 	}
 }

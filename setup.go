@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/xfrguard/xfrguard/internal/coredns"
 	"github.com/xfrguard/xfrguard/internal/corefile"
 	"github.com/xfrguard/xfrguard/internal/policy"
 
@@ -35,7 +36,7 @@ func setup(c *caddy.Controller) error {
 }
 
 func (in *instance) setup(c *caddy.Controller) error {
-	if err := checkOrder(dnsserver.Directives); err != nil {
+	if err := coredns.CheckOrder(dnsserver.Directives); err != nil {
 		return err
 	}
 	if err := registerGate(dnsserver.Directives); err != nil {
@@ -163,14 +164,14 @@ func (g *guard) check() error {
 
 // sharedSecrets reports a key name with two secrets on one listener: CoreDNS keeps
 // one of them for the whole listener, and which one is an accident.
-func sharedSecrets(blocks []serverBlock) error {
+func sharedSecrets(blocks []coredns.Block) error {
 	type holder struct{ secret, zone string }
 	seen := make(map[string]holder)
 	for _, b := range blocks {
-		for _, c := range b.configs {
-			for _, host := range b.configs[0].ListenHosts {
+		for _, c := range b.Configs {
+			for _, host := range b.Configs[0].ListenHosts {
 				listener := c.Transport + "://" + net.JoinHostPort(host, c.Port)
-				for name, secret := range b.configs[0].TsigSecret {
+				for name, secret := range b.Configs[0].TsigSecret {
 					key := listener + " " + name
 					other, ok := seen[key]
 					if ok && other.secret != secret {

@@ -6,19 +6,18 @@ package xfrguard
 import (
 	"errors"
 	"fmt"
-	"reflect"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/coredns"
 	"github.com/xfrguard/xfrguard/internal/corefile"
 	"github.com/xfrguard/xfrguard/internal/wire"
 	"github.com/xfrguard/xfrguard/internal/zone"
 
 	"github.com/coredns/coredns/plugin"
 	"github.com/coredns/coredns/plugin/transfer"
-	"github.com/miekg/dns"
 )
 
 // running is what a guard has only while its instance runs.
@@ -58,7 +57,7 @@ func (g *guard) start(in *instance) error {
 func (g *guard) takeOver() []zone.Source {
 	var chain []plugin.Handler
 	if d, ok := g.config.Handler(pluginName).(*door); ok {
-		chain = chainFrom(d.next)
+		chain = coredns.Chain(d.next)
 	}
 	// CoreDNS's registry has one handler a name, and a block may have several of one
 	// kind; the chain ends early where a plugin does not export its Next.
@@ -77,38 +76,6 @@ func (g *guard) takeOver() []zone.Source {
 		}
 	}
 	return sources
-}
-
-// maxChain bounds the walk along the handlers of a block; CoreDNS has about 60.
-const maxChain = 256
-
-// chainFrom follows the exported Next fields of the handlers.
-func chainFrom(h plugin.Handler) []plugin.Handler {
-	var chain []plugin.Handler
-	for range maxChain {
-		if h == nil {
-			break
-		}
-		chain = append(chain, h)
-		h = nextOf(h)
-	}
-	return chain
-}
-
-func nextOf(h plugin.Handler) plugin.Handler {
-	if g, ok := h.(*gate); ok {
-		return g.next
-	}
-	v := reflect.Indirect(reflect.ValueOf(h))
-	if v.Kind() != reflect.Struct {
-		return nil
-	}
-	f := v.FieldByName("Next")
-	if !f.IsValid() || !f.CanInterface() {
-		return nil
-	}
-	next, _ := f.Interface().(plugin.Handler)
-	return next
 }
 
 // openAudit opens the sinks of every directive of the block.
@@ -148,7 +115,7 @@ func (g *guard) selfCheck() []string {
 		if name == "shed" {
 			add("%s: shed stands before xfrguard: an IXFR over UDP that it drops under load is on no record, one over TCP is not dropped", g.pos)
 		}
-		if !slices.Contains(harmless, name) {
+		if !slices.Contains(coredns.Harmless, name) {
 			add("%s: %s stands before xfrguard and is not known to leave transfers alone", g.pos, name)
 		}
 	}
@@ -165,34 +132,13 @@ func (g *guard) selfCheck() []string {
 	if g.config.Handler("acl") != nil {
 		add("%s: acl no longer decides about transfers in this server block: write its nets into xfrguard's rules", g.pos)
 	}
-	if h := g.config.Handler("tsig"); h != nil && requiresTSIG(h) {
+	if h := g.config.Handler("tsig"); h != nil && coredns.RequiresTSIG(h) {
 		add("%s: tsig require no longer decides about transfers in this server block: name the keys in xfrguard's rules", g.pos)
 	}
 	if g.config.Handler("transfer") != nil {
 		add("%s: transfer to no longer decides about transfers in this server block: it only sends NOTIFY", g.pos)
 	}
 	return findings
-}
-
-// requiresTSIG looks into the tsig plugin, which tells nobody what it requires.
-func requiresTSIG(h plugin.Handler) bool {
-	v := reflect.Indirect(reflect.ValueOf(h))
-	if v.Kind() != reflect.Struct {
-		return false
-	}
-	if all := v.FieldByName("allTypes"); all.Kind() == reflect.Bool && all.Bool() {
-		return true
-	}
-	types := v.FieldByName("types")
-	if types.Kind() != reflect.Map {
-		return false
-	}
-	for _, k := range types.MapKeys() {
-		if k.CanUint() && (k.Uint() == uint64(dns.TypeAXFR) || k.Uint() == uint64(dns.TypeIXFR)) {
-			return true
-		}
-	}
-	return false
 }
 
 var errFindings = errors.New("the self-check has findings, and findings fail is set")
@@ -242,7 +188,7 @@ func (g *guard) listens(x *exchange) bool {
 		return false
 	}
 	for _, c := range g.keys {
-		if names, err := listenerNames(c); err == nil && slices.Contains(names, x.listener) {
+		if names, err := coredns.ListenerNames(c); err == nil && slices.Contains(names, x.listener) {
 			return true
 		}
 	}

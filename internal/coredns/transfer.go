@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The xfrguard authors
 // SPDX-License-Identifier: Apache-2.0
 
-package xfrguard
+package coredns
 
 import (
 	"net/netip"
@@ -11,24 +11,24 @@ import (
 	"github.com/coredns/coredns/plugin/transfer"
 )
 
-// transferTo is what the transfer plugin is told about one zone.
-type transferTo struct {
-	addrs  []netip.AddrPort // of `to`, but for *
+// NotifyTo is what the transfer plugin is told about one zone.
+type NotifyTo struct {
+	Addrs  []netip.AddrPort // of `to`, but for *
 	source netip.Addr       // of `source`; the zero Addr when it has none
 }
 
-// sourceFor returns the source address to reach addr from, when it is of that family.
-func (to transferTo) sourceFor(addr netip.Addr) netip.Addr {
+// SourceFor returns the source address to reach addr from, when it is of that family.
+func (to NotifyTo) SourceFor(addr netip.Addr) netip.Addr {
 	if to.source.Is4() == addr.Is4() {
 		return to.source
 	}
 	return netip.Addr{}
 }
 
-// transferTo looks into the transfer plugin of the block, which tells nobody whom it
+// NotifyToOf looks into the transfer plugin of a block, which tells nobody whom it
 // notifies. What is not found there is not notified twice: transfer does it alone.
-func (g *guard) transferTo(apex string) (to transferTo) {
-	t, ok := g.config.Handler("transfer").(*transfer.Transfer)
+func NotifyToOf(h plugin.Handler, apex string) (to NotifyTo) {
+	t, ok := h.(*transfer.Transfer)
 	if !ok {
 		return to
 	}
@@ -48,10 +48,10 @@ func (g *guard) transferTo(apex string) (to transferTo) {
 			continue
 		}
 		best = z
-		to = transferTo{}
+		to = NotifyTo{}
 		for _, s := range stringsIn(one.FieldByName("to")) {
 			if ap, err := netip.ParseAddrPort(s); err == nil {
-				to.addrs = append(to.addrs, netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()))
+				to.Addrs = append(to.Addrs, netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()))
 			}
 		}
 		if f := one.FieldByName("source"); f.Kind() == reflect.Slice && f.Type().Elem().Kind() == reflect.Uint8 {
