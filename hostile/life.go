@@ -52,17 +52,8 @@ const (
 // terminate ends the server as a service manager does and starts it again.
 func terminate(ctx context.Context, h *hostile, s *server, r *result) error {
 	pause(ctx, h.scaled(r.scenario.span)/2)
-	if err := s.process.Signal(syscall.SIGTERM); err != nil {
-		return fmt.Errorf("signal: %w", err)
-	}
 	begin := time.Now()
-	for !s.process.Ended() {
-		if time.Since(begin) > stopLimit {
-			r.fault("it lives %v after SIGTERM", stopLimit)
-			s.process.Kill()
-		}
-		pause(ctx, 20*time.Millisecond)
-	}
+	s.end(ctx, r)
 	r.remark = fmt.Sprintf("ended %v after SIGTERM", round(time.Since(begin)))
 	b, err := readBooks(s.audit)
 	if err != nil {
@@ -72,6 +63,23 @@ func terminate(ctx context.Context, h *hostile, s *server, r *result) error {
 		r.fault("after SIGTERM: %s", f)
 	}
 	return s.again(ctx, r)
+}
+
+// end has the server stop and waits for it. CoreDNS keeps one signal while it reloads and
+// drops what comes besides, so that behind a SIGUSR1 SIGTERM may have to be sent again.
+func (s *server) end(ctx context.Context, r *result) {
+	begin := time.Now()
+	for sent := time.Duration(-1); !s.process.Ended(); pause(ctx, 20*time.Millisecond) {
+		since := time.Since(begin)
+		if since > stopLimit || ctx.Err() != nil {
+			r.fault("it lives %v after SIGTERM", round(since))
+			s.process.Kill()
+		} else if sent < 0 || since-sent > time.Second {
+			_ = s.process.Signal(syscall.SIGTERM) // an error: it has ended
+			sent = since
+		}
+	}
+	s.process.Stop() // what it leaves behind
 }
 
 // kill ends the server as a crash does, in the middle, and starts it again.

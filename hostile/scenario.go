@@ -247,7 +247,7 @@ func (h *hostile) judge(ctx context.Context, s *server, r *result, before size) 
 	if r.scenario.down {
 		requests = -1 // those of a killed one are gone
 	}
-	s.process.Stop()
+	s.end(ctx, r)
 	h.judgeBooks(s, r, requests)
 }
 

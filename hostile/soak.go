@@ -165,7 +165,7 @@ func (k *soaking) end(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	k.s.process.Stop()
+	k.s.end(ctx, r)
 	k.judgeBooks(k.s, r, m["coredns_xfrguard_requests_total"])
 	b, err := readBooks(k.s.audit)
 	if err != nil {
