@@ -24,6 +24,7 @@ func TestNewlyAllowed(t *testing.T) {
 		increment     bool
 	}{
 		"the same":                {guarded(rule, ""), guarded(rule, ""), "127.0.0.2", secretA, true},
+		"told by NOTIFY":          {guarded("allow as lan net 127.0.0.1 127.0.0.2 key a.example.net.", ""), guarded("allow as lan net 127.0.0.1 127.0.0.2 key a.example.net. notify", ""), "127.0.0.2", secretA, true},
 		"other limits":            {guarded(rule, ""), guarded(rule+" rate 5/1h concurrent 2", ""), "127.0.0.2", secretA, true},
 		"a denial of others":      {guarded("deny net 10.0.0.0/8\n"+rule, ""), guarded(rule, ""), "127.0.0.2", secretA, true},
 		"the denial behind":       {guarded(rule+"\ndeny net 127.0.0.2", ""), guarded(rule, ""), "127.0.0.2", secretA, true},

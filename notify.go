@@ -4,7 +4,6 @@
 package xfrguard
 
 import (
-	"fmt"
 	"maps"
 	"math/rand/v2"
 	"net/netip"
@@ -13,7 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/xfrguard/xfrguard/internal/coredns"
 	"github.com/xfrguard/xfrguard/internal/corefile"
 	"github.com/xfrguard/xfrguard/internal/notify"
 	"github.com/xfrguard/xfrguard/internal/policy"
@@ -203,90 +201,4 @@ func (g *guard) server() string {
 
 func listenerOf(c *dnsserver.Config) string {
 	return c.Transport + "://" + strings.Join(c.ListenHosts, ",") + ":" + c.Port
-}
-
-// notifyTargets lists whom to notify, by apex: the addresses of `notify`, and those of
-// `transfer to` that the rules give one key.
-func (g *guard) notifyTargets() map[string][]*notify.Target {
-	targets := make(map[string][]*notify.Target)
-	for _, cfg := range g.all {
-		for _, apex := range cfg.Zones {
-			to := coredns.NotifyToOf(g.config.Handler("transfer"), apex)
-			var list []*notify.Target
-			for _, spec := range cfg.Notify {
-				for _, addr := range spec.Addrs {
-					list = append(list, &notify.Target{Addr: addr, Source: to.SourceFor(addr.Addr()), Key: g.notifyKey(cfg, spec.Key), TLS: spec.TLS})
-				}
-			}
-			for _, addr := range to.Addrs {
-				same := func(t *notify.Target) bool { return t.Addr.Addr() == addr.Addr() }
-				if key := onlyKeyOf(cfg, addr.Addr()); key != "" && !slices.ContainsFunc(list, same) {
-					list = append(list, &notify.Target{Addr: addr, Source: to.SourceFor(addr.Addr()), Key: g.notifyKey(cfg, key)})
-				}
-			}
-			if len(list) > 0 {
-				targets[apex] = list
-			}
-		}
-	}
-	return shareTargets(targets)
-}
-
-// shareTargets has the zones that notify the same server share its Target, so that the
-// limits of one server hold for all of them.
-func shareTargets(byApex map[string][]*notify.Target) map[string][]*notify.Target {
-	shared := make(map[noticeKey]*notify.Target)
-	for _, apex := range slices.Sorted(maps.Keys(byApex)) {
-		for i, t := range byApex[apex] {
-			k := keyOfNotice("", t)
-			if t.Key != nil {
-				k.apex = strings.Join(t.Key.Algorithms, " ") // two directives may want other ones
-			}
-			if shared[k] == nil {
-				shared[k] = t
-			}
-			byApex[apex][i] = shared[k]
-		}
-	}
-	return byApex
-}
-
-// notifyKey returns the key to sign with, nil for none. check has seen that it exists.
-func (g *guard) notifyKey(cfg *corefile.Config, name string) *notify.Key {
-	if name == "" {
-		return nil
-	}
-	return &notify.Key{Name: name, Secret: g.secrets[name].raw, Algorithms: cfg.Algorithms}
-}
-
-// checkNotify reports keys of `notify` that the block does not have.
-func (g *guard) checkNotify() error {
-	for _, cfg := range g.all {
-		for _, spec := range cfg.Notify {
-			if _, ok := g.secrets[spec.Key]; spec.Key != "" && !ok {
-				return fmt.Errorf("%s: notify wants TSIG key %s, which is not in the tsig plugin of this server block", spec.Pos, spec.Key)
-			}
-		}
-	}
-	return nil
-}
-
-// onlyKeyOf returns the one key under which the rules let an address have the zone, ""
-// when there is none or a choice, or when a rule for every address says so: that does
-// not tell whose key it is.
-func onlyKeyOf(c *corefile.Config, addr netip.Addr) string {
-	only := ""
-	for i := range c.Rules {
-		r := &c.Rules[i]
-		switch {
-		case r.Nets.Any() || !r.Nets.Contains(addr):
-		case r.Deny:
-			return only
-		case len(r.Keys) != 1 || (only != "" && only != r.Keys[0]):
-			return ""
-		default:
-			only = r.Keys[0]
-		}
-	}
-	return only
 }

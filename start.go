@@ -129,6 +129,7 @@ func (g *guard) selfCheck() []string {
 		}
 		return findings
 	}
+	findings = append(findings, g.lintNotify()...)
 	if g.config.Handler("acl") != nil {
 		add("%s: acl no longer decides about transfers in this server block: write its nets into xfrguard's rules", g.pos)
 	}

@@ -14,15 +14,7 @@ import (
 // NotifyTo is what the transfer plugin is told about one zone.
 type NotifyTo struct {
 	Addrs  []netip.AddrPort // of `to`, but for *
-	source netip.Addr       // of `source`; the zero Addr when it has none
-}
-
-// SourceFor returns the source address to reach addr from, when it is of that family.
-func (to NotifyTo) SourceFor(addr netip.Addr) netip.Addr {
-	if to.source.Is4() == addr.Is4() {
-		return to.source
-	}
-	return netip.Addr{}
+	Source netip.Addr       // of `source`; the zero Addr when it has none
 }
 
 // NotifyToOf looks into the transfer plugin of a block, which tells nobody whom it
@@ -56,7 +48,7 @@ func NotifyToOf(h plugin.Handler, apex string) (to NotifyTo) {
 		}
 		if f := one.FieldByName("source"); f.Kind() == reflect.Slice && f.Type().Elem().Kind() == reflect.Uint8 {
 			a, _ := netip.AddrFromSlice(f.Bytes())
-			to.source = a.Unmap()
+			to.Source = a.Unmap()
 		}
 	}
 	return to

@@ -63,12 +63,16 @@ func (s Sink) Name() string {
 	return s.Kind
 }
 
-// Notify is one `notify` line.
+// Notify is one `notify` line, or the word `notify` of a rule.
 type Notify struct {
-	Addrs []netip.AddrPort
-	Key   string // canonical name; "" for unsigned
-	TLS   bool
-	Pos   Position
+	Addrs  []netip.AddrPort
+	Key    string     // canonical name; "" for unsigned
+	Source netip.Addr // the address to send from; the zero Addr when the line does not say
+	TLS    bool
+	Rule   string // the rule that says it; "" for a line
+	Pos    Position
+
+	Unclear []string // addresses, as written, that may have been meant with a port
 }
 
 // Mode says whether decisions are carried out.

@@ -70,6 +70,9 @@ func corefile(c *Config) string {
 		line("journal", c.Journal)
 	}
 	for _, n := range c.Notify {
+		if n.Rule != "" {
+			continue
+		}
 		tokens := []string{"notify"}
 		for _, a := range n.Addrs {
 			tokens = append(tokens, a.String())
@@ -79,6 +82,9 @@ func corefile(c *Config) string {
 		}
 		if n.TLS {
 			tokens = append(tokens, "tls")
+		}
+		if n.Source.IsValid() {
+			tokens = append(tokens, "source", n.Source.String())
 		}
 		line(tokens...)
 	}
@@ -127,6 +133,9 @@ func ruleTokens(r policy.Rule) []string {
 	}
 	if r.Unsigned {
 		add("unsigned")
+	}
+	if r.Notify {
+		add("notify")
 	}
 	if r.Rate != nil {
 		add("rate")
@@ -200,6 +209,7 @@ func drawConfig(t *rapid.T) *Config {
 		}
 		if !slices.ContainsFunc(c.Rules, func(earlier policy.Rule) bool { return earlier.Shadows(&r) }) {
 			r.Name = fmt.Sprintf("rule-%d", len(c.Rules)+1)
+			drawRuleNotify(t, c, &r)
 			c.Rules = append(c.Rules, r)
 		}
 	}
@@ -210,7 +220,36 @@ func drawConfig(t *rapid.T) *Config {
 			TLS:   rapid.Bool().Draw(t, "notify tls"),
 		})
 	}
+	for _, source := range policytest.Few(t, "notify from", []string{"192.0.2.8", "fe80::8%eth0"}) {
+		n := Notify{Addrs: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.2:53")}, Source: netip.MustParseAddr(source)}
+		if n.Source.Is6() {
+			n.Addrs[0] = netip.MustParseAddrPort("[fe80::2%eth0]:53")
+		}
+		c.Notify = append(c.Notify, n)
+	}
 	return c
+}
+
+// drawRuleNotify lets a rule tell its addresses, where they are single ones that no other
+// rule tells.
+func drawRuleNotify(t *rapid.T, c *Config, r *policy.Rule) {
+	if r.Deny || r.Nets.Any() || len(r.Keys) > 1 || !policytest.Chance(t, "rule notify", 30) {
+		return
+	}
+	n := Notify{Rule: r.Name}
+	if len(r.Keys) == 1 {
+		n.Key = r.Keys[0]
+	}
+	for _, p := range r.Nets.Prefixes() {
+		addr := netip.AddrPortFrom(p.Addr(), 53)
+		told := func(other Notify) bool { return slices.Contains(other.Addrs, addr) }
+		if !p.IsSingleIP() || p.Addr().IsLinkLocalUnicast() || slices.ContainsFunc(c.Notify, told) {
+			return
+		}
+		n.Addrs = append(n.Addrs, addr)
+	}
+	slices.SortFunc(n.Addrs, netip.AddrPort.Compare)
+	r.Notify, c.Notify = true, append(c.Notify, n)
 }
 
 // TestParsePrints reads back what was written: nothing that a directive can mean
@@ -238,7 +277,7 @@ func FuzzParse(f *testing.F) {
 		"10.0.0.0/23 {\n allow cert *.example.org " + hexPin + " " + base64Pin + " type AXFR IXFR\n allow unsigned\n}",
 		"{\n algorithms hmac-sha1\n rate 60/1m burst 10\n concurrent 16 per-client 4 wait 5s\n bandwidth 1KB\n timeout 2h stall 30s\n cache 1GiB\n}",
 		"{\n audit stdout\n audit file \"a b\"\n audit journald\n audit syslog tls h:1\n audit_failure serve\n audit_key k\n}",
-		"{\n mode observe\n elsewhere pass\n findings fail\n journal d\n notify 192.0.2.1 [::2]:5 key k tls\n}",
+		"{\n mode observe\n elsewhere pass\n findings fail\n journal d\n notify 192.0.2.1 [::2]:5 key k tls\n notify fe80::2%eth0 2001:db8::1:53 source fe80::1%eth0\n allow net ::1 key k notify\n}",
 	} {
 		f.Add(seed)
 	}

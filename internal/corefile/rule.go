@@ -28,6 +28,7 @@ var conditions = map[string]func(*policy.Rule, []string) error{
 	"unsigned":   ruleUnsigned,
 	"rate":       ruleRate,
 	"concurrent": ruleConcurrent,
+	"notify":     ruleNotify,
 }
 
 var conditionNames = slices.Sorted(maps.Keys(conditions))
@@ -55,6 +56,11 @@ func (p *parser) rule(args []string, deny bool) error {
 		case earlier.Shadows(&r):
 			return fmt.Errorf("rule '%s' can never match: rule '%s' at %s comes first and decides all that it could; remove it, or move it up",
 				r.Name, earlier.Name, p.cfg.RulePos[i])
+		}
+	}
+	if r.Notify {
+		if err := p.notifyRule(&r); err != nil {
+			return err
 		}
 	}
 	p.cfg.Rules = append(p.cfg.Rules, r)

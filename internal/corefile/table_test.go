@@ -33,7 +33,9 @@ func parseText(text string, keys ...string) ([]*Config, error) {
 var sameConfig = cmp.Options{
 	cmp.AllowUnexported(Config{}, Sink{}, Notify{}),
 	cmpopts.IgnoreTypes(Position{}, []Position{}),
-	cmpopts.EquateComparable(netip.AddrPort{}),
+	cmpopts.EquateComparable(netip.AddrPort{}, netip.Addr{}),
+	cmpopts.IgnoreFields(Notify{}, "Unclear"),
+	cmpopts.SortSlices(func(a, b Notify) int { return a.Addrs[0].Compare(b.Addrs[0]) }), // rules say it too
 	cmpopts.EquateEmpty(),
 	cmp.Comparer(func(a, b policy.Nets) bool {
 		return a.String() == b.String()
@@ -209,6 +211,22 @@ func TestParse(t *testing.T) {
 			c.Notify = []Notify{
 				{Addrs: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.53:53"), netip.MustParseAddrPort("[2001:db8::53]:5300"), netip.MustParseAddrPort("192.0.2.54:53")}, Key: "ns2."},
 				{Addrs: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.53:853"), netip.MustParseAddrPort("192.0.2.55:8853")}, TLS: true},
+			}
+		})},
+		{"notify from an address", "{\n notify 192.0.2.53 source ::ffff:192.0.2.1 key k\n notify source fe80::1%eth0 [fe80::53%eth0]:5300 fe80::54 \n}", expect(func(c *Config) {
+			c.Notify = []Notify{
+				{Addrs: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.53:53")}, Source: netip.MustParseAddr("192.0.2.1"), Key: "k."},
+				{Addrs: []netip.AddrPort{netip.MustParseAddrPort("[fe80::53%eth0]:5300"), netip.MustParseAddrPort("[fe80::54]:53")}, Source: netip.MustParseAddr("fe80::1%eth0")},
+			}
+		})},
+		{"notify by a rule", "{\n allow as a net 192.0.2.3 192.0.2.2 ::ffff:192.0.2.1 key k notify\n allow as b notify net 2001:db8::1 unsigned\n}", expect(func(c *Config) {
+			c.Rules = []policy.Rule{
+				{Name: "a", Nets: policytest.Nets("192.0.2.1/32", "192.0.2.2/31"), Keys: []string{"k."}, Notify: true},
+				{Name: "b", Nets: policytest.Nets("2001:db8::1/128"), Unsigned: true, Notify: true},
+			}
+			c.Notify = []Notify{
+				{Addrs: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:53"), netip.MustParseAddrPort("192.0.2.2:53"), netip.MustParseAddrPort("192.0.2.3:53")}, Key: "k.", Rule: "a"},
+				{Addrs: []netip.AddrPort{netip.MustParseAddrPort("[2001:db8::1]:53")}, Rule: "b"},
 			}
 		})},
 		{"comments and quotes", "{ # why\n audit file \"/var/log/my audit.log\" # here\n}", expect(func(c *Config) {

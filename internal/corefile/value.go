@@ -142,31 +142,6 @@ func parsePrefix(s string) (netip.Prefix, error) {
 	return p, nil
 }
 
-// broadcast reaches all of a network (RFC 919 §7), and Go lets anybody send there.
-var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
-
-// parseNotifyAddr reads `ADDRESS`, `ADDRESS:PORT` or `[ADDRESS]:PORT`.
-func parseNotifyAddr(s string, overTLS bool) (netip.AddrPort, error) {
-	ap, err := netip.ParseAddrPort(s)
-	if err != nil {
-		var addr netip.Addr
-		if addr, err = netip.ParseAddr(s); err == nil {
-			ap = netip.AddrPortFrom(addr, 53)
-			if overTLS {
-				ap = netip.AddrPortFrom(addr, 853) // RFC 7858 §3.1
-			}
-		}
-	}
-	ap = netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
-	switch a := ap.Addr(); {
-	case err != nil:
-		return ap, fmt.Errorf("%s is no ADDRESS, expected one such as 192.0.2.53, 192.0.2.53:5300 or [2001:db8::53]:5300", quote(s))
-	case ap.Port() == 0, a.Zone() != "", a.IsUnspecified(), a.IsMulticast(), a == broadcast:
-		return ap, fmt.Errorf("%s cannot be notified, expected the address of one secondary, without zone identifier, and a port above 0", quote(s))
-	}
-	return ap, nil
-}
-
 var (
 	keyPattern  = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
 	HostPattern = regexp.MustCompile(`^(\*\.)?([A-Za-z0-9_-]+\.)*[A-Za-z0-9_-]+\.?$`)

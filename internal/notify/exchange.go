@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"syscall"
@@ -187,10 +188,11 @@ func overStream(ctx context.Context, t *Target, r *request, wait time.Duration, 
 func dial(ctx context.Context, t *Target, network string) (net.Conn, error) {
 	var d net.Dialer
 	if t.Source.IsValid() {
+		from := netip.AddrPortFrom(t.Source, 0)
 		if network == "udp" {
-			d.LocalAddr = &net.UDPAddr{IP: t.Source.AsSlice()}
+			d.LocalAddr = net.UDPAddrFromAddrPort(from)
 		} else {
-			d.LocalAddr = &net.TCPAddr{IP: t.Source.AsSlice()}
+			d.LocalAddr = net.TCPAddrFromAddrPort(from)
 		}
 	}
 	return d.DialContext(ctx, network, t.Addr.String())

@@ -5,7 +5,9 @@ package policy
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/gaissmai/bart"
@@ -18,6 +20,7 @@ type Nets struct {
 	implied bool                    // any, because the rule has no `net`
 	table   *bart.Lite              // nil: none
 	named   map[netip.Addr]struct{} // the single addresses, which table may hold as part of a prefix
+	wide    netip.Prefix            // the first that is more than one address; the zero Prefix for none
 }
 
 // noPrefixes is never added to.
@@ -42,6 +45,8 @@ func (n *Nets) Add(p netip.Prefix) {
 			n.named = make(map[netip.Addr]struct{})
 		}
 		n.named[p.Addr()] = struct{}{}
+	} else if !n.wide.IsValid() {
+		n.wide = p
 	}
 }
 
@@ -74,6 +79,14 @@ func (n *Nets) Names(a netip.Addr) bool {
 
 // Singles returns how many single addresses the set was given.
 func (n *Nets) Singles() int { return len(n.named) }
+
+// Named returns the single addresses that the set was given, in their order.
+func (n *Nets) Named() []netip.Addr {
+	return slices.SortedFunc(maps.Keys(n.named), netip.Addr.Compare)
+}
+
+// Wide returns the first prefix added that is more than one address, or the zero Prefix.
+func (n *Nets) Wide() netip.Prefix { return n.wide }
 
 // Prefixes returns all prefixes of the set, in no order.
 func (n *Nets) Prefixes() (all []netip.Prefix) {

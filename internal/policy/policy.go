@@ -68,6 +68,7 @@ type Rule struct {
 	TLS      bool     // TLS 1.3 is needed
 	TLSUntil time.Time
 	Unsigned bool
+	Notify   bool // its addresses, which are single ones, are told of new serials
 
 	Rate       *Rate // nil: the block's
 	Concurrent int   // 0: the block's per-client limit

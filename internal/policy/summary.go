@@ -75,6 +75,9 @@ func (r *Rule) line(nets int) string {
 	if r.Unsigned {
 		b.WriteString(" unsigned")
 	}
+	if r.Notify {
+		b.WriteString(" notify")
+	}
 	if r.Rate != nil {
 		fmt.Fprintf(&b, " rate %d/%s burst %d", r.Rate.Count, r.Rate.Period, r.Rate.Burst)
 	}
@@ -91,7 +94,7 @@ func (r *Rule) line(nets int) string {
 // another secret. Limits do not count. secret returns the octets of a key's secret.
 func Identity(rules []Rule, i int, algorithms []string, secret func(key string) []byte) string {
 	asks := rules[i]
-	asks.Rate, asks.Concurrent = nil, 0
+	asks.Rate, asks.Concurrent, asks.Notify = nil, 0, false
 	h := sha256.New()
 	fmt.Fprintf(h, "%s\n%s\n", asks.line(-1), strings.Join(algorithms, " "))
 	for j := range rules[:i] {
