@@ -9,6 +9,8 @@ import (
 	"io"
 	"runtime"
 	"time"
+
+	"github.com/xfrguard/xfrguard/internal/plainfile"
 )
 
 // run is the writer's goroutine.
@@ -49,7 +51,7 @@ func (w *writer) retire() {
 		}
 	}
 	if w.lock != nil { // one that was made and is of no use must not hide a writer that knows none
-		_ = w.lock.release(w.lock.fresh() && w.startErr != nil && w.id == fileID{})
+		_ = w.lock.release(w.lock.fresh() && w.startErr != nil && w.id == plainfile.ID{})
 	}
 	registry.Lock() // after the close, which lets go of the lock
 	delete(registry.writers, w.path)

@@ -5,34 +5,32 @@ package trail
 
 import (
 	"errors"
+	"fmt"
 	"io"
-	"io/fs"
+	"time"
+
+	"github.com/xfrguard/xfrguard/internal/plainfile"
 )
-
-// ErrLocked says that another process has the audit file open for writing.
-var ErrLocked = errors.New("another process is writing to this audit file")
-
-// ErrUnsafe says that the path leads to something that is never written to: a link, a directory, a pipe, a device, a file
-// that everybody may write, that has a second name, or that another user owns.
-var ErrUnsafe = errors.New("not a plain file of our own, with one name, that only its owner and group can write")
 
 // disk is what the writer needs of the file system; tests put faults in between.
 type disk interface {
-	// lock makes this process the only one that writes to the path. It is nil where the directory takes no lock file:
-	// the lock on the audit file itself, which whoever may read it can take, has to do.
+	// lock makes this process the only one that writes to the path. It is nil where the
+	// directory takes no lock file: the lock on the audit file itself, which whoever may
+	// read it can take, has to do.
 	lock(path string) (pathLock, error)
-	// open opens or creates the regular file at path for appending, and locks it. With alone it is opened also when
-	// somebody else has the lock: it is no writer.
+	// open opens or creates the regular file at path for appending, and locks it. With
+	// alone it is opened also when somebody else has the lock: it is no writer.
 	open(path string, alone bool) (file, error)
 	// lstat looks at what is at the path, and never follows a link.
-	lstat(path string) (status, error)
+	lstat(path string) (plainfile.Status, error)
 	// syncDir makes the names in a directory durable.
 	syncDir(dir string) error
 }
 
 // pathLock is held as long as a path has a writer.
 type pathLock interface {
-	// fresh reports whether the lock file was made for this lock: a writer of a version that knows none may be there.
+	// fresh reports whether the lock file was made for this lock: a writer of a version
+	// that knows none may be there.
 	fresh() bool
 	// named reports whether the lock file is still where others look for it.
 	named() bool
@@ -47,16 +45,60 @@ type file interface {
 	write(b []byte) (int, error)
 	sync() error
 	truncate(size int64) error
-	stat() (status, error)
+	stat() (plainfile.Status, error)
 	close() error
 }
 
-// fileID tells files apart, whatever their names.
-type fileID struct{ dev, ino uint64 }
-
-type status struct {
-	id    fileID
-	size  int64  // bytes
-	links uint64 // names that lead to it; 0 when it is deleted
-	mode  fs.FileMode
+// fileRules: the group may read (a log shipper), nobody may execute.
+var fileRules = plainfile.Rules{
+	Append: true, Mode: 0o640,
+	Refused: 0o002, Advice: "everybody can write to it: chmod o-w, or move it away",
 }
+
+type osDisk struct{}
+
+type osFile struct{ *plainfile.File }
+
+func (osDisk) open(path string, alone bool) (file, error) {
+	f, _, err := plainfile.OpenOrMake(path, fileRules)
+	if err != nil {
+		return nil, err
+	}
+	if err := claim(f, alone); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return osFile{f}, nil
+}
+
+// claim locks the file against other processes, and takes away the permission to execute
+// it: CVE-2025-6000 planted a program by way of an audit file.
+func claim(f *plainfile.File, alone bool) error {
+	if err := f.Lock(time.Time{}); err != nil && !(alone && errors.Is(err, plainfile.ErrLocked)) {
+		return explainLocked(err)
+	}
+	st, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if perm := st.Mode().Perm(); perm&0o111 != 0 {
+		return f.Chmod(perm &^ 0o111)
+	}
+	return nil
+}
+
+// explainLocked adds what to do about a lock that somebody else holds.
+func explainLocked(err error) error {
+	if errors.Is(err, plainfile.ErrLocked) {
+		return fmt.Errorf("%w: give each process an audit file of its own", err)
+	}
+	return err
+}
+
+func (osDisk) lstat(path string) (plainfile.Status, error) { return plainfile.Look(path) }
+func (osDisk) syncDir(dir string) error                    { return plainfile.SyncDir(dir) }
+
+func (f osFile) write(b []byte) (int, error)     { return f.WriteOnce(b) }
+func (f osFile) sync() error                     { return f.Sync() }
+func (f osFile) truncate(size int64) error       { return f.Truncate(size) }
+func (f osFile) close() error                    { return f.Close() }
+func (f osFile) stat() (plainfile.Status, error) { return f.Status() }

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/xfrguard/xfrguard/internal/plainfile"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -46,11 +48,11 @@ func TestOpenRefuses(t *testing.T) {
 	must(os.WriteFile(at("theirs"), nil, 0o600))
 	if os.Geteuid() == 0 { // nobody else can give a file away
 		must(os.Chown(at("theirs"), 65534, 65534))
-		theirs = ErrUnsafe
+		theirs = plainfile.ErrUnsafe
 	}
 	for name, want := range map[string]error{
-		"two names": ErrUnsafe, "second name": ErrUnsafe, "theirs": theirs, "log": ErrUnsafe, "trap": ErrUnsafe,
-		"link": ErrUnsafe, "dangling": ErrUnsafe, "fifo": ErrUnsafe, "dir": ErrUnsafe, "open to all": ErrUnsafe, "/dev/null": ErrUnsafe,
+		"two names": plainfile.ErrUnsafe, "second name": plainfile.ErrUnsafe, "theirs": theirs, "log": plainfile.ErrUnsafe, "trap": plainfile.ErrUnsafe,
+		"link": plainfile.ErrUnsafe, "dangling": plainfile.ErrUnsafe, "fifo": plainfile.ErrUnsafe, "dir": plainfile.ErrUnsafe, "open to all": plainfile.ErrUnsafe, "/dev/null": plainfile.ErrUnsafe,
 		"passwd": ErrNotTrail, "config.json": ErrNotTrail, "long": ErrNotTrail, "missing/audit.log": os.ErrNotExist,
 	} {
 		path := at(name)
@@ -118,7 +120,7 @@ func TestSecondProcessIsRefused(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.log")
 	f := openTest(t, path, Options{})
 	out, err := child(t, "open", path).CombinedOutput()
-	if err == nil || !strings.Contains(string(out), ErrLocked.Error()) {
+	if err == nil || !strings.Contains(string(out), plainfile.ErrLocked.Error()) {
 		t.Errorf("a second process: %v: %s", err, out)
 	}
 	// The lock goes with the file to its new name, and the new file is locked too.

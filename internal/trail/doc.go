@@ -15,7 +15,7 @@
 // background. The first line after that is a [KindGap] event that tells what was lost.
 //
 // One process has one writer per file, whoever opens it and however often, so that instances which overlap during a
-// reload share one sequence and one chain. A second process is refused with [ErrLocked].
+// reload share one sequence and one chain. A second process is refused with plainfile.ErrLocked.
 //
 // # The line
 //

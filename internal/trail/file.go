@@ -97,7 +97,7 @@ var registry = struct {
 // Open opens the audit file at path, or creates it with mode 0640 in a directory that must exist.
 //
 // The last element of path is never followed when it is a link, and anything but a regular file of the process's own user or
-// root, with one name, is refused ([ErrUnsafe]), as are a file that another process writes to ([ErrLocked]) and one that holds something else ([ErrNotTrail]). A chain that is
+// root, with one name, is refused (plainfile.ErrUnsafe), as are a file that another process writes to (plainfile.ErrLocked) and one that holds something else ([ErrNotTrail]). A chain that is
 // in the file is continued, and a torn last line repaired. Open has written and synced a first line when it returns.
 func Open(path string, opts Options) (*File, error) {
 	opts = opts.withDefaults()

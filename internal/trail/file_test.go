@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/plainfile"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -45,7 +47,7 @@ func TestOpenAppendReopen(t *testing.T) {
 	same(t, order(readLog(t, path)), "opened 1 2 closed resumed 3 closed")
 	verifyGood(t, nil, path)
 	st, err := os.Stat(path)
-	if err != nil || st.Mode() != fileMode {
+	if err != nil || st.Mode() != fileRules.Mode {
 		t.Errorf("mode %v, %v", st.Mode(), err)
 	}
 }
@@ -66,7 +68,7 @@ func TestOneWriterPerFile(t *testing.T) {
 	if err := os.Link(path, path+".hard"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(path+".hard", Options{}); !errors.Is(err, ErrUnsafe) || !strings.Contains(err.Error(), "2 names") {
+	if _, err := Open(path+".hard", Options{}); !errors.Is(err, plainfile.ErrUnsafe) || !strings.Contains(err.Error(), "2 names") {
 		t.Errorf("a hard link: %v", err)
 	}
 	mustClose(t, a)

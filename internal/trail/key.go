@@ -7,13 +7,11 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/base64"
-	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"strings"
+
+	"github.com/xfrguard/xfrguard/internal/plainfile"
 
 	"golang.org/x/mod/sumdb/note"
 )
@@ -38,14 +36,7 @@ func GenerateKey(path, name string) (verifier string, err error) {
 	if _, err := note.NewSigner(signer); err != nil {
 		return "", fmt.Errorf("key name %q: %w", name, err)
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return "", fmt.Errorf("write key: %w", err)
-	}
-	_, err = io.WriteString(f, signer+"\n")
-	err = errors.Join(err, f.Sync(), f.Close(), osDisk{}.syncDir(filepath.Dir(path)))
-	if err != nil {
-		_ = os.Remove(path) // half a key is of no use
+	if err := plainfile.WriteNew(path, []byte(signer+"\n"), 0o600); err != nil {
 		return "", fmt.Errorf("write key: %w", err)
 	}
 	return verifier, nil
@@ -124,28 +115,9 @@ func ReadVerifiers(path string) ([]note.Verifier, error) {
 }
 
 func readKeyFile(path string) (string, fs.FileMode, error) {
-	// Look before the open: that of a pipe would wait.
-	st, err := os.Stat(path)
-	if err == nil && !st.Mode().IsRegular() {
-		return "", 0, fmt.Errorf("key file %s is not a regular file", path)
-	}
+	text, mode, err := plainfile.Read(path, maxKeyFile)
 	if err != nil {
 		return "", 0, fmt.Errorf("key file: %w", err)
 	}
-	f, err := os.Open(path)
-	if err != nil {
-		return "", 0, fmt.Errorf("key file: %w", err)
-	}
-	defer f.Close()
-	if st, err = f.Stat(); err != nil {
-		return "", 0, fmt.Errorf("key file: %w", err)
-	}
-	text, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
-	if err != nil {
-		return "", 0, fmt.Errorf("key file: %w", err)
-	}
-	if len(text) > maxKeyFile {
-		return "", 0, fmt.Errorf("key file %s is longer than %d bytes", path, maxKeyFile)
-	}
-	return string(text), st.Mode(), nil
+	return string(text), mode, nil
 }

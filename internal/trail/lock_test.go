@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/xfrguard/xfrguard/internal/plainfile"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -47,7 +49,7 @@ func TestReaderKeepsNobodyOut(t *testing.T) {
 	}
 	mustAppend(t, f, 5)
 	waitFor(t, "the new file", func() bool { _, err := os.Stat(path); return err == nil })
-	if out, err := child(t, "open", path).CombinedOutput(); err == nil || !strings.Contains(string(out), ErrLocked.Error()) {
+	if out, err := child(t, "open", path).CombinedOutput(); err == nil || !strings.Contains(string(out), plainfile.ErrLocked.Error()) {
 		t.Errorf("a second process: %v: %s", err, out)
 	}
 	mustClose(t, f)
@@ -73,7 +75,7 @@ func TestLockOfOlderVersion(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 3 {
-		if _, err := Open(path, Options{}); !errors.Is(err, ErrLocked) {
+		if _, err := Open(path, Options{}); !errors.Is(err, plainfile.ErrLocked) {
 			t.Fatalf("beside an older version: %v", err)
 		}
 	}
@@ -100,12 +102,12 @@ func TestNoLockFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.log")
 	f := openTest(t, path, Options{disk: noLockDisk{}})
 	mustAppend(t, f, 1)
-	if out, err := child(t, "open", path).CombinedOutput(); err == nil || !strings.Contains(string(out), ErrLocked.Error()) {
+	if out, err := child(t, "open", path).CombinedOutput(); err == nil || !strings.Contains(string(out), plainfile.ErrLocked.Error()) {
 		t.Errorf("a second process: %v: %s", err, out)
 	}
 	mustClose(t, f)
 	readerLocks(t, path)
-	if _, err := Open(path, Options{disk: noLockDisk{}}); !errors.Is(err, ErrLocked) {
+	if _, err := Open(path, Options{disk: noLockDisk{}}); !errors.Is(err, plainfile.ErrLocked) {
 		t.Errorf("with the lock taken: %v", err)
 	}
 }
@@ -133,10 +135,10 @@ func TestLockFileRemoved(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if err := f.Append(soon(t), event(2)); !errors.Is(err, ErrLocked) {
+				if err := f.Append(soon(t), event(2)); !errors.Is(err, plainfile.ErrLocked) {
 					t.Errorf("beside another process: %v", err)
 				}
-				if st, err := file.stat(); err != nil || st.size != 0 {
+				if st, err := file.stat(); err != nil || st.Size != 0 {
 					t.Errorf("written to another one's file: %+v, %v", st, err)
 				}
 				if err := errors.Join(file.close(), lock.release(false)); err != nil {
@@ -145,7 +147,7 @@ func TestLockFileRemoved(t *testing.T) {
 				waitFor(t, "up", f.Healthy)
 			}
 			mustAppend(t, f, 3)
-			if out, err := child(t, "open", path).CombinedOutput(); err == nil || !strings.Contains(string(out), ErrLocked.Error()) {
+			if out, err := child(t, "open", path).CombinedOutput(); err == nil || !strings.Contains(string(out), plainfile.ErrLocked.Error()) {
 				t.Errorf("a second process: %v: %s", err, out)
 			}
 			readerLocks(t, path+".1") // one that had the file open before

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+
+	"github.com/xfrguard/xfrguard/internal/plainfile"
 )
 
 // look makes sure, before a write, that the open file is the one that the path leads to and ends where we left it.
@@ -18,8 +20,8 @@ func (w *writer) look() error {
 	if err != nil {
 		return err
 	}
-	if st.size != w.now.size {
-		if err := w.disturbed(w.f, st.size, 0); err != nil {
+	if st.Size != w.now.size {
+		if err := w.disturbed(w.f, st.Size, 0); err != nil {
 			return err
 		}
 	}
@@ -41,14 +43,14 @@ func (w *writer) lookAgain(events int) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if st.size != w.now.size {
-		return true, w.disturbed(w.f, st.size, events)
+	if st.Size != w.now.size {
+		return true, w.disturbed(w.f, st.Size, events)
 	}
 	here, err := w.leadsHere()
 	if here || err != nil {
 		return false, err
 	}
-	if st.links == 0 {
+	if st.Links == 0 {
 		w.safe = w.now
 		return true, w.move(causeDeleted, events)
 	}
@@ -62,11 +64,11 @@ func (w *writer) leadsHere() (bool, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
-	return err == nil && st.id == w.id, err
+	return err == nil && st.ID == w.id, err
 }
 
-func causeOf(st status) string {
-	if st.links == 0 {
+func causeOf(st plainfile.Status) string {
+	if st.Links == 0 {
 		return causeDeleted
 	}
 	return causeRenamed
@@ -104,7 +106,7 @@ func (w *writer) reopen() error {
 		return err
 	}
 	if w.unsure {
-		if err := w.adoptTail(w.f, st.size); err != nil {
+		if err := w.adoptTail(w.f, st.Size); err != nil {
 			return err
 		}
 	}
@@ -165,25 +167,25 @@ func (w *writer) adopt(f file, rewritten int) error {
 		return fmt.Errorf("sync the directory of the audit file: %w", err)
 	}
 	switch first := w.now.chain.uid == ""; {
-	case !first && st.id == w.id:
-		if st.size != w.now.size {
-			err = w.disturbed(f, st.size, 0)
+	case !first && st.ID == w.id:
+		if st.Size != w.now.size {
+			err = w.disturbed(f, st.Size, 0)
 		}
 	case first:
-		err = w.begin(f, st.size)
-	case st.size == 0:
+		err = w.begin(f, st.Size)
+	case st.Size == 0:
 		w.now.size = 0
 		w.announce(KindRotated, map[string]any{FieldCause: w.cause, FieldRewritten: rewritten})
 	default:
-		err = w.adoptOther(f, st.size)
+		err = w.adoptOther(f, st.Size)
 	}
 	if err != nil {
 		return err
 	}
 	w.safe = w.now
-	w.id = st.id
+	w.id = st.ID
 	w.mu.Lock()
-	w.openID = st.id
+	w.openID = st.ID
 	w.mu.Unlock()
 	return nil
 }
@@ -296,7 +298,7 @@ func (w *writer) disturbed(f file, size int64, rewritten int) error {
 
 // explainLock tells a second process from a second name in this one.
 func (w *writer) explainLock(err error) error {
-	if !errors.Is(err, ErrLocked) {
+	if !errors.Is(err, plainfile.ErrLocked) {
 		return err
 	}
 	st, statErr := w.disk.lstat(w.path)
@@ -310,7 +312,7 @@ func (w *writer) explainLock(err error) error {
 			continue
 		}
 		other.mu.Lock()
-		same := other.openID == st.id
+		same := other.openID == st.ID
 		other.mu.Unlock()
 		if same {
 			return fmt.Errorf("%s and %s are one file: use one of the names", path, w.path)

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/plainfile"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -71,7 +73,7 @@ func TestPathReplaced(t *testing.T) {
 				t.Fatal(err)
 			}
 			waitFor(t, "down", func() bool { return !f.Healthy() })
-			if err := f.Append(soon(t), event(-1)); !errors.Is(err, ErrUnsafe) && !errors.Is(err, ErrNotTrail) {
+			if err := f.Append(soon(t), event(-1)); !errors.Is(err, plainfile.ErrUnsafe) && !errors.Is(err, ErrNotTrail) {
 				t.Errorf("append: %v", err)
 			}
 			l.stop()

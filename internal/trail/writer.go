@@ -12,6 +12,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/xfrguard/xfrguard/internal/plainfile"
 )
 
 // Bounds of what waits and of what is written at once.
@@ -76,7 +78,7 @@ type writer struct {
 	down      error
 	gap       gap
 	stats     Stats
-	openID    fileID // of the open file, for the message about two paths to one file
+	openID    plainfile.ID // of the open file, for the message about two paths to one file
 
 	// What follows belongs to the goroutine alone.
 
@@ -84,14 +86,14 @@ type writer struct {
 	locked        bool     // the lock was asked for
 	alone         bool     // no other process writes to the path, whoever has locked the file
 	f             file
-	id            fileID   // of f, or of the last f
-	bad           bool     // f failed: open it again before the next write
-	unsure        bool     // what f holds beyond safe could not be removed
-	cause         string   // why the file before was left
-	now           position // after all that was written
-	safe          position // known to be on stable storage
-	first         uint64   // sequence before our first line
-	unsynced      [][]byte // posted events between safe and now
+	id            plainfile.ID // of f, or of the last f
+	bad           bool         // f failed: open it again before the next write
+	unsure        bool         // what f holds beyond safe could not be removed
+	cause         string       // why the file before was left
+	now           position     // after all that was written
+	safe          position     // known to be on stable storage
+	first         uint64       // sequence before our first line
+	unsynced      [][]byte     // posted events between safe and now
 	unsyncedBytes int
 	again         [][]byte // posted events that have to be written once more
 	notices       []notice // events of our own that wait

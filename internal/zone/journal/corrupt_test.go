@@ -191,7 +191,7 @@ func TestTruncatedWhileOpen(t *testing.T) {
 			t.Errorf("update: %v", err)
 		}
 		mustClose(t, j)
-		if _, err := Open(dir, Options{}); !errors.Is(err, ErrCorrupt) { // not ErrLocked
+		if _, err := Open(dir, Options{}); !errors.Is(err, ErrCorrupt) { // not plainfile.ErrLocked
 			t.Errorf("open: %v", err)
 		}
 	}

@@ -6,11 +6,12 @@ package journal
 import (
 	"errors"
 	"fmt"
-	"os"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/xfrguard/xfrguard/internal/plainfile"
 
 	"go.etcd.io/bbolt"
 )
@@ -36,10 +37,6 @@ var (
 	ErrCorrupt = errors.New("journal is corrupt")
 	// ErrFull says that a change would pass the limit; nothing was changed.
 	ErrFull = errors.New("journal is full")
-	// ErrLocked says that another process, or another Journal of this one, has the file open.
-	ErrLocked = errors.New("journal is in use by another process")
-	// ErrUnsafe says that the path leads to something that is never opened: a link, a pipe, a file that others may access.
-	ErrUnsafe = errors.New("not a plain file that only its owner can access")
 	// ErrInvalid says that a change does not fit to what is kept; nothing was changed.
 	ErrInvalid = errors.New("change does not fit to the journal")
 	// ErrClosed says that the journal was closed.
@@ -117,7 +114,7 @@ type Journal struct {
 	// locked, and then nobody else may be on the way into them.
 	mu     sync.Mutex
 	db     *bbolt.DB
-	file   *os.File
+	file   *plainfile.File
 	broken error // every later call's answer
 	stuck  bool  // bbolt's locks are not to be relied on any more
 	closed bool
@@ -143,7 +140,7 @@ func (j *Journal) Close() error {
 // release closes bbolt, or only the file when bbolt would hang. The memory map is lost then, which is better than a hang.
 func (j *Journal) release() error {
 	if j.db == nil || j.stuck {
-		return closeFile(j.file)
+		return j.file.Close()
 	}
 	if err := j.db.Close(); err != nil {
 		return j.explain(err)

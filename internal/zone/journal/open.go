@@ -21,7 +21,7 @@ const (
 	growOctets = 1 << 20
 )
 
-// Open opens the journal in dir, and makes both when they are missing. It fails with ErrCorrupt, ErrLocked, ErrUnsafe or an
+// Open opens the journal in dir, and makes both when they are missing. It fails with ErrCorrupt, plainfile.ErrLocked, plainfile.ErrUnsafe or an
 // error of the file system; none of them changes the file. dir's parent must be there.
 func Open(dir string, o Options) (*Journal, error) {
 	if err := os.Mkdir(dir, dirMode); err != nil && !errors.Is(err, fs.ErrExist) {
@@ -73,7 +73,7 @@ func (j *Journal) openBolt() (err error) {
 	j.db, err = bbolt.Open(j.path, fileMode, &bbolt.Options{
 		PageSize: pageOctets,
 		// The lock is held already; a second one on the same open file is the same lock.
-		OpenFile: func(string, int, os.FileMode) (*os.File, error) { return j.file, nil },
+		OpenFile: func(string, int, os.FileMode) (*os.File, error) { return j.file.File, nil },
 		// The lowest free pages first: the file stays small.
 		FreelistType: bbolt.FreelistArrayType,
 	})

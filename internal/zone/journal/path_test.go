@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/xfrguard/xfrguard/internal/plainfile"
 )
 
 func TestPath(t *testing.T) {
@@ -28,7 +30,7 @@ func TestPath(t *testing.T) {
 	}
 	// flock is by open file, so a second Open stands for another process.
 	start := time.Now()
-	if _, err := Open(dir, Options{Timeout: 100 * time.Millisecond}); !errors.Is(err, ErrLocked) {
+	if _, err := Open(dir, Options{Timeout: 100 * time.Millisecond}); !errors.Is(err, plainfile.ErrLocked) {
 		t.Errorf("locked: %v", err)
 	}
 	if d := time.Since(start); d < 50*time.Millisecond || d > 5*time.Second {
@@ -39,7 +41,7 @@ func TestPath(t *testing.T) {
 	if err := os.Chmod(j.Path(), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(dir, Options{}); !errors.Is(err, ErrUnsafe) {
+	if _, err := Open(dir, Options{}); !errors.Is(err, plainfile.ErrUnsafe) {
 		t.Errorf("readable by others: %v", err)
 	}
 }
@@ -53,6 +55,9 @@ func TestPathUnsafe(t *testing.T) {
 		"dangling link": func(p string) error { return os.Symlink(p+".target", p) },
 		"fifo":          func(p string) error { return syscall.Mkfifo(p, 0o600) },
 		"directory":     func(p string) error { return os.Mkdir(p, 0o700) },
+		"two names": func(p string) error {
+			return errors.Join(os.WriteFile(p, nil, 0o600), os.Link(p, p+".second"))
+		},
 	} {
 		for _, suffix := range []string{"", newSuffix} {
 			dir := t.TempDir()
@@ -60,7 +65,7 @@ func TestPathUnsafe(t *testing.T) {
 			if err := prepare(path + suffix); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := Open(dir, Options{}); !errors.Is(err, ErrUnsafe) {
+			if _, err := Open(dir, Options{}); !errors.Is(err, plainfile.ErrUnsafe) {
 				t.Errorf("%s%s: %v", name, suffix, err)
 			}
 			if st, err := os.Stat(path + suffix + ".target"); err == nil && st.Size() != 0 {
