@@ -129,28 +129,40 @@ func eventually(t testing.TB, what string, ok func() error) {
 // metric returns the sum of the samples whose names and labels have the prefix.
 func (a *audited) metric(t testing.TB, prefix string) float64 {
 	t.Helper()
-	c := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-	r, err := c.Get("http://" + peer.Loopback(a.metrics) + "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Body.Close()
+	all, err := a.samples(t)
+	must(t, err)
 	sum := 0.0
-	lines := bufio.NewScanner(r.Body)
-	for lines.Scan() {
-		name, value, _ := strings.Cut(lines.Text(), " ")
+	for name, v := range all {
 		if strings.HasPrefix(name, prefix) {
-			v, err := strconv.ParseFloat(value, 64)
-			if err != nil {
-				t.Fatalf("%q: %v", lines.Text(), err)
-			}
 			sum += v
 		}
 	}
-	if err := lines.Err(); err != nil {
-		t.Fatal(err)
-	}
 	return sum
+}
+
+// samples returns the metrics, by names with labels.
+func (a *audited) samples(t testing.TB) (map[string]float64, error) {
+	t.Helper()
+	c := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	r, err := c.Get("http://" + peer.Loopback(a.metrics) + "/metrics")
+	if err != nil {
+		return nil, err
+	}
+	defer r.Body.Close()
+	all := make(map[string]float64)
+	lines := bufio.NewScanner(r.Body)
+	for lines.Scan() {
+		if strings.HasPrefix(lines.Text(), "#") {
+			continue
+		}
+		at := strings.LastIndexByte(lines.Text(), ' ')
+		v, err := strconv.ParseFloat(lines.Text()[at+1:], 64)
+		if err != nil {
+			return nil, fmt.Errorf("%q: %w", lines.Text(), err)
+		}
+		all[lines.Text()[:at]] = v
+	}
+	return all, lines.Err()
 }
 
 // auditLine is a line of the audit file, with what these tests look at besides.
