@@ -188,7 +188,7 @@ func (x *exchange) writeSigned(m *dns.Msg, tsigError uint16) error {
 		if tsigError == dns.RcodeBadTime {
 			e = wire.BadTime(x.tsig, time.Now())
 		}
-		s, err := wire.NewResponseSigner(x.tsig, x.secret, nil)
+		s, err := wire.NewResponseSigner(x.tsig, x.secret)
 		if err != nil {
 			return nil, err
 		}

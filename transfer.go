@@ -302,7 +302,7 @@ func (x *exchange) envelope() (wire.Envelope, error) {
 		env.Block = x.padding()
 	}
 	if x.req.TSIG.Status == policy.TSIGValid {
-		env.Signer, err = wire.NewResponseSigner(x.tsig, x.secret, nil)
+		env.Signer, err = wire.NewResponseSigner(x.tsig, x.secret)
 	}
 	return env, err
 }

@@ -128,7 +128,7 @@ func answerLimit(conn net.Conn, messages []wire.Message, secret []byte) error {
 		return err
 	}
 	if t := req.IsTsig(); t != nil {
-		if envelope.Signer, err = wire.NewResponseSigner(t, secret, nil); err != nil {
+		if envelope.Signer, err = wire.NewResponseSigner(t, secret); err != nil {
 			return err
 		}
 	}

@@ -98,7 +98,7 @@ type two struct {
 	A, B dns.ResponseWriter
 }
 
-// pluginWriter gives what CoreDNS hands to the plugin after another one, which no
+// pluginWriter returns what CoreDNS hands to the plugin after another one, which no
 // package exports.
 func pluginWriter(w dns.ResponseWriter, then func(dns.ResponseWriter)) {
 	next := plugin.HandlerFunc(func(_ context.Context, w dns.ResponseWriter, _ *dns.Msg) (int, error) {
@@ -293,7 +293,7 @@ func answer(w dns.ResponseWriter, r *dns.Msg, msgs []Message) error {
 		if w.TsigStatus() != nil {
 			return w.TsigStatus()
 		}
-		if env.Signer, err = NewResponseSigner(tsig, testSecret, nil); err != nil {
+		if env.Signer, err = NewResponseSigner(tsig, testSecret); err != nil {
 			return err
 		}
 	}

@@ -33,7 +33,7 @@ type Envelope struct {
 	Signer           *Signer // nil: unsigned
 }
 
-// EnvelopeFor gives the envelope of an unsigned answer without EDNS; the caller sets
+// EnvelopeFor returns the envelope of an unsigned answer without EDNS; the caller sets
 // OPT and Signer. A request without exactly one question, with a valid name, gives
 // [ErrQuestion] or [ErrName].
 func EnvelopeFor(req *dns.Msg) (Envelope, error) {
@@ -57,9 +57,9 @@ func PackOPT(opt *dns.OPT) ([]byte, error) {
 	return b, nil
 }
 
-// Overhead is what the envelope adds to each message, in octets, without padding,
+// overhead is what the envelope adds to each message, in octets, without padding,
 // which is left out where there is no room.
-func (e *Envelope) Overhead() int {
+func (e *Envelope) overhead() int {
 	n := len(e.OPT)
 	if e.Signer != nil {
 		n += e.Signer.Size()
@@ -68,7 +68,7 @@ func (e *Envelope) Overhead() int {
 }
 
 // Fits tells whether a packed message of that many octets can be sent in the envelope.
-func (e *Envelope) Fits(size int) bool { return size+e.Overhead() <= math.MaxUint16 }
+func (e *Envelope) Fits(size int) bool { return size+e.overhead() <= math.MaxUint16 }
 
 // Append appends the message as this transfer sends it, without length prefix; m is
 // not changed. Messages must come in the order they are sent in, as the signatures
@@ -122,7 +122,7 @@ func (e *Envelope) patchQuestion(q []byte) error {
 // paddingHeader is what the padding option adds beside its data.
 const paddingHeader = 4
 
-// Padding gives how many octets of data a padding option must have that makes a
+// Padding returns how many octets of data a padding option must have that makes a
 // message of that size, TSIG included, a multiple of block with it; -1 if the message
 // has no room for one.
 func Padding(size, block int) int {

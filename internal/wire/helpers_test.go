@@ -22,7 +22,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// pair gives the two ends of a loopback connection, TLS or not, closed at the end of
+// pair returns the two ends of a loopback connection, TLS or not, closed at the end of
 // the test. Small buffers make a client that does not read felt soon.
 func pair(t testing.TB, secure bool) (server, client net.Conn) {
 	t.Helper()

@@ -21,10 +21,10 @@ const (
 	// appended later included: below 16 KiB every name can be pointed to.
 	maxPointable = pointerLimit - 1
 
-	// DefaultReserve is the room in octets that messages leave for what is appended
+	// defaultReserve is the room in octets that messages leave for what is appended
 	// to them: an OPT RR without options (11), and a TSIG RR with a key name of 255
 	// octets and hmac-sha512 (255 + 10 + 13 + 16 + 64).
-	DefaultReserve = 11 + 358
+	defaultReserve = 11 + 358
 
 	flagQR = 1 << 15
 	flagAA = 1 << 10
@@ -71,7 +71,7 @@ var errPackerDone = errors.New("packer is closed")
 
 // NewPacker starts the messages of a transfer of the zone qname. reserve is the room
 // in octets that each message leaves below 16 KiB for OPT and TSIG; 0 means
-// [DefaultReserve].
+// that of one signature and an OPT.
 //
 // emit gets each message as soon as it is full; Message.Bytes belongs to the packer
 // and is valid until emit returns, so who keeps it copies it. An error of emit ends
@@ -81,7 +81,7 @@ var errPackerDone = errors.New("packer is closed")
 // A Packer must be ended with Close or Discard, which give its buffers back.
 func NewPacker(qname string, reserve int, emit func(Message) error) *Packer {
 	if reserve <= 0 {
-		reserve = DefaultReserve
+		reserve = defaultReserve
 	}
 	p := &Packer{
 		packState: packStates.Get().(*packState),

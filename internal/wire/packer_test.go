@@ -116,7 +116,7 @@ func TestPackerKeepsRecords(t *testing.T) {
 		var want [][]byte
 		room := maxPointable - max(reserve, 0)
 		if reserve == 0 {
-			room = maxPointable - DefaultReserve
+			room = maxPointable - defaultReserve
 		}
 		tooLarge := false
 		for _, rr := range rrs {
@@ -240,7 +240,7 @@ func TestPackerIsCompact(t *testing.T) {
 	msgs := packAll(t, benchApex, 0, rrs)
 	theirs := make([]byte, 1<<16)
 	for i, m := range msgs {
-		if i < len(msgs)-1 && len(m.Bytes) < maxPointable-DefaultReserve-100 {
+		if i < len(msgs)-1 && len(m.Bytes) < maxPointable-defaultReserve-100 {
 			t.Errorf("message %d has %d octets", i, len(m.Bytes))
 		}
 		names := map[string]int{}

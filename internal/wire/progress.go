@@ -16,23 +16,6 @@ type tcpProgress struct {
 	closed  bool  // both ways: nothing more will be acknowledged
 }
 
-// Acked tells what the other end of a connection has acknowledged since the connection
-// began, and how much of what was written it has not: octets of TCP, those of TLS
-// included. It is false where the kernel does not tell (elsewhere than on Linux) and
-// where there is no way to the TCP connection. Behind a proxy the other end is the proxy.
-func Acked(conn net.Conn) (acked, unacked int64, ok bool) {
-	p, ok := lookAt(conn)
-	return p.acked, p.unacked, ok
-}
-
-func lookAt(conn net.Conn) (tcpProgress, bool) {
-	raw := rawConnOf(conn)
-	if raw == nil {
-		return tcpProgress{}, false
-	}
-	return look(raw)
-}
-
 // rawConnOf is the way to the socket of a TCP connection, nil where there is none.
 func rawConnOf(conn net.Conn) syscall.RawConn {
 	t, ok := TCPConnOf(conn)

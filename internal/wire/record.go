@@ -79,7 +79,7 @@ type layout struct {
 	old   bool // of RFC 1035: they may be compressed (RFC 3597 §4)
 }
 
-// layoutOf gives the layout of the types whose names are in lower case in canonical
+// layoutOf returns the layout of the types whose names are in lower case in canonical
 // form (RFC 4034 §6.2 as corrected by RFC 6840 §5.1: not NSEC). The obsolete A6 and
 // NXT are left out: no zone has them.
 func layoutOf(rrtype uint16) layout {

@@ -35,8 +35,8 @@ var (
 // Defaults of [SendOptions].
 const (
 	DefaultStall = 30 * time.Second
-	DefaultTotal = 2 * time.Hour
-	DefaultBatch = 128 << 10
+	defaultTotal = 2 * time.Hour
+	defaultBatch = 128 << 10
 )
 
 // Unacknowledged is how many octets of a transfer may be left to the kernel, in all
@@ -49,16 +49,19 @@ type SendOptions struct {
 	// has been sent. Time spent pacing, or between calls, does not count. Default
 	// DefaultStall.
 	//
-	// Where it is not known what the client acknowledges (see Acked) what counts is what
-	// the connection takes. A TLS connection is ruined by a write that timed out, so there
-	// 16 KiB must pass within Stall; and a kernel takes more only when a part of its
-	// buffer is free, so that a slow reader may pass for stalled.
+	// Where the kernel does not tell what the client acknowledges (elsewhere than on
+	// Linux, and without a TCP connection) what counts is what the connection takes. A
+	// TLS connection is ruined by a write that timed out, so there 16 KiB must pass within
+	// Stall; and a kernel takes more only when a part of its buffer is free, so that a
+	// slow reader may pass for stalled.
 	Stall time.Duration
-	// Total is the longest time from NewSender to the last octet. Default DefaultTotal.
+	// Total is the longest time from NewSender to the last octet. Default two
+	// hours.
 	Total time.Duration
 	// BytesPerSecond paces the transfer; 0 means as fast as the client reads.
 	BytesPerSecond int
-	// Batch is the size in octets from which messages are written. Default DefaultBatch.
+	// Batch is the size in octets from which messages are written. Default
+	// 128 KiB.
 	Batch int
 }
 
@@ -106,7 +109,7 @@ type output interface {
 // Room for a batch that is not quite full and one more message of the usual size; and,
 // for the many answers of one message, room for that.
 var (
-	sendBuffers  = bufferPool(DefaultBatch + 2*pointerLimit)
+	sendBuffers  = bufferPool(defaultBatch + 2*pointerLimit)
 	smallBuffers = bufferPool(pointerLimit)
 )
 
@@ -153,10 +156,10 @@ func (o *SendOptions) setDefaults() {
 		o.Stall = DefaultStall
 	}
 	if o.Total <= 0 {
-		o.Total = DefaultTotal
+		o.Total = defaultTotal
 	}
 	if o.Batch <= 0 {
-		o.Batch = DefaultBatch
+		o.Batch = defaultBatch
 	}
 }
 
@@ -186,7 +189,7 @@ func (s *Sender) Send(m Message) error {
 	if s.err != nil {
 		return s.err
 	}
-	s.makeRoom(2 + len(m.Bytes) + s.envelope.Overhead())
+	s.makeRoom(2 + len(m.Bytes) + s.envelope.overhead())
 	b := append(*s.buf, 0, 0)
 	start := len(b)
 	b, err := s.envelope.Append(b, m)
@@ -296,7 +299,7 @@ func (s *Sender) Close() {
 	switch size := cap(*s.buf); {
 	case size <= pointerLimit:
 		smallBuffers.Put(s.buf)
-	case size <= 4*DefaultBatch:
+	case size <= 4*defaultBatch:
 		sendBuffers.Put(s.buf)
 	}
 	s.buf = nil

@@ -90,7 +90,7 @@ func TestSenderCountsCompleteMessages(t *testing.T) {
 		{first + len(msgs[1].Bytes) + 2, 2, msgs[0].Records + msgs[1].Records},
 	} {
 		s := NewMessageSender(t.Context(), nil, envelope(t, false), SendOptions{})
-		s.batch, s.out = DefaultBatch, &shortOutput{room: tt.room}
+		s.batch, s.out = defaultBatch, &shortOutput{room: tt.room}
 		err := sendAll(s, msgs)
 		want := SendStats{Messages: tt.messages, Records: tt.records, Bytes: int64(tt.room)}
 		if !errors.Is(err, ErrStalled) || s.Stats() != want {

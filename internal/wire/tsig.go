@@ -83,13 +83,13 @@ func NewSigner(keyName, algorithm string, secret, requestMAC []byte, clock func(
 }
 
 // NewResponseSigner starts the signatures of the answer to a request with TSIG t,
-// which the caller has verified. A TSIG without MAC gives [ErrKey]; see NewSigner.
-func NewResponseSigner(t *dns.TSIG, secret []byte, clock func() time.Time) (*Signer, error) {
+// which the caller has verified. A TSIG without MAC is [ErrKey]; see NewSigner.
+func NewResponseSigner(t *dns.TSIG, secret []byte) (*Signer, error) {
 	mac, err := hex.DecodeString(t.MAC)
 	if err != nil || len(mac) == 0 {
 		return nil, fmt.Errorf("%w %q: the request has no MAC", ErrKey, t.Hdr.Name)
 	}
-	return NewSigner(t.Hdr.Name, t.Algorithm, secret, mac, clock)
+	return NewSigner(t.Hdr.Name, t.Algorithm, secret, mac, nil)
 }
 
 // Size is what signing adds to a message, in octets.

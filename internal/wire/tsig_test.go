@@ -161,7 +161,7 @@ func TestSignerRefuses(t *testing.T) {
 			t.Errorf("%s: %v", tt.name, err)
 		}
 	}
-	if _, err := NewResponseSigner(&dns.TSIG{Hdr: dns.RR_Header{Name: testKey}, Algorithm: "hmac-sha256."}, testSecret, nil); !errors.Is(err, ErrKey) {
+	if _, err := NewResponseSigner(&dns.TSIG{Hdr: dns.RR_Header{Name: testKey}, Algorithm: "hmac-sha256."}, testSecret); !errors.Is(err, ErrKey) {
 		t.Errorf("answer to a request without MAC: %v", err)
 	}
 }
@@ -176,7 +176,7 @@ func TestTSIGErrors(t *testing.T) {
 	now := time.Unix(1<<32+5, 0)
 	t.Run("BADTIME is signed and tells both clocks", func(t *testing.T) {
 		request := &dns.TSIG{Hdr: dns.RR_Header{Name: testKey}, Algorithm: "hmac-sha256.", TimeSigned: 99, Fudge: 42, MAC: "0a0b", MACSize: 2}
-		s, err := NewResponseSigner(request, testSecret, nil)
+		s, err := NewResponseSigner(request, testSecret)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -249,7 +249,7 @@ func TestEnvelope(t *testing.T) {
 			if err := got.Unpack(b); err != nil {
 				t.Fatal(err)
 			}
-			if len(b) > 65535 || len(b) != len(m.Bytes)+env.Overhead() || got.Id != req.Id || len(got.Extra) != 2 || got.IsTsig() == nil || got.Extra[0].Header().Rrtype != dns.TypeOPT {
+			if len(b) > 65535 || len(b) != len(m.Bytes)+env.overhead() || got.Id != req.Id || len(got.Extra) != 2 || got.IsTsig() == nil || got.Extra[0].Header().Rrtype != dns.TypeOPT {
 				t.Errorf("message %d: %d octets, %v", i, len(b), got.Extra)
 			}
 		}
