@@ -42,11 +42,12 @@ var (
 	errNoAlgorithm = errors.New("the key has no algorithm to sign with")
 )
 
-// maxForged is how many datagrams are passed over that are no answer, or prove nothing:
-// whoever sends more has a guess at the ID with each, and is not listened to any longer.
+// maxForged is how many datagrams that are no answer, or prove nothing, are passed
+// over. Each of them may be a guess at the ID, so no more are read after that many.
 const maxForged = 32
 
-// grace is how long a better answer over UDP may take that is there when TCP has said no.
+// grace is how long a better answer over UDP may take that is there when TCP has said
+// no.
 const grace = 100 * time.Millisecond
 
 // exchange sends the request once and waits for its answer: over UDP, and over TCP
@@ -99,9 +100,9 @@ func pauseFor(ctx context.Context, d time.Duration) {
 // answered reports whether there was an answer, whatever it says.
 func (r reply) answered() bool { return r.outcome != Timeout && r.outcome != Unreachable }
 
-// overUDP waits for the answer to a datagram. What is no answer to it, or proves nothing,
-// is passed over: the true one may come behind it. It calls doubt at the first answer
-// that proves nothing.
+// overUDP waits for the answer to a datagram. What is no answer to it, or proves
+// nothing, is passed over: the true one may come behind it. It calls doubt at the first
+// answer that proves nothing.
 func overUDP(ctx context.Context, t *Target, r *request, wait time.Duration, doubt func()) reply {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()

@@ -39,8 +39,8 @@ func TestSenderForgedRefusal(t *testing.T) {
 	}
 }
 
-// TestSenderForgedOnce: somebody forges a refusal of the first try, which gets lost; the
-// notice arrives with the next.
+// TestSenderForgedOnce: somebody forges a refusal of the first try, which gets lost;
+// the notice arrives with the next.
 func TestSenderForgedOnce(t *testing.T) {
 	tries := 0
 	p := startPeer(t, nil, closed{tcp: true}, func(_ Transport, b []byte, _ net.Addr) [][]byte {

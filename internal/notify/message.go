@@ -89,8 +89,8 @@ var errForeign = errors.New("no answer to this NOTIFY")
 // read takes a message for the answer to the request, or fails with errForeign. It has
 // to have the ID, opcode and question of the request (RFC 1996 §3.6); an error may lack
 // the question. A key that does not fit, a bad MAC or time make it unproven, and an
-// unproven NOERROR is none: whoever sees the request could have sent that. What other
-// unproven answers are worth depends on how they came, see exchange.
+// unproven NOERROR is no answer: everyone who sees the request could have sent it. What
+// other unproven answers are worth depends on how they came, see exchange.
 func (r *request) read(b []byte) (answer, error) {
 	m := new(dns.Msg)
 	if err := m.Unpack(b); err != nil {

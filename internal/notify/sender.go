@@ -19,12 +19,15 @@ type Options struct {
 	// Done is told the end of every notice. It must not block, nor call the Sender.
 	Done func(Result)
 
-	Tries     int                           // for one notice, default 5 (RFC 1996 §3.6)
-	Wait      time.Duration                 // for an answer over UDP, and then over TCP, or over TLS; default 3 s
-	Pause     func(tries int) time.Duration // before the next try, after that many; default 4 s, 12 s, 36 s, 60 s, each ±25 %
-	PerSecond int                           // tries begun, to all targets; default 100
-	InFlight  int                           // tries at once, to all targets; default 64
-	PerTarget int                           // tries at once, to one target; default 4, and 1 while it keeps silent
+	Tries int // for one notice, default 5 (RFC 1996 §3.6)
+	// Wait is for an answer over UDP, and then over TCP, or over TLS; default 3 s.
+	Wait time.Duration
+	// Pause is how long to wait before the next try, after that many; default 4 s, 12 s,
+	// 36 s, 60 s, each ±25 %.
+	Pause     func(tries int) time.Duration
+	PerSecond int // tries begun, to all targets; default 100
+	InFlight  int // tries at once, to all targets; default 64
+	PerTarget int // tries at once, to one target; default 4, 1 while it keeps silent
 
 	exchange func(context.Context, *Target, *request, time.Duration) reply
 }
@@ -126,8 +129,9 @@ func NewSender(o Options) *Sender {
 }
 
 // Send has the target told of the zone's SOA, after a delay. A notice of another serial
-// of that zone that waits for its turn or next try is superseded; one of the same serial
-// is on its way already. zone is the apex. Send does not block; after Close it does nothing.
+// of that zone that waits for its turn or next try is superseded; one of the same
+// serial is on its way already. zone is the apex. Send does not block; after Close it
+// does nothing.
 func (s *Sender) Send(t *Target, zone string, soa *dns.SOA, delay time.Duration) {
 	defer s.tell()
 	s.mu.Lock()
@@ -291,8 +295,8 @@ func (r reply) otherAlgorithm() bool {
 	return false
 }
 
-// again reports whether the target is asked again: also after a refusal that anybody may
-// have sent.
+// again reports whether the target is asked again: also after a refusal that anybody
+// may have sent.
 func (r reply) again() bool {
 	return r.outcome.Again() || (r.transport == UDP && !r.proven)
 }
@@ -348,8 +352,8 @@ func (s *Sender) overLocked(n *notice, r reply, algorithm string) {
 	})
 }
 
-// tell hands the ends to Done, in their order: of one zone and target, the last serial's
-// end comes last.
+// tell hands the ends to Done, in their order: of one zone and target, the last
+// serial's end comes last.
 func (s *Sender) tell() {
 	s.telling.Lock()
 	defer s.telling.Unlock()

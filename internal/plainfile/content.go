@@ -12,8 +12,9 @@ import (
 	"path/filepath"
 )
 
-// Read reads a regular file of at most that many bytes, also by way of a link, and returns
-// its mode with it. A pipe does not hold it up. Errors hold nothing of what is in it.
+// Read reads a regular file of at most that many bytes, also by way of a link, and
+// returns its mode with it. A pipe does not hold it up. Errors hold nothing of what is
+// in it.
 func Read(path string, most int64) ([]byte, fs.FileMode, error) {
 	// Opening a device can already do something, so look first; what counts is the look at
 	// the open file.

@@ -3,11 +3,11 @@
 
 // Package plainfile opens, locks and syncs files that only this process may write to.
 //
-// A file is refused with [ErrUnsafe] when it is a link, a directory, a pipe or a device,
-// when a user other than our own and root owns it, when it has a second name, or when its
-// permissions are among those that the caller refuses. What is at the path is looked at
-// before it is opened, because opening a device can already do something, and the open
-// file is looked at again, because only that look counts.
+// A file is refused with [ErrUnsafe] when it is a link, a directory, a pipe or a
+// device, when a user other than our own and root owns it, when it has a second name,
+// or when its permissions are among those that the caller refuses. What is at the path
+// is looked at before it is opened, because opening a device can already do something,
+// and the open file is looked at again, because only that look counts.
 package plainfile
 
 import (

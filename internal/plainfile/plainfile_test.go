@@ -35,7 +35,8 @@ func mustOpen(t *testing.T, path string) *File {
 	return f
 }
 
-// TestRefused: what is no plain file of our own is neither opened nor made nor written to.
+// TestRefused: what is no plain file of our own is neither opened nor made nor written
+// to.
 func TestRefused(t *testing.T) {
 	t.Chdir(t.TempDir()) // the path of a socket is short
 	for name, prepare := range map[string]func(path string) error{
@@ -157,8 +158,8 @@ func TestOpen(t *testing.T) {
 	}
 }
 
-// TestLock: one open file has the lock. It ends with the close, also when a child process
-// still has a copy of the descriptor.
+// TestLock: one open file has the lock. It ends with the close, also when a child
+// process still has a copy of the descriptor.
 func TestLock(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
 	first, second := mustOpen(t, path), mustOpen(t, path)

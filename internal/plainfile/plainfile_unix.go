@@ -86,9 +86,9 @@ func openRetry(path string, flags int, mode fs.FileMode) (int, error) {
 	}
 }
 
-// check refuses an open file that is not one to write to. A second name or another owner
-// is a danger because who has made either may have others write into a file of his
-// choice, or write into this one.
+// check refuses an open file that is not one to write to. A second name or another
+// owner is a danger because who has made either may have others write into a file of
+// his choice, or write into this one.
 func (f *File) check(rules Rules) error {
 	path := f.Name()
 	info, err := f.Stat()
@@ -119,8 +119,8 @@ func notPlain(path string, mode fs.FileMode) error {
 	return fmt.Errorf("%s is %s: %w", path, mode, ErrUnsafe)
 }
 
-// Lock locks the file against other processes and other opens of this one. It waits until
-// the deadline, and not at all when that is zero; the error is ErrLocked then.
+// Lock locks the file against other processes and other opens of this one. It waits
+// until the deadline, and not at all when that is zero; the error is ErrLocked then.
 func (f *File) Lock(deadline time.Time) error {
 	for {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
@@ -162,8 +162,8 @@ func (f *File) WriteOnce(b []byte) (int, error) {
 	}
 }
 
-// Close unlocks and closes the file; a second time does nothing. Unlocking comes first: a
-// program that this process is just starting holds a copy of the descriptor until its
+// Close unlocks and closes the file; a second time does nothing. Unlocking comes first:
+// a program that this process is just starting holds a copy of the descriptor until its
 // exec, and with that the lock.
 func (f *File) Close() error {
 	unlock := unix.Flock(int(f.Fd()), unix.LOCK_UN)

@@ -74,7 +74,8 @@ func BenchmarkAppend(b *testing.B) {
 	}
 }
 
-// 64 callers at once: ns/op is the time a line, ns/append what one caller waits, lines/sync the size of a group.
+// 64 callers at once: ns/op is the time a line, ns/append what one caller waits,
+// lines/sync the size of a group.
 func BenchmarkAppend64(b *testing.B) {
 	f := openTest(b, filepath.Join(b.TempDir(), "audit.log"), Options{})
 	b.SetParallelism(64 / runtime.GOMAXPROCS(0))

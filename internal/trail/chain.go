@@ -18,11 +18,12 @@ import (
 )
 
 const (
-	// MaxLine is the longest line in bytes, newline included. 4096 is PIPE_BUF on Linux, so that a line also stays whole
-	// in a pipe, and container runtimes do not split it.
+	// MaxLine is the longest line in bytes, newline included. 4096 is PIPE_BUF on Linux,
+	// so that a line also stays whole in a pipe, and container runtimes do not split it.
 	MaxLine = 4096
 
-	// MaxEvent is the longest event in bytes that [Chain.Seal] takes: what is left of a line beside the largest seal.
+	// MaxEvent is the longest event in bytes that [Chain.Seal] takes: what is left of a
+	// line beside the largest seal.
 	MaxEvent = MaxLine - sealSize
 )
 
@@ -48,25 +49,29 @@ const (
 		len(endPart) + len("\n") - len("}")
 )
 
-// Errors of [Chain.Seal], [File.Append] and [File.Post] about the event itself. Neither sequence nor chain has moved.
+// Errors of [Chain.Seal], [File.Append] and [File.Post] about the event itself. Neither
+// sequence nor chain has moved.
 var (
 	// ErrTooLong says that the event is longer than [MaxEvent] bytes.
 	ErrTooLong = errors.New("event is too long for a line")
-	// ErrNotEvent says that the event is not one JSON object on one line, or has a member that belongs to the seal.
+	// ErrNotEvent says that the event is not one JSON object on one line, or has a member
+	// that belongs to the seal.
 	ErrNotEvent = errors.New("event is not one JSON object on one line without a seal")
 )
 
-// Chain is the sequence and the hash chain of one sink. The package comment defines the seal.
+// Chain is the sequence and the hash chain of one sink. The package comment defines the
+// seal.
 //
-// It is not safe for concurrent use: take the seal and write the line under one lock, so that the lines stand in the order
-// of their sequence.
+// It is not safe for concurrent use: take the seal and write the line under one lock,
+// so that the lines stand in the order of their sequence.
 type Chain struct {
 	uid  string
 	seq  uint64
 	head [sha256.Size]byte
 }
 
-// NewChain begins a chain with a new identifier (a UUID of version 7, which tells when the chain began).
+// NewChain begins a chain with a new identifier (a UUID of version 7, which tells when
+// the chain began).
 func NewChain() (*Chain, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
@@ -84,8 +89,9 @@ func (c *Chain) Sequence() uint64 { return c.seq }
 // Head is the hash of the last line; zeros before the first.
 func (c *Chain) Head() [sha256.Size]byte { return c.head }
 
-// Seal returns the next line of the chain: the event, which is one JSON object, with the seal as its last members and a
-// newline. On error ([ErrTooLong], [ErrNotEvent]) the chain has not moved.
+// Seal returns the next line of the chain: the event, which is one JSON object, with
+// the seal as its last members and a newline. On error ([ErrTooLong], [ErrNotEvent])
+// the chain has not moved.
 func (c *Chain) Seal(event []byte) ([]byte, error) {
 	if err := checkEvent(event); err != nil {
 		return nil, err
@@ -112,9 +118,10 @@ func (c *Chain) appendSealed(dst, event []byte) []byte {
 	return append(dst, '\n')
 }
 
-// checkEvent says whether the event can be sealed: whether it is one object on one line, to which members can be added
-// without changing those that are there. That what is between its braces is JSON is the encoder's promise: to check it again
-// took an eighth of a small transfer's time.
+// checkEvent says whether the event can be sealed: whether it is one object on one
+// line, to which members can be added without changing those that are there. That what
+// is between its braces is JSON is the encoder's promise: to check it again took an
+// eighth of a small transfer's time.
 func checkEvent(event []byte) error {
 	if len(event) > MaxEvent {
 		return fmt.Errorf("%w: %d bytes, at most %d", ErrTooLong, len(event), MaxEvent)
@@ -160,7 +167,8 @@ func checkEvent(event []byte) error {
 	return nil
 }
 
-// ordinary are the bytes that mean nothing to the structure of JSON: nearly all of a line.
+// ordinary are the bytes that mean nothing to the structure of JSON: nearly all of a
+// line.
 var ordinary = func() (set [256]bool) {
 	for c := range set {
 		set[c] = c >= ' ' && !strings.ContainsRune(`"\\{}[]`, rune(c))
@@ -168,8 +176,9 @@ var ordinary = func() (set [256]bool) {
 	return set
 }()
 
-// ownName is the name of the chain's own member that begins here, or "". Text of a client is no danger: inside a string a
-// quote is escaped, so that no member begins there.
+// ownName is the name of the chain's own member that begins here, or "". Text of a
+// client is no danger: inside a string a quote is escaped, so that no member begins
+// there.
 func ownName(b []byte) string {
 	if len(b) < 2 || b[1] != 'e' && b[1] != 'c' {
 		return ""
@@ -182,14 +191,16 @@ func ownName(b []byte) string {
 	return ""
 }
 
-// sealed is a line taken apart. Its fields are what the line claims; check compares them with its bytes.
+// sealed is a line taken apart. Its fields are what the line claims; check compares
+// them with its bytes.
 type sealed struct {
 	chain Chain             // the chain as it is after this line
 	prev  [sha256.Size]byte // the hash of the line before
 	body  []byte            // what is hashed
 }
 
-// parseLine takes a line, without its newline, apart from its end. It reports false for bytes that no chain can have written.
+// parseLine takes a line, without its newline, apart from its end. It reports false for
+// bytes that no chain can have written.
 func parseLine(line []byte) (sealed, bool) {
 	var s sealed
 	rest, ok := bytes.CutSuffix(line, []byte(endPart))

@@ -23,7 +23,8 @@ func newTestChain(tb testing.TB) *Chain {
 	return c
 }
 
-// The seal as the package comment defines it, read with nothing but JSON and string functions.
+// The seal as the package comment defines it, read with nothing but JSON and string
+// functions.
 func TestSealIsAsDefined(t *testing.T) {
 	c := newTestChain(t)
 	prev := strings.Repeat("0", 64)

@@ -15,12 +15,14 @@ import (
 	"golang.org/x/mod/sumdb/note"
 )
 
-// Checkpoint is what a signed note says: at that time the chain stood at that sequence with that head, and the next
-// checkpoint was to follow after Every lines or Interval at the latest.
+// Checkpoint is what a signed note says: at that time the chain stood at that sequence
+// with that head, and the next checkpoint was to follow after Every lines or Interval
+// at the latest.
 //
-// The note (https://c2sp.org/signed-note) has the form of a transparency log's checkpoint, but its hash is the head of a
-// chain and no tree's root. Its text has six lines: the origin, which is "xfrguard audit log" and the chain's UID; the
-// sequence; the head in base64; the time in RFC 3339; Every; Interval.
+// The note (https://c2sp.org/signed-note) has the form of a transparency log's
+// checkpoint, but its hash is the head of a chain and no tree's root. Its text has six
+// lines: the origin, which is "xfrguard audit log" and the chain's UID; the sequence;
+// the head in base64; the time in RFC 3339; Every; Interval.
 type Checkpoint struct {
 	UID      string
 	Sequence uint64
@@ -37,7 +39,8 @@ func (c *Checkpoint) text() string {
 		base64.StdEncoding.EncodeToString(c.Head[:]), c.Time.UTC().Format(time.RFC3339Nano), c.Every, c.Interval)
 }
 
-// parseCheckpoint reads the text of a note. Only what text writes is taken, so that there is one spelling of each.
+// parseCheckpoint reads the text of a note. Only what text writes is taken, so that
+// there is one spelling of each.
 func parseCheckpoint(text string) (Checkpoint, error) {
 	var c Checkpoint
 	f := strings.Split(text, "\n")
@@ -87,7 +90,8 @@ func (w *writer) checkpoint(o *Options) {
 	w.notes = append(w.notes, string(signed))
 }
 
-// Notes in a program's log: as they are, or quoted once or more often (%q, JSON, JSON in JSON).
+// Notes in a program's log: as they are, or quoted once or more often (%q, JSON, JSON
+// in JSON).
 const (
 	noteBreak = `(?:\n|\\+n)`
 	noteMost  = 1024 // bytes; a note has about 330
@@ -97,7 +101,8 @@ var notePattern = regexp.MustCompile(`(xfrguard audit log [0-9a-f-]{36})` + note
 	`([A-Za-z0-9+/]{43}=)` + noteBreak + `([0-9TZ:.-]{20,35})` + noteBreak + `(every [0-9]{1,20})` + noteBreak +
 	`(interval [0-9a-zµ.]{1,40})` + noteBreak + noteBreak + `(?:—|\\+u2014) ([^\s\\+]{1,200}) ([A-Za-z0-9+/]{80,200}={0,2})`)
 
-// findNotes returns the notes in a piece of a log, in their proper form, and where the last one ends.
+// findNotes returns the notes in a piece of a log, in their proper form, and where the
+// last one ends.
 func findNotes(log []byte) (notes []string, end int) {
 	for _, m := range notePattern.FindAllSubmatchIndex(log, -1) {
 		part := func(i int) string { return string(log[m[2*i]:m[2*i+1]]) }

@@ -17,7 +17,8 @@ import (
 	"golang.org/x/mod/sumdb/note"
 )
 
-// Checkpoints by time: at most the interval after the first line that has none, and none while nothing is written.
+// Checkpoints by time: at most the interval after the first line that has none, and
+// none while nothing is written.
 func TestCheckpointInterval(t *testing.T) {
 	signer, verifier := keyed(t)
 	path := filepath.Join(memoryDir(t), "audit.log")

@@ -14,8 +14,8 @@ import (
 	"golang.org/x/mod/sumdb/note"
 )
 
-// TestClockIsNoted: the file says where the clock was set, before the first line with the
-// new time, also when nobody writes anything.
+// TestClockIsNoted: the file says where the clock was set, before the first line with
+// the new time, also when nobody writes anything.
 func TestClockIsNoted(t *testing.T) {
 	var mu sync.Mutex
 	at := ReadClock()
@@ -52,8 +52,8 @@ func TestClockIsNoted(t *testing.T) {
 	}
 }
 
-// TestCheckpointAfterClockStep: a checkpoint is late by the time that passed, not by what
-// the clock says after it was set, or after a machine slept.
+// TestCheckpointAfterClockStep: a checkpoint is late by the time that passed, not by
+// what the clock says after it was set, or after a machine slept.
 func TestCheckpointAfterClockStep(t *testing.T) {
 	signer, verifier := keyed(t)
 	const passed = 30 * time.Second

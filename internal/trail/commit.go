@@ -40,7 +40,8 @@ func (w *writer) run() {
 	}
 }
 
-// retire takes the writer out of the registry: from here on an Open begins with a new one.
+// retire takes the writer out of the registry: from here on an Open begins with a new
+// one.
 func (w *writer) retire() {
 	w.mu.Lock()
 	w.closing = true // also when the start failed
@@ -50,10 +51,12 @@ func (w *writer) retire() {
 			w.closeErr = fmt.Errorf("close audit file: %w", err)
 		}
 	}
-	if w.lock != nil { // one that was made and is of no use must not hide a writer that knows none
+	if w.lock != nil {
+		// A lock file that was made for a start that failed is removed: its absence tells of
+		// a version that knows none.
 		_ = w.lock.release(w.lock.fresh() && w.startErr != nil && w.id == plainfile.ID{})
 	}
-	registry.Lock() // after the close, which lets go of the lock
+	registry.Lock() // after the close, which ends the lock
 	delete(registry.writers, w.path)
 	registry.Unlock()
 	close(w.done)
@@ -91,7 +94,7 @@ func (w *writer) finish() {
 	}
 }
 
-// pause is how long there is nothing to do unless somebody pokes.
+// pause is how long the goroutine may sleep unless it is poked.
 func (w *writer) pause() time.Duration {
 	if w.bad {
 		return max(time.Until(w.retryAt), time.Millisecond)
@@ -122,7 +125,8 @@ func (w *writer) take() *batch {
 	for _, r := range b.reqs {
 		r.state = taken
 	}
-	if len(w.again) == 0 { // else there is a group of posts already that did not get through
+	// With posts that have to be written again there is a group of them already.
+	if len(w.again) == 0 {
 		n, bytes := 0, 0
 		for n < len(w.posts) && bytes+len(w.posts[n]) <= maxPostGroup {
 			bytes += len(w.posts[n])
@@ -143,7 +147,8 @@ func (w *writer) step() bool {
 	if w.bad && time.Now().Before(w.retryAt) {
 		return false
 	}
-	// Callers that were just released, and have more to write, come first: they share the group then.
+	// Callers that were just released, and have more to write, come first: they share the
+	// group then.
 	runtime.Gosched()
 	b := w.take()
 	sync := len(b.reqs) > 0 || w.tick || w.bad || w.due() || w.unsyncedBytes >= maxUnsynced
@@ -155,8 +160,8 @@ func (w *writer) step() bool {
 	wasBad := w.bad
 	err := w.commit(b, sync)
 	if err != nil && !wasBad {
-		// Once more with the file opened anew: a sync that failed must not be trusted when it succeeds on the same
-		// descriptor, because the kernel reports a lost page only once.
+		// Once more with the file opened anew: a sync that failed must not be trusted when it
+		// succeeds on the same descriptor, because the kernel reports a lost page only once.
 		w.failed(err)
 		err = w.commit(b, true)
 	}
@@ -225,13 +230,15 @@ func (w *writer) answerLocked(r *request, err error) {
 	}
 }
 
-// maxMoves is how often one group is written anew because the file was deleted or cut under it.
+// maxMoves is how often one group is written anew because the file was deleted or cut
+// under it.
 const maxMoves = 4
 
 var errRestless = errors.New("the audit file was deleted or changed under every attempt to write it")
 
-// commit writes the batch and everything else that waits, with one write. With sync it returns nil only when all that is
-// on stable storage, in the file that the path leads to.
+// commit writes the batch and everything else that waits, with one write. With sync it
+// returns nil only when all that is on stable storage, in the file that the path leads
+// to.
 func (w *writer) commit(b *batch, sync bool) error {
 	w.lookAtClock()
 	for range maxMoves {
@@ -316,7 +323,8 @@ func (w *writer) compose(b *batch) {
 	}
 }
 
-// seal adds one line to buf, and a checkpoint when one is due. It returns the line's sequence.
+// seal adds one line to buf, and a checkpoint when one is due. It returns the line's
+// sequence.
 func (w *writer) seal(event []byte, o *Options) uint64 {
 	w.buf = w.now.chain.appendSealed(w.buf, event)
 	if w.now.uncovered == 0 {
@@ -349,7 +357,8 @@ func (w *writer) settle() {
 	w.up = w.up || wasDown
 }
 
-// report makes the owner's calls about what is settled. The callers are released by then: they do not wait for a log.
+// report makes the owner's calls about what is settled. The callers are released by
+// then: they do not wait for a log.
 func (w *writer) report() {
 	o := w.options()
 	for _, note := range w.printed {
@@ -364,8 +373,8 @@ func (w *writer) report() {
 	w.up = false
 }
 
-// failed is called when the file cannot be relied on: it is brought back to where it was known to be good, if that can be
-// done, and opened anew before the next write.
+// failed is called when the file cannot be relied on: it is brought back to where it
+// was known to be good, if that can be done, and opened anew before the next write.
 func (w *writer) failed(err error) {
 	w.mu.Lock()
 	w.gap.note(err)
@@ -374,7 +383,8 @@ func (w *writer) failed(err error) {
 	w.bad = true
 }
 
-// rollback removes what was written since the last sync. The chain goes back as well, so that it has no hole.
+// rollback removes what was written since the last sync. The chain goes back as well,
+// so that it has no hole.
 func (w *writer) rollback() {
 	w.notes = nil
 	if w.f == nil {

@@ -20,7 +20,8 @@ import (
 )
 
 func init() {
-	// Appends and posts until it is killed, and prints the number of every line that was acknowledged.
+	// Appends and posts until it is killed, and prints the number of every line that was
+	// acknowledged.
 	children["write"] = func(args []string) error {
 		f, err := Open(args[0], Options{})
 		if err != nil {
@@ -57,7 +58,8 @@ func init() {
 	}
 }
 
-// kill -9 at random moments: every line that was acknowledged is in the file once, and the log holds.
+// kill -9 at random moments: every line that was acknowledged is in the file once, and
+// the log holds.
 func TestKill(t *testing.T) {
 	t.Parallel()
 	const rounds = 30

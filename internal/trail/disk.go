@@ -14,12 +14,13 @@ import (
 
 // disk is what the writer needs of the file system; tests put faults in between.
 type disk interface {
-	// lock makes this process the only one that writes to the path. It is nil where the
-	// directory takes no lock file: the lock on the audit file itself, which whoever may
-	// read it can take, has to do.
+	// lock makes this process the only one that writes to the path. It is nil where no
+	// lock file can be made: the lock on the audit file itself has to do there, although
+	// everyone who may read the file can take it.
 	lock(path string) (pathLock, error)
 	// open opens or creates the regular file at path for appending, and locks it. With
-	// alone it is opened also when somebody else has the lock: it is no writer.
+	// alone a lock that another process has on the file itself is no obstacle: the path is
+	// locked, so that one is not a writer.
 	open(path string, alone bool) (file, error)
 	// lstat looks at what is at the path, and never follows a link.
 	lstat(path string) (plainfile.Status, error)
@@ -70,8 +71,8 @@ func (osDisk) open(path string, alone bool) (file, error) {
 	return osFile{f}, nil
 }
 
-// claim locks the file against other processes, and takes away the permission to execute
-// it: CVE-2025-6000 planted a program by way of an audit file.
+// claim locks the file against other processes, and takes away the permission to
+// execute it: CVE-2025-6000 planted a program by way of an audit file.
 func claim(f *plainfile.File, alone bool) error {
 	if err := f.Lock(time.Time{}); err != nil && !(alone && errors.Is(err, plainfile.ErrLocked)) {
 		return explainLocked(err)
@@ -86,7 +87,7 @@ func claim(f *plainfile.File, alone bool) error {
 	return nil
 }
 
-// explainLocked adds what to do about a lock that somebody else holds.
+// explainLocked adds what to do about a lock that another process holds.
 func explainLocked(err error) error {
 	if errors.Is(err, plainfile.ErrLocked) {
 		return fmt.Errorf("%w: give each process an audit file of its own", err)

@@ -15,10 +15,11 @@ import (
 	"github.com/xfrguard/xfrguard/internal/plainfile"
 )
 
-// fileLock is a lock on a file beside the audit file that only its owner can open. A lock
-// on the audit file itself does not do: flock(2) gives one to whoever may read it, such as
-// a log shipper, and who has it could keep the writer out when the file is opened anew. The
-// lock file stays, so that its absence tells of a version that knew none.
+// fileLock is a lock on a file beside the audit file that only its owner can open. A
+// lock on the audit file itself is not enough: flock(2) grants one to everyone who may
+// read the file, such as a log shipper, and its holder could keep the writer out when
+// the file is opened anew. The lock file stays when the lock ends, so that its absence
+// tells of a version that knew none.
 type fileLock struct {
 	*plainfile.File
 	made bool
@@ -28,8 +29,8 @@ var lockRules = plainfile.Rules{
 	Mode: 0o600, Refused: 0o077, Advice: "others can open this lock file: remove it",
 }
 
-// lockPath is where the lock file of an audit file is: no pattern for the log's parts finds
-// it.
+// lockPath is where the lock file of an audit file is: no pattern for the log's parts
+// finds it.
 func lockPath(path string) string {
 	return filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".lock")
 }
@@ -56,7 +57,8 @@ func (osDisk) lock(path string) (pathLock, error) {
 	return nil, fmt.Errorf("lock file %s: %w", name, syscall.EAGAIN)
 }
 
-// takeLock takes the lock. It is fs.ErrNotExist when the file lost its name before that.
+// takeLock takes the lock. It is fs.ErrNotExist when the file lost its name before
+// that.
 func takeLock(name string) (*fileLock, error) {
 	f, made, err := plainfile.OpenOrMake(name, lockRules)
 	if err != nil {

@@ -140,7 +140,8 @@ func TestSecondProcessIsRefused(t *testing.T) {
 	verifyGood(t, nil, path, path+".1")
 }
 
-// The lock must not outlive the close because a child process, between fork and exec, still has the descriptor.
+// The lock must not outlive the close because a child process, between fork and exec,
+// still has the descriptor.
 func TestLockEndsWithClose(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.log")
 	f := openTest(t, path, Options{})

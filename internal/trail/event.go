@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// Kind says what an event of the trail itself is about. The fields that come with each are named at the constants.
+// Kind says what an event of the trail itself is about. The fields that come with each
+// are named at the constants.
 type Kind string
 
 // The events that the trail writes about itself, besides what it is given.
@@ -18,54 +19,62 @@ const (
 	KindOpened Kind = "opened"
 	// KindResumed is written when a file with lines is opened: the chain goes on.
 	KindResumed Kind = "resumed"
-	// KindClosed is the last line when the last user closes the file in good order; at most a checkpoint follows.
+	// KindClosed is the last line when the last user closes the file in good order; at
+	// most a checkpoint follows.
 	KindClosed Kind = "closed"
-	// KindRotated is the first line in a new file after the old one was renamed or deleted: [FieldCause],
-	// [FieldRewritten].
+	// KindRotated is the first line in a new file after the old one was renamed or
+	// deleted: [FieldCause], [FieldRewritten].
 	KindRotated Kind = "rotated"
-	// KindRepaired tells of bytes at the end of the file that were no whole line: [FieldAction], [FieldBytes],
-	// [FieldBytesHash].
+	// KindRepaired tells of bytes at the end of the file that were no whole line:
+	// [FieldAction], [FieldBytes], [FieldBytesHash].
 	KindRepaired Kind = "repaired"
-	// KindTruncated is written when the file has become shorter under the writer (copytruncate): [FieldSizeBefore],
-	// [FieldSizeNow], [FieldRewritten].
+	// KindTruncated is written when the file has become shorter under the writer
+	// (copytruncate): [FieldSizeBefore], [FieldSizeNow], [FieldRewritten].
 	KindTruncated Kind = "truncated"
-	// KindForeign is written when somebody else has written into the file: [FieldSizeBefore], [FieldSizeNow],
-	// [FieldRewritten].
+	// KindForeign is written when another program has written into the file:
+	// [FieldSizeBefore], [FieldSizeNow], [FieldRewritten].
 	KindForeign Kind = "foreign"
-	// KindGap is the first line after the file was down, and tells of events that did not reach it or not in time:
-	// [FieldLost], [FieldLate], [FieldLateFirst], [FieldLateLast], [FieldSince], [FieldError].
+	// KindGap is the first line after the file was down, and tells of events that did not
+	// reach it or not in time: [FieldLost], [FieldLate], [FieldLateFirst],
+	// [FieldLateLast], [FieldSince], [FieldError].
 	KindGap Kind = "gap"
 	// KindCheckpoint carries a signed note over the line before it: [FieldCheckpoint].
 	KindCheckpoint Kind = "checkpoint"
-	// KindClock stands before the first line that was written after the machine's clock was set: [FieldCause],
-	// [FieldClockStep].
+	// KindClock stands before the first line that was written after the machine's clock
+	// was set: [FieldCause], [FieldClockStep].
 	KindClock Kind = "clock"
 )
 
-// The members of the trail's own events. [Verify] reads them, so a composer must keep them as they are.
+// The members of the trail's own events. [Verify] reads them, so a composer must keep
+// them as they are.
 const (
 	// FieldKind is the [Kind]; every event of the trail has it.
 	FieldKind = "coredns.xfr.audit.kind"
-	// FieldCause is why the file was left: "renamed", "deleted", or "unknown" when the file was down at that time; of a
-	// clock that was set, "forward" or "back".
+	// FieldCause is why the file was left: "renamed", "deleted", or "unknown" when the
+	// file was down at that time; of a clock that was set, "forward" or "back".
 	FieldCause = "coredns.xfr.audit.cause"
-	// FieldRewritten is how many events follow that were written once before, into a file that is gone or was disturbed.
+	// FieldRewritten is how many events follow that were written once before, into a file
+	// that is gone or was disturbed.
 	FieldRewritten = "coredns.xfr.audit.rewritten"
-	// FieldAction is what was done with a torn tail: "removed", or "terminated" with a newline where it could not be.
+	// FieldAction is what was done with a torn tail: "removed", or "terminated" with a
+	// newline where it could not be.
 	FieldAction = "coredns.xfr.audit.action"
 	// FieldBytes is the length of the torn tail in bytes.
 	FieldBytes = "coredns.xfr.audit.bytes"
 	// FieldBytesHash is SHA-256 over the torn tail, in hexadecimal.
 	FieldBytesHash = "coredns.xfr.audit.bytes_hash"
-	// FieldSizeBefore and FieldSizeNow are the size of the file in bytes as it should be and as it was found.
+	// FieldSizeBefore and FieldSizeNow are the size of the file in bytes as it should be
+	// and as it was found.
 	FieldSizeBefore = "coredns.xfr.audit.size_before"
 	// FieldSizeNow is explained at [FieldSizeBefore].
 	FieldSizeNow = "coredns.xfr.audit.size_now"
-	// FieldLost is the number of events whose senders were told that they are not in the file. Those of [FieldLate]
-	// are there after all: lost less late is what is really missing.
+	// FieldLost is the number of events whose senders were told that they are not in the
+	// file. Those of [FieldLate] are there after all: lost less late is what is really
+	// missing.
 	FieldLost = "coredns.xfr.audit.lost"
-	// FieldLate is the number of lines that are in the file although whoever appended them was told that they failed;
-	// they lie between the sequences FieldLateFirst and FieldLateLast.
+	// FieldLate is the number of lines that are in the file although their senders were
+	// told that they failed; they lie between the sequences FieldLateFirst and
+	// FieldLateLast.
 	FieldLate = "coredns.xfr.audit.late"
 	// FieldLateFirst is explained at [FieldLate].
 	FieldLateFirst = "coredns.xfr.audit.late_first"
@@ -81,8 +90,9 @@ const (
 	FieldClockStep = "coredns.xfr.clock.step"
 )
 
-// The members of a gap event of the log's owner, who lost events before they were handed over: such an event has
-// [FieldLost], [FieldLate] and [FieldSince], and no [FieldKind].
+// The members of a gap event of the log's owner, who lost events before they were
+// handed over: such an event has [FieldLost], [FieldLate] and [FieldSince], and no
+// [FieldKind].
 const (
 	// FieldLostAllowed is how many of the lost events were allow decisions.
 	FieldLostAllowed = "coredns.xfr.audit.lost_allowed"
@@ -101,7 +111,8 @@ const (
 	actionTerminated = "terminated"
 )
 
-// maxErrorText keeps the trail's own events far below [MaxEvent], however long a path in an error is.
+// maxErrorText keeps the trail's own events far below [MaxEvent], however long a path
+// in an error is.
 const maxErrorText = 200
 
 // composeDefault makes an event of nothing but the time and the fields.
@@ -116,8 +127,9 @@ func composeDefault(kind Kind, fields map[string]any) []byte {
 	return text
 }
 
-// composeEvent asks the owner's composer. An event that cannot be sealed, or that lost its kind, is replaced by the plain
-// one: what the trail has to say about itself must not hang on somebody else's mistake.
+// composeEvent asks the owner's composer. An event that cannot be sealed, or that lost
+// its kind, is replaced by the plain one: a mistake of the owner must not keep
+// what the trail has to say about itself out of the file.
 func composeEvent(compose func(Kind, map[string]any) []byte, kind Kind, fields map[string]any) []byte {
 	all := map[string]any{FieldKind: string(kind)}
 	maps.Copy(all, fields)
@@ -152,7 +164,8 @@ type own struct {
 	LostDenials uint64 `json:"coredns.xfr.audit.lost_denials"`
 }
 
-// ownFields reads the trail's members of an event or a line; of other events there are none.
+// ownFields reads the trail's members of an event or a line; of other events there are
+// none.
 func ownFields(event []byte) own {
 	var o own
 	if err := json.Unmarshal(event, &o); err != nil {

@@ -18,7 +18,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Whatever fails once is got over within the same Append: opened anew and written again. The log tells, and holds.
+// Whatever fails once is got over within the same Append: opened anew and written
+// again. The log tells, and holds.
 func TestOneFailureIsGotOver(t *testing.T) {
 	short := func(n int, err error) func(d *faultyDisk) {
 		return func(d *faultyDisk) {
@@ -94,7 +95,8 @@ func lenientLog(tb testing.TB, path string) []parsed {
 	return readLog(tb, clean)
 }
 
-// While nothing can be written, appends fail at once, and posts wait. The first line after that tells what was lost.
+// While nothing can be written, appends fail at once, and posts wait. The first line
+// after that tells what was lost.
 func TestDownAndUp(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.log")
 	d := &faultyDisk{}
@@ -131,7 +133,8 @@ func TestDownAndUp(t *testing.T) {
 	}
 }
 
-// A caller does not wait for a disk that hangs longer than its deadline; those after it do not wait at all.
+// A caller does not wait for a disk that hangs longer than its deadline; those after it
+// do not wait at all.
 func TestHang(t *testing.T) {
 	for name, h := range map[string]func(d *faultyDisk) *hook{
 		"write": func(d *faultyDisk) *hook { return &d.onWrite },
@@ -229,7 +232,8 @@ func TestCancelIsNoFailure(t *testing.T) {
 	verifyGood(t, []Problem{ProblemGap}, path)
 }
 
-// Where nothing can be removed, lines of which the caller was told that they failed stay: the gap event names them.
+// Where nothing can be removed, lines of which the caller was told that they failed
+// stay: the gap event names them.
 func TestLateLines(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.log")
 	d := &faultyDisk{}
@@ -287,7 +291,8 @@ func TestCloseSaysWhatIsLost(t *testing.T) {
 	}
 }
 
-// mountTmpfs makes a file system of a few pages. Only a run that is not root and not in CI may go without.
+// mountTmpfs makes a file system of a few pages. Only a run that is not root and not in
+// CI may go without.
 func mountTmpfs(t *testing.T, size string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -306,8 +311,8 @@ func mountTmpfs(t *testing.T, size string) string {
 	return dir
 }
 
-// A file system that is really full: every line acknowledged is there, none is torn, and when there is room again
-// the log goes on with what was lost.
+// A file system that is really full: every line acknowledged is there, none is torn,
+// and when there is room again the log goes on with what was lost.
 func TestFullFileSystem(t *testing.T) {
 	t.Parallel()
 	dir := mountTmpfs(t, "128k")

@@ -16,7 +16,8 @@ import (
 
 // Errors of a [File], besides those about the event itself.
 var (
-	// ErrDown says that the file cannot be written at this time; the error that made it so is wrapped too.
+	// ErrDown says that the file cannot be written at this time; the error that made it so
+	// is wrapped too.
 	ErrDown = errors.New("audit file is down")
 	// ErrBusy says that a budget is used up: too many lines wait. The event was not taken.
 	ErrBusy = errors.New("audit file is busy")
@@ -24,28 +25,33 @@ var (
 	ErrClosed = errors.New("audit file is closed")
 )
 
-// Options are set by whoever opens a file. When several have it open, those of the latest one hold until it closes.
-// The zero value is useful: no checkpoints, plain events.
+// Options are set when a file is opened. When several have it open, those of the
+// latest one hold until it closes. The zero value is useful: no checkpoints, plain
+// events.
 type Options struct {
-	// Compose makes an event of the trail's own in the owner's schema: one JSON object that has all of the fields under
-	// their keys, [FieldKind] among them. It is called by the writer and must not call the File. Nil, or an event that
-	// cannot be sealed: a plain event with "@timestamp", "event.action" and the fields.
+	// Compose makes an event of the trail's own in the owner's schema: one JSON object
+	// that has all of the fields under their keys, [FieldKind] among them. It is called by
+	// the writer and must not call the File. Nil, or an event that cannot be sealed: a
+	// plain event with "@timestamp", "event.action" and the fields.
 	Compose func(kind Kind, fields map[string]any) []byte
 
 	// Key signs checkpoints; nil for none. See [ReadKey].
 	Key note.Signer
 	// CheckpointEvery is the most lines between two checkpoints, default 1000.
 	CheckpointEvery int
-	// CheckpointInterval is the longest time that a line waits for a checkpoint, default one minute.
+	// CheckpointInterval is the longest time that a line waits for a checkpoint, default
+	// one minute.
 	CheckpointInterval time.Duration
-	// OnCheckpoint gets every checkpoint once it is on stable storage: keep it elsewhere (a log that is shipped), and a
-	// cut tail can be proven. Printed with %q it is one line that [Verify] finds again. It is called by the writer, must
-	// return at once and must not call the File.
+	// OnCheckpoint gets every checkpoint once it is on stable storage: keep it elsewhere
+	// (a log that is shipped), and a cut tail can be proven. Printed with %q it is one
+	// line that [Verify] finds again. It is called by the writer, must return at once and
+	// must not call the File.
 	OnCheckpoint func(note string)
 
-	// OnState is told when the file goes down (with the error) and when it is up again (nil); also by Open, when another
-	// user has the file open and it is down. It is called by the writer, an Append or Open, must return at once and must
-	// not call the File.
+	// OnState is told when the file goes down (with the error) and when it is up again
+	// (nil); also by Open, when another user has the file open and it is down. It is
+	// called by the writer, an Append or Open, must return at once and must not call the
+	// File.
 	OnState func(err error)
 
 	// Patience is how long Open and Close wait for a file system that hangs, default 5 s.
@@ -80,8 +86,8 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// File is one user's handle on an audit file; all Files on one path share its writer. Its methods may be called from any
-// goroutine.
+// File is one user's handle on an audit file; all Files on one path share its writer.
+// Its methods may be called from any goroutine.
 type File struct {
 	w      *writer
 	opts   Options
@@ -94,11 +100,15 @@ var registry = struct {
 	writers map[string]*writer
 }{writers: map[string]*writer{}}
 
-// Open opens the audit file at path, or creates it with mode 0640 in a directory that must exist.
+// Open opens the audit file at path, or creates it with mode 0640 in a directory that
+// must exist.
 //
-// The last element of path is never followed when it is a link, and anything but a regular file of the process's own user or
-// root, with one name, is refused (plainfile.ErrUnsafe), as are a file that another process writes to (plainfile.ErrLocked) and one that holds something else ([ErrNotTrail]). A chain that is
-// in the file is continued, and a torn last line repaired. Open has written and synced a first line when it returns.
+// The last element of path is never followed when it is a link, and anything but a
+// regular file of the process's own user or root, with one name, is refused
+// (plainfile.ErrUnsafe), as are a file that another process writes to
+// (plainfile.ErrLocked) and one that holds something else ([ErrNotTrail]). A chain that
+// is in the file is continued, and a torn last line repaired. Open has written and
+// synced a first line when it returns.
 func Open(path string, opts Options) (*File, error) {
 	opts = opts.withDefaults()
 	dir, err := filepath.Abs(filepath.Dir(path))
@@ -131,8 +141,8 @@ func Open(path string, opts Options) (*File, error) {
 	}
 }
 
-// join makes a new user of the path's writer, which is started if there is none. A writer that is about to end is returned
-// instead: wait for it.
+// join makes a new user of the path's writer, which is started if there is none. A
+// writer that is about to end is returned instead: wait for it.
 func join(path string, opts Options) (*File, *writer) {
 	registry.Lock()
 	defer registry.Unlock()
@@ -166,12 +176,14 @@ func (f *File) await(patience <-chan time.Time) error {
 	}
 }
 
-// Append writes the event, one JSON object of at most [MaxEvent] bytes, as the next line, and returns nil once that is on
-// stable storage. Give ctx a deadline of its own, not that of a client: when it ends first, the event counts as lost, its
-// error is wrapped, and a file that did not answer in that time is down. A line that was under way then may still reach
-// the file; the next [KindGap] event says so.
+// Append writes the event, one JSON object of at most [MaxEvent] bytes, as the next
+// line, and returns nil once that is on stable storage. Give ctx a deadline of its own,
+// not that of a client: when it ends first, the event counts as lost, its error is
+// wrapped, and a file that did not answer in that time is down. A line that was under
+// way then may still reach the file; the next [KindGap] event says so.
 //
-// Other errors: [ErrTooLong], [ErrNotEvent], [ErrBusy], [ErrClosed], and [ErrDown] with the cause.
+// Other errors: [ErrTooLong], [ErrNotEvent], [ErrBusy], [ErrClosed], and [ErrDown] with
+// the cause.
 func (f *File) Append(ctx context.Context, event []byte) error {
 	if err := checkEvent(event); err != nil {
 		return err
@@ -179,11 +191,13 @@ func (f *File) Append(ctx context.Context, event []byte) error {
 	return f.w.append(ctx, f, event)
 }
 
-// Post hands over an event without waiting. Posted lines keep their order, are written at once, and are on stable storage
-// with the next Append, at the latest after a second. They wait while the file is down.
+// Post hands over an event without waiting. Posted lines keep their order, are written
+// at once, and are on stable storage with the next Append, at the latest after a
+// second. They wait while the file is down.
 //
-// Errors: [ErrTooLong], [ErrNotEvent], [ErrClosed], and [ErrBusy] when the budget (4 MiB, 4096 lines) is used up. The
-// event was not taken then, and it is the caller's to account for it: no gap event will.
+// Errors: [ErrTooLong], [ErrNotEvent], [ErrClosed], and [ErrBusy] when the budget (4
+// MiB, 4096 lines) is used up. The event was not taken then, and no gap
+// event will tell of it: the caller has to account for it.
 func (f *File) Post(event []byte) error {
 	if err := checkEvent(event); err != nil {
 		return err
@@ -191,7 +205,7 @@ func (f *File) Post(event []byte) error {
 	return f.w.post(f, event)
 }
 
-// Room reports whether the longest event would find a place in the budget of Post, if nobody else comes first.
+// Room reports whether the longest event would fit into the budget of Post now.
 func (f *File) Room() bool {
 	f.w.mu.Lock()
 	defer f.w.mu.Unlock()
@@ -208,7 +222,8 @@ func (f *File) Err() error {
 	return f.w.down
 }
 
-// Stats are counts since the file was opened in this process; all Files on a path share them.
+// Stats are counts since the file was opened in this process; all Files on a path share
+// them.
 type Stats struct {
 	Lines    uint64 // written and synced, the trail's own included
 	Syncs    uint64 // groups: lines per sync is Lines/Syncs
@@ -224,8 +239,9 @@ func (f *File) Stats() Stats {
 	return f.w.stats
 }
 
-// Close ends this use of the file. The last one to close it writes what was posted, a [KindClosed] event and a checkpoint, and
-// waits for all that at most for the Patience; the error says when lines could not be written. Close again does nothing.
+// Close ends this use of the file. The last one to close it writes what was posted, a
+// [KindClosed] event and a checkpoint, and waits for all that at most for the Patience;
+// the error says when lines could not be written. Close again does nothing.
 func (f *File) Close() error {
 	last, again := f.w.removeUser(f)
 	if again || !last {

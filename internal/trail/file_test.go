@@ -133,7 +133,8 @@ func TestBadComposerDoesNotHurt(t *testing.T) {
 	}
 }
 
-// Instances that overlap, as in a reload: one sequence, no line lost, none twice, and no goroutine left (TestMain).
+// Instances that overlap, as in a reload: one sequence, no line lost, none twice, and
+// no goroutine left (TestMain).
 func TestReloadUnderLoad(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "audit.log")

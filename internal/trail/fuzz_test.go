@@ -13,8 +13,8 @@ import (
 	"unicode/utf8"
 )
 
-// What Seal takes becomes one line that is read back, and it is JSON when the event was: that is the encoder's promise, and
-// none that Seal looks at breaks it.
+// What Seal takes becomes one line that is read back, and it is JSON when the event
+// was: that is the encoder's promise, and none that Seal looks at breaks it.
 func FuzzSeal(f *testing.F) {
 	f.Add([]byte(`{"n":1}`), uint64(0))
 	f.Add([]byte(`{}`), uint64(9))
@@ -49,8 +49,9 @@ func FuzzSeal(f *testing.F) {
 	})
 }
 
-// lawful reports whether the event is one that Seal has to take: short enough, one JSON object with a member on one line
-// without white space around it, and with no member of the seal anywhere, however it is spelt.
+// lawful reports whether the event is one that Seal has to take: short enough, one JSON
+// object with a member on one line without white space around it, and with no member of
+// the seal anywhere, however it is spelt.
 func lawful(event []byte) bool {
 	if len(event) > MaxEvent || !json.Valid(event) || !utf8.Valid(event) || bytes.ContainsFunc(event, func(r rune) bool { return r < ' ' }) ||
 		event[0] != '{' || event[len(event)-1] != '}' {
@@ -87,8 +88,8 @@ func FuzzParseLine(f *testing.F) {
 	})
 }
 
-// Whatever is in the file: Open refuses it and leaves it alone, or goes on with whole lines of its own, and what it
-// appends can be read back by the next Open.
+// Whatever is in the file: Open refuses it and leaves it alone, or goes on with whole
+// lines of its own, and what it appends can be read back by the next Open.
 func FuzzOpen(f *testing.F) {
 	log := strings.Join(sample(f, 6, Options{}), "")
 	f.Add([]byte(log))
@@ -143,7 +144,8 @@ func FuzzOpen(f *testing.F) {
 	})
 }
 
-// Verify must not fall over, and must not take for good what is not exactly what was written.
+// Verify must not fall over, and must not take for good what is not exactly what was
+// written.
 func FuzzVerify(f *testing.F) {
 	signer, verifier := keyed(f)
 	var notes []string

@@ -119,7 +119,8 @@ func verifyPaths(tb testing.TB, opts VerifyOptions, paths ...string) *Report {
 	return r
 }
 
-// verifyGood fails the test unless the log holds and every finding is one of the warnings allowed.
+// verifyGood fails the test unless the log holds and every finding is one of the
+// warnings allowed.
 func verifyGood(tb testing.TB, allowed []Problem, paths ...string) {
 	tb.Helper()
 	r := verifyPaths(tb, VerifyOptions{}, paths...)
@@ -232,7 +233,8 @@ func generations(tb testing.TB, path string) []string {
 	return all
 }
 
-// faultyDisk lets the real disk be reached through hooks, which a test can set at any time.
+// faultyDisk lets the real disk be reached through hooks, which a test can set at any
+// time.
 type faultyDisk struct {
 	osDisk
 	onWrite, onTruncate, onSync, onOpen, onSyncDir hook
@@ -316,8 +318,8 @@ func testContext() context.Context {
 	return ctx
 }
 
-// memoryDir is a directory on a file system in memory, where there is one: for tests of many steps to which the disk's
-// time means nothing.
+// memoryDir is a directory on a file system in memory, where there is one: for tests of
+// many steps to which the disk's time means nothing.
 func memoryDir(tb testing.TB) string {
 	tb.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "trail-test-")

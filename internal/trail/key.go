@@ -22,9 +22,9 @@ const maxKeyFile = 4096
 // privatePrefix begins every signer key, see [note.NewSigner].
 const privatePrefix = "PRIVATE+KEY+"
 
-// GenerateKey writes a new Ed25519 signer key, in the text form of [note.NewSigner], to a file that must not exist yet, with
-// mode 0600. It returns the verifier key, which is public. The name stands in every signature; it has no space and no
-// plus.
+// GenerateKey writes a new Ed25519 signer key, in the text form of [note.NewSigner], to
+// a file that must not exist yet, with mode 0600. It returns the verifier key, which is
+// public. The name stands in every signature; it has no space and no plus.
 func GenerateKey(path, name string) (verifier string, err error) {
 	if name == "" || strings.ContainsAny(name, "+ \t\r\n") {
 		return "", fmt.Errorf("key name %q: give one without spaces and plus signs", name)
@@ -42,8 +42,8 @@ func GenerateKey(path, name string) (verifier string, err error) {
 	return verifier, nil
 }
 
-// ReadKey reads a signer key from a file that others than its owner and group cannot read. Errors hold nothing of what is
-// in the file.
+// ReadKey reads a signer key from a file that others than its owner and group cannot
+// read. Errors hold nothing of what is in the file.
 func ReadKey(path string) (note.Signer, error) {
 	text, err := readPrivate(path)
 	if err != nil {
@@ -66,7 +66,8 @@ func VerifierKey(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	// The prefix, the name (without a plus), a hash, and the data, which may have plus signs.
+	// The prefix, the name (without a plus), a hash, and the data, which may have plus
+	// signs.
 	fields := strings.SplitN(strings.TrimPrefix(text, privatePrefix), "+", 3)
 	data, err := base64.StdEncoding.DecodeString(fields[len(fields)-1])
 	if err != nil || len(data) != 1+ed25519.SeedSize {
@@ -87,7 +88,8 @@ func readPrivate(path string) (string, error) {
 	return strings.TrimSpace(text), nil
 }
 
-// ReadVerifiers reads verifier keys from a file, one a line; empty lines and lines that begin with # are skipped.
+// ReadVerifiers reads verifier keys from a file, one a line; empty lines and lines that
+// begin with # are skipped.
 func ReadVerifiers(path string) ([]note.Verifier, error) {
 	text, _, err := readKeyFile(path)
 	if err != nil {

@@ -3,8 +3,8 @@
 
 package trail
 
-// loseTakenLocked counts an append as lost that was written or about to be, and as late when its line is in the file after
-// all, or remembers that it may be.
+// loseTakenLocked counts an append as lost that was written or about to be, and as late
+// when its line is in the file after all, or remembers that it may be.
 func (w *writer) loseTakenLocked(r *request, err error) {
 	w.loseLocked(err)
 	switch {
@@ -15,8 +15,9 @@ func (w *writer) loseTakenLocked(r *request, err error) {
 	}
 }
 
-// stayed notes which appends are in the file, up to that sequence, although their writes failed. Only those whose callers
-// were told so are late: posted lines and our own are not lost, and must not make up for one that is.
+// stayed notes which appends are in the file, up to that sequence, although their
+// writes failed. Only those whose callers were told so are late: posted lines and our
+// own are not lost, and must not make up for one that is.
 func (w *writer) stayed(last uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

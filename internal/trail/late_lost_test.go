@@ -13,9 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestLostAmongLate: where nothing can be removed, as under the append-only attribute, a
-// write that the disk was too full for leaves its first lines in the file. They make up for
-// no line that is missing: the gap event tells of it, and Verify fails.
+// TestLostAmongLate: where nothing can be removed, as under the append-only attribute,
+// a write that the disk was too full for leaves its first lines in the file. They make
+// up for no line that is missing: the gap event tells of it, and Verify fails.
 func TestLostAmongLate(t *testing.T) {
 	for name, inFile := range map[string]int{"the posts": 2, "the posts and one append": 3, "all": 4} {
 		t.Run(name, func(t *testing.T) {

@@ -30,9 +30,9 @@ func readerLocks(t *testing.T, path string) {
 	}
 }
 
-// TestReaderKeepsNobodyOut: who may read the audit file, a log shipper, can lock it. That
-// keeps the writer out neither at a start nor when the file is opened anew, and lets no
-// second one in.
+// TestReaderKeepsNobodyOut: who may read the audit file, a log shipper, can lock it.
+// That keeps the writer out neither at a start nor when the file is opened anew, and
+// lets no second one in.
 func TestReaderKeepsNobodyOut(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.log")
 	mustClose(t, openTest(t, path, Options{}))
@@ -59,8 +59,9 @@ func TestReaderKeepsNobodyOut(t *testing.T) {
 	verifyGood(t, []Problem{ProblemGap}, path, path+".1")
 }
 
-// TestLockOfOlderVersion: a writer that knows no lock file has the lock on the audit file
-// alone. It is respected as long as there is no lock file, however often one tries.
+// TestLockOfOlderVersion: a writer that knows no lock file has the lock on the audit
+// file alone. It is respected as long as there is no lock file, however often one
+// tries.
 func TestLockOfOlderVersion(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.log")
 	mustClose(t, openTest(t, path, Options{}))
@@ -113,7 +114,8 @@ func TestNoLockFile(t *testing.T) {
 }
 
 // TestLockFileRemoved: a lock whose file was removed lets another process in. It is not
-// relied upon when the file is opened anew: where the other one was first it has the path.
+// relied upon when the file is opened anew: where the other one was first it has the
+// path.
 func TestLockFileRemoved(t *testing.T) {
 	for name, other := range map[string]bool{"nobody came": false, "another process came": true} {
 		t.Run(name, func(t *testing.T) {

@@ -20,9 +20,10 @@ import (
 	"pgregory.net/rapid"
 )
 
-// The model: a list of the numbers that are in the log for sure. After any course of appends, posts, renames, reopenings,
-// crashes' leftovers and failures, the files together hold the list in its order, and nothing else that was not posted
-// or refused; and the log holds, but for the gaps that it tells of itself.
+// The model: a list of the numbers that are in the log for sure. After any course of
+// appends, posts, renames, reopenings, crashes' leftovers and failures, the files
+// together hold the list in its order, and nothing else that was not posted or refused;
+// and the log holds, but for the gaps that it tells of itself.
 func TestModel(t *testing.T) {
 	t.Parallel()
 	base := memoryDir(t)

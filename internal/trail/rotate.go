@@ -11,7 +11,8 @@ import (
 	"github.com/xfrguard/xfrguard/internal/plainfile"
 )
 
-// look makes sure, before a write, that the open file is the one that the path leads to and ends where we left it.
+// look makes sure, before a write, that the open file is the one that the path leads to
+// and ends where we left it.
 func (w *writer) look() error {
 	if w.f == nil || w.bad {
 		return w.reopen()
@@ -32,12 +33,14 @@ func (w *writer) look() error {
 	return w.move(causeOf(st), 0)
 }
 
-// lookAgain makes sure, after a sync, that the lines just written can be found. It reports true when they have to be
-// written once more: the file was deleted, or cut or written to by somebody else, in the meantime.
+// lookAgain makes sure, after a sync, that the lines just written can be found. It
+// reports true when they have to be written once more, because the file was deleted,
+// cut or written to by another program in the meantime.
 //
-// A file that was renamed keeps them: the sync went to it under its new name, so they are not written twice, and the next
-// look leaves it. What remains is a compressor that read the file to its end, before this write, and has not deleted
-// it yet; look was there microseconds before the write, so it must have begun and ended within one.
+// A file that was renamed keeps them: the sync went to it under its new name, so they
+// are not written twice, and the next look leaves it. What remains is a compressor that
+// read the file to its end, before this write, and has not deleted it yet; look was
+// there microseconds before the write, so it must have begun and ended within one.
 func (w *writer) lookAgain(events int) (bool, error) {
 	st, err := w.f.stat()
 	if err != nil {
@@ -74,7 +77,8 @@ func causeOf(st plainfile.Status) string {
 	return causeRenamed
 }
 
-// move leaves the file, which the path does not lead to any more, for the one that it does.
+// move leaves the file, which the path does not lead to any more, for the one that it
+// does.
 func (w *writer) move(cause string, rewritten int) error {
 	if w.now.size != w.safe.size { // posted lines that are still to be synced
 		if err := w.f.sync(); err != nil {
@@ -142,7 +146,8 @@ func (w *writer) attach(rewritten int) error {
 	return nil
 }
 
-// keepLock takes the lock of the path. One whose file was removed keeps no other process out any more, and is taken anew.
+// keepLock takes the lock of the path. One whose file was removed keeps no other
+// process out any more, and is taken anew.
 func (w *writer) keepLock() error {
 	if w.locked && (w.lock == nil || w.lock.named()) {
 		return nil
@@ -218,8 +223,8 @@ func (w *writer) begin(f file, size int64) error {
 	return nil
 }
 
-// adoptOther takes a file with content that came to the path while the chain is under way: only one that ends where the
-// chain stands, which is our own, moved back.
+// adoptOther takes a file with content that came to the path while the chain is under
+// way: only one that ends where the chain stands, which is our own, moved back.
 func (w *writer) adoptOther(f file, size int64) error {
 	t, err := readTail(f, size)
 	if err != nil {
@@ -233,8 +238,9 @@ func (w *writer) adoptOther(f file, size int64) error {
 	return nil
 }
 
-// adoptTail finds out what of the last writes is in the file, after they failed and could not be removed (a file with
-// the append-only attribute): the whole lines among them stay, whatever their callers were told.
+// adoptTail finds out what of the last writes is in the file, after they failed and
+// could not be removed (a file with the append-only attribute): the whole lines among
+// them stay, whatever their callers were told.
 func (w *writer) adoptTail(f file, size int64) error {
 	t, err := readTail(f, size)
 	if err != nil {
@@ -256,8 +262,8 @@ func (w *writer) adoptTail(f file, size int64) error {
 	return nil
 }
 
-// repair removes the torn tail; where that is not allowed it ends it with a newline. The event that tells of it stands
-// right behind it.
+// repair removes the torn tail; where that is not allowed it ends it with a newline.
+// The event that tells of it stands right behind it.
 func (w *writer) repair(f file, t *tail) {
 	w.newline = t.bare
 	if len(t.torn) == 0 {
@@ -273,8 +279,9 @@ func (w *writer) repair(f file, t *tail) {
 	w.notices = append([]notice{t.notice(action)}, w.notices...)
 }
 
-// disturbed is called when the file's size is not what we made it: it was cut (copytruncate), or somebody else wrote to
-// it. The chain goes on from where it was, since a copy may have its last lines.
+// disturbed is called when the file's size is not what we made it: it was cut
+// (copytruncate), or another program wrote to it. The chain goes on from where it was,
+// since a copy may have its last lines.
 func (w *writer) disturbed(f file, size int64, rewritten int) error {
 	kind := KindForeign
 	if size < w.now.size {

@@ -19,7 +19,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The path is taken by something that must not be followed: the file is down until that is gone, and no line goes there.
+// The path is taken by something that must not be followed: the file is down until that
+// is gone, and no line goes there.
 func TestPathReplaced(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -99,7 +100,8 @@ func TestPathReplaced(t *testing.T) {
 }
 
 func init() {
-	// Renames the file, takes the right to write to its directory away, and gives it back: as a user whom that stops.
+	// Renames the file, takes the right to write to its directory away, and gives it back:
+	// as a user whom that stops.
 	children["read-only directory"] = func(args []string) error {
 		path := args[0]
 		f, err := Open(path, Options{})

@@ -42,8 +42,8 @@ func TestRenameUnderLoad(t *testing.T) {
 	same(t, len(all), 41)
 }
 
-// Delete under load: what was in the file is gone, and verify says so; but no line is acknowledged on the strength of a
-// file that was gone by then.
+// Delete under load: what was in the file is gone, and verify says so; but no line is
+// acknowledged on the strength of a file that was gone by then.
 func TestDeleteUnderLoad(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -91,7 +91,8 @@ func TestDeletedFileIsNamed(t *testing.T) {
 	}
 }
 
-// The file is deleted between the write and the release: the line is written again, to the new file.
+// The file is deleted between the write and the release: the line is written again, to
+// the new file.
 func TestDeleteWhileWriting(t *testing.T) {
 	for name, h := range map[string]func(d *faultyDisk) *hook{
 		"before the write": func(d *faultyDisk) *hook { return &d.onWrite },
@@ -136,7 +137,8 @@ func TestIdleRotation(t *testing.T) {
 	same(t, order(readLog(t, path+".1", path)), "opened rotated closed")
 }
 
-// Posts that were written and not yet synced are synced before their file is left: nobody comes back to it.
+// Posts that were written and not yet synced are synced before their file is left:
+// nobody comes back to it.
 func TestLeftFileIsSynced(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.log")
 	d := &faultyDisk{}

@@ -13,14 +13,16 @@ import (
 	"io"
 )
 
-// The tail is searched in growing pieces for the last whole line. One group is at most about 1.5 MiB, so that a crash can
-// leave no more than that without a valid line behind it; twice as much and more is somebody else's file.
+// The tail is searched in growing pieces for the last whole line. One group is at most
+// about 1.5 MiB, so that a crash can leave no more than that without a valid line
+// behind it; a file with twice as much and more is not ours.
 const (
 	tailFirst = 64 << 10
 	tailMost  = 4 << 20
 )
 
-// ErrNotTrail says that a file has content but no line of a chain at its end. It is left alone.
+// ErrNotTrail says that a file has content but no line of a chain at its end. It is
+// left alone.
 var ErrNotTrail = errors.New("the file is not an audit file")
 
 // tail is the end of a file.
@@ -29,7 +31,7 @@ type tail struct {
 	chain Chain  //
 	whole int64  // where the last newline ends
 	torn  []byte // what follows it
-	bare  bool   // the last line is valid and lacks nothing but its newline; nothing is torn
+	bare  bool   // the last line is valid and lacks only its newline; nothing is torn
 }
 
 // readTail reads the end of a file of the given size.
@@ -51,11 +53,12 @@ func readTail(f io.ReaderAt, size int64) (tail, error) {
 	}
 }
 
-// scanTail looks for the last valid line in the end of a file. It reports false when there is not even a newline and buf
-// is not the whole file.
+// scanTail looks for the last valid line in the end of a file. It reports false when
+// there is not even a newline and buf is not the whole file.
 //
-// Lines that end in a newline and are not valid were not torn by a crash: somebody changed them. They stay where they are,
-// for [Verify] to name, and the chain goes on from the last valid line.
+// Lines that end in a newline and are not valid were not torn by a crash: they
+// were changed. They stay where they are, for [Verify] to name, and the chain goes on
+// from the last valid line.
 func scanTail(buf []byte, all bool) (tail, bool) {
 	whole := bytes.LastIndexByte(buf, '\n') + 1
 	t := tail{whole: int64(whole), torn: buf[whole:]}
@@ -97,8 +100,9 @@ func tornEnd(f io.ReaderAt, size int64) ([]byte, error) {
 	return torn, nil
 }
 
-// ours reports whether a file without any valid line can be what a crash left of the very first line, so that it may be
-// written to. Everything else is refused: a path that was mistyped must not cost somebody a file.
+// ours reports whether a file without any valid line can be what a crash left of the
+// very first line, so that it may be written to. Everything else is refused: a mistyped
+// path must not destroy another file.
 func (t *tail) ours() bool {
 	if t.whole != 0 {
 		return false
@@ -106,7 +110,8 @@ func (t *tail) ours() bool {
 	return t.zeros() || (len(t.torn) < MaxLine && t.torn[0] == '{' && !json.Valid(t.torn))
 }
 
-// zeros reports whether the torn bytes are what some file systems leave of unwritten blocks after a power cut.
+// zeros reports whether the torn bytes are what some file systems leave of unwritten
+// blocks after a power cut.
 func (t *tail) zeros() bool { return len(bytes.Trim(t.torn, "\x00")) == 0 }
 
 // notice tells of the torn bytes.

@@ -64,7 +64,8 @@ func TestTornTail(t *testing.T) {
 	}
 }
 
-// The append-only attribute: nothing can be removed, so a torn line is ended and explained.
+// The append-only attribute: nothing can be removed, so a torn line is ended and
+// explained.
 func TestAppendOnlyAttribute(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.log")
 	f := openTest(t, path, Options{})

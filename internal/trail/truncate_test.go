@@ -14,7 +14,8 @@ import (
 	"testing"
 )
 
-// copytruncate: the copy has some lines, the file loses all of them. verify says what is missing between the two.
+// copytruncate: the copy has some lines, the file loses all of them. verify says what
+// is missing between the two.
 func TestCopyTruncateUnderLoad(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "audit.log")
@@ -95,7 +96,8 @@ func concat(tb testing.TB, paths ...string) string {
 	return name
 }
 
-// The cut comes while a line is under way: it is acknowledged only when it is in the file.
+// The cut comes while a line is under way: it is acknowledged only when it is in the
+// file.
 func TestTruncateWhileWriting(t *testing.T) {
 	for name, h := range map[string]func(d *faultyDisk) *hook{
 		"before the write": func(d *faultyDisk) *hook { return &d.onWrite },
@@ -128,7 +130,8 @@ func TestTruncateWhileWriting(t *testing.T) {
 	}
 }
 
-// Somebody else writes into the file: no line of ours is glued to it, and verify names it.
+// Somebody else writes into the file: no line of ours is glued to it, and verify names
+// it.
 func TestForeignBytes(t *testing.T) {
 	for name, text := range map[string]string{"a line": "hello\n", "half a line": "hello", "much": strings.Repeat("hello\n", 10_000)} {
 		t.Run(name, func(t *testing.T) {

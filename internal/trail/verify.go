@@ -15,24 +15,30 @@ import (
 	"golang.org/x/mod/sumdb/note"
 )
 
-// VerifyOptions say what is known about a log besides its files. The zero value checks the chain alone.
+// VerifyOptions say what is known about a log besides its files. The zero value checks
+// the chain alone.
 type VerifyOptions struct {
-	// Verifiers are the keys whose checkpoints count. With any, checkpoints that are missing, late or signed by nobody of
-	// them are failures.
+	// Verifiers are the keys whose checkpoints count. With any, checkpoints that are
+	// missing, late or signed by none of them are failures.
 	Verifiers []note.Verifier
-	// Checkpoints are logs that have checkpoints in them, printed by OnCheckpoint and kept where whoever could write the
-	// files could not. They prove that lines were cut from the end.
+	// Checkpoints are logs that have checkpoints in them, printed by OnCheckpoint and kept
+	// out of reach of those who can write the audit files. They prove that lines were cut
+	// from the end.
 	Checkpoints []io.Reader
-	// Now is the time to measure the age of lines without a checkpoint against, default the current one.
+	// Now is the time to measure the age of lines without a checkpoint against, default
+	// the current one.
 	Now time.Time
 }
 
-// slack is how much later than promised a checkpoint may be: a disk was slow, a machine slept.
+// slack is how much later than promised a checkpoint may be: a disk was slow, a machine
+// slept.
 const slack = time.Minute
 
-// Verify reads the files of one log, in any order, and reports every place where they are not what was written.
+// Verify reads the files of one log, in any order, and reports every place where they
+// are not what was written.
 //
-// The error is about the checkpoints' readers alone; files that cannot be read are findings.
+// The error is about the checkpoints' readers alone; files that cannot be read are
+// findings.
 func Verify(sources []Source, opts VerifyOptions) (*Report, error) {
 	v := &verifier{opts: opts, chains: map[string]*chainState{}, outside: map[string]map[uint64][sha256.Size]byte{}}
 	if v.opts.Now.IsZero() {
@@ -60,14 +66,15 @@ type verifier struct {
 	chains map[string]*chainState
 	cur    *chainState
 	at     place
-	// Lines that are none, held back until the next good line tells what they are.
+	// Unparsable lines, held back until the next good line tells what they were.
 	pending []pendingLine
 	skipped int    // more of them than are held
 	home    string // the chain that the file begins with
 	starts  bool   // at the first good line of a file
 	signed  bool   // the file has a checkpoint
 
-	outside map[string]map[uint64][sha256.Size]byte // heads by chain and sequence, in checkpoints from elsewhere
+	// heads by chain and sequence, in checkpoints from elsewhere
+	outside map[string]map[uint64][sha256.Size]byte
 	kept    int
 }
 
@@ -94,7 +101,7 @@ const maxChains = 64
 type chainState struct {
 	uid     string
 	last    uint64
-	heads   [2][sha256.Size]byte // what the next line's prev may be: two, when two lines have the last sequence
+	heads   [2][sha256.Size]byte // what the next line's prev may be; two if the last sequence is there twice
 	place   place                // of the last line
 	blamed  bool                 // the last line has a finding already
 	closed  bool
@@ -198,7 +205,8 @@ func (v *verifier) line(raw rawLine) {
 	}
 }
 
-// flush tells what lines that are none were, now that the next good one is known; nil at the end of a file.
+// flush classifies the unparsable lines held back, now that the next good line is
+// known; nil at the end of a file.
 func (v *verifier) flush(s *sealed, o *own) {
 	pending := v.pending
 	v.pending = nil

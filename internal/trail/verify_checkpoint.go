@@ -32,7 +32,8 @@ func (v *verifier) covered(o *own) {
 	}
 }
 
-// checkpoint checks the note in a line against the chain, and its signature when there are keys.
+// checkpoint checks the note in a line against the chain, and its signature when there
+// are keys.
 func (v *verifier) checkpoint(s *sealed, o *own) {
 	c := v.cur
 	cp, err := v.openNote(o.Checkpoint)
@@ -53,8 +54,9 @@ func (v *verifier) checkpoint(s *sealed, o *own) {
 	c.bare, c.late = 0, false
 }
 
-// excuse says that the lines before this one stand without a checkpoint because the process died or the file failed: the
-// next checkpoint is not late, it covers them as they were found.
+// excuse says that the lines before this one stand without a checkpoint because the
+// process died or the file failed: the next checkpoint is not late, it covers them as
+// they were found.
 func (v *verifier) excuse(o *own, when string) {
 	c := v.cur
 	if v.keys == nil || c.bare < 2 {
@@ -88,7 +90,8 @@ const maxOutside = 1 << 20
 
 var errTooMany = fmt.Errorf("more than %d checkpoints: give a part of the log", maxOutside)
 
-// readCheckpoints finds the notes in a log. It is read in pieces that overlap, so that a note can lie across two.
+// readCheckpoints finds the notes in a log. It is read in pieces that overlap, so that
+// a note can lie across two.
 func (v *verifier) readCheckpoints(r io.Reader) error {
 	var buf []byte
 	chunk := make([]byte, 64<<10)

@@ -122,8 +122,8 @@ func TestCheckpoints(t *testing.T) {
 	}
 }
 
-// One without the key takes away one line, and makes the chain anew from there on: whatever of the old notes is kept or
-// dropped, it does not pass.
+// One without the key takes away one line, and makes the chain anew from there on:
+// whatever of the old notes is kept or dropped, it does not pass.
 func TestRebuiltTail(t *testing.T) {
 	signer, verifier := keyed(t)
 	log := sample(t, 30, Options{Key: signer, CheckpointEvery: 5})
@@ -149,7 +149,8 @@ func TestRebuiltTail(t *testing.T) {
 	}
 }
 
-// forge is a log of lines with checkpoints signed by the key at the places given, which edit may change before.
+// forge is a log of lines with checkpoints signed by the key at the places given, which
+// edit may change before.
 func forge(tb testing.TB, signer note.Signer, lines int, at []int, edit func(cp *Checkpoint)) []string {
 	tb.Helper()
 	c := newTestChain(tb)
@@ -205,7 +206,8 @@ func TestLateCheckpoint(t *testing.T) {
 		}
 		bare = append(bare, event+"}")
 	}
-	// Sealed again with notes that fit: the log of a process that was killed after these lines.
+	// Sealed again with notes that fit: the log of a process that was killed after these
+	// lines.
 	c := newTestChain(t)
 	var killed []string
 	for _, event := range bare {

@@ -8,7 +8,8 @@ import (
 	"fmt"
 )
 
-// follow checks that a line stands where it was written, and reports whether the chain goes on from it.
+// follow checks that a line stands where it was written, and reports whether the chain
+// goes on from it.
 func (v *verifier) follow(s *sealed, actual [sha256.Size]byte, blamed bool) bool {
 	c := v.cur
 	seq := s.chain.seq
@@ -82,7 +83,8 @@ func (v *verifier) backwards(s *sealed, blamed bool) {
 	}
 }
 
-// moved turns the finding of a hole into one of a moved line, once a line that was missing shows up.
+// moved turns the finding of a hole into one of a moved line, once a line that was
+// missing shows up.
 func (v *verifier) moved(i int, seq uint64) {
 	h := v.cur.holes[i]
 	if h.finding >= 0 {
@@ -102,7 +104,8 @@ func (v *verifier) moved(i int, seq uint64) {
 	v.cur.holes = append(rest, v.cur.holes[i+1:]...)
 }
 
-// stillMissing says at the end what moved findings hide: lines that did not show up after all.
+// stillMissing says at the end what moved findings hide: lines that did not show up
+// after all.
 func (v *verifier) stillMissing(c *chainState) {
 	for _, h := range c.holes {
 		if h.finding >= 0 && v.report.Findings[h.finding].Problem == ProblemMoved {
@@ -159,7 +162,8 @@ func (v *verifier) ownEvent(s *sealed, o *own) {
 	}
 }
 
-// ownersGap is about events that the owner of the log could not hand over, as when the queue of posted lines was full.
+// ownersGap is about events that the owner of the log could not hand over, as when the
+// queue of posted lines was full.
 func (v *verifier) ownersGap(o *own) {
 	switch {
 	case o.Lost > o.Late:

@@ -8,15 +8,19 @@ import "fmt"
 // Problem is what a [Finding] is about.
 type Problem string
 
-// What [Verify] can find. All but repaired, late, rotated and restarted-in-order make a log fail.
+// What [Verify] can find. All but repaired, late, rotated and restarted-in-order make a
+// log fail.
 const (
-	// ProblemChanged is a line whose bytes are not those that were hashed, or that the next line does not follow from.
+	// ProblemChanged is a line whose bytes are not those that were hashed, or that the
+	// next line does not follow from.
 	ProblemChanged Problem = "changed"
-	// ProblemRemoved is a place where lines are missing: before the line named, or at the end.
+	// ProblemRemoved is a place where lines are missing: before the line named, or at the
+	// end.
 	ProblemRemoved Problem = "removed"
 	// ProblemMoved is a line that stands in another place than it was written to.
 	ProblemMoved Problem = "moved"
-	// ProblemInserted is a line that does not belong to the chain, or a second one of its sequence.
+	// ProblemInserted is a line that does not belong to the chain, or a second one of its
+	// sequence.
 	ProblemInserted Problem = "inserted"
 	// ProblemDuplicated is a line that stands there twice.
 	ProblemDuplicated Problem = "duplicated"
@@ -26,22 +30,27 @@ const (
 	ProblemTooLong Problem = "too-long"
 	// ProblemSpliced is a line of another chain in the middle of a file.
 	ProblemSpliced Problem = "spliced"
-	// ProblemRestarted is a new chain at the beginning of a file. It is a warning when the chain before was closed in
-	// order, and a failure when it just ends.
+	// ProblemRestarted is a new chain at the beginning of a file. It is a warning when the
+	// chain before was closed in order, and a failure when it just ends.
 	ProblemRestarted Problem = "restarted"
-	// ProblemGap is a gap event: events were lost or failed to be written in time. It is a warning when none was lost.
+	// ProblemGap is a gap event: events were lost or failed to be written in time. It is a
+	// warning when none was lost.
 	ProblemGap Problem = "gap"
-	// ProblemDestroyed is a file that was deleted while it was written to, and whose lines are not given.
+	// ProblemDestroyed is a file that was deleted while it was written to, and whose lines
+	// are not given.
 	ProblemDestroyed Problem = "destroyed"
-	// ProblemTruncated is a file that was cut while it was written to (copytruncate): a warning when no line is missing.
+	// ProblemTruncated is a file that was cut while it was written to (copytruncate): a
+	// warning when no line is missing.
 	ProblemTruncated Problem = "truncated"
-	// ProblemForeign says that somebody else wrote into the file.
+	// ProblemForeign says that another program wrote into the file.
 	ProblemForeign Problem = "foreign"
-	// ProblemRepaired is a warning: a crash tore the last line, and the next start removed or ended it.
+	// ProblemRepaired is a warning: a crash tore the last line, and the next start removed
+	// or ended it.
 	ProblemRepaired Problem = "repaired"
 	// ProblemClock is a warning: the machine's clock was set.
 	ProblemClock Problem = "clock"
-	// ProblemCheckpoint is a checkpoint that is wrong, that is signed by none of the keys, or that the files contradict.
+	// ProblemCheckpoint is a checkpoint that is wrong, that is signed by none of the keys,
+	// or that the files contradict.
 	ProblemCheckpoint Problem = "checkpoint"
 	// ProblemUnsigned is a checkpoint that is missing or late.
 	ProblemUnsigned Problem = "unsigned"

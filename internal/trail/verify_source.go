@@ -15,7 +15,8 @@ import (
 	"slices"
 )
 
-// Source is one file of a log, plain or gzipped. It is opened twice: first for a look at its first lines.
+// Source is one file of a log, plain or gzipped. It is opened twice: first for a look
+// at its first lines.
 type Source struct {
 	Name string
 	Open func() (io.ReadCloser, error)
@@ -57,7 +58,8 @@ func (s *Source) lines() (*lines, error) {
 
 func (l *lines) close() { l.closer.Close() }
 
-// rawLine is a line as it stands in a file. Of one that is too long only the beginning is kept.
+// rawLine is a line as it stands in a file. Of one that is too long only the beginning
+// is kept.
 type rawLine struct {
 	text    []byte // without the newline; valid until the next call
 	size    int    // with the newline
@@ -91,9 +93,10 @@ func (l *lines) next() (rawLine, error) {
 // peekLines is how many lines of a file are looked at to find its place in the order.
 const peekLines = 16
 
-// inOrder sorts the sources by their first valid line, oldest first, so that "audit.log*" is as good as the right order.
-// Chains are ordered by their UID, which begins with a time. This decides nothing: what stands where, the chain says.
-// Files without a valid line keep their place behind the one they were given after.
+// inOrder sorts the sources by their first valid line, oldest first, so that
+// "audit.log*" is as good as the right order. Chains are ordered by their UID, which
+// begins with a time. This decides nothing: what stands where, the chain says. Files
+// without a valid line keep their place behind the one they were given after.
 func inOrder(sources []Source) []Source {
 	type placed struct {
 		Source

@@ -47,7 +47,8 @@ func verifySources(tb testing.TB, opts VerifyOptions, sources ...Source) *Report
 	return r
 }
 
-// rehash makes the line's hash fit its bytes again, as somebody who knows the format would.
+// rehash makes the line's hash fit its bytes again, as somebody who knows the format
+// would.
 func rehash(line string) string {
 	line = strings.TrimSuffix(line, "\n")
 	s, ok := parseLine([]byte(line))
@@ -68,7 +69,8 @@ func swapLast(line string) string {
 	return line[:at] + "0\"}\n"
 }
 
-// What a hand with write access can do to a log of ten lines, and what verify says: the first finding.
+// What a hand with write access can do to a log of ten lines, and what verify says: the
+// first finding.
 func TestTamper(t *testing.T) {
 	log := sample(t, 10, Options{})
 	if len(log) != 10 {

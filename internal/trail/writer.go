@@ -22,14 +22,14 @@ const (
 	maxGroup     = 256       // appends in one group
 	maxPosts     = 4096      // posts that wait, lines
 	maxPostBytes = 4 << 20   // and bytes: 1,024 of the longest lines
-	maxPostGroup = 64 << 10  // bytes of posts in one group: they cost an append's group no more than some 0.1 ms
+	maxPostGroup = 64 << 10  // bytes of posts in one group: they take some 0.1 ms
 	maxUnsynced  = 256 << 10 // bytes of posts that were written but not synced
-	keepBuffer   = 256 << 10 // bytes of the write buffer that stay in memory: some 200 lines
+	keepBuffer   = 256 << 10 // bytes of the write buffer that are kept: some 200 lines
 )
 
 // Times.
 const (
-	lookEvery  = time.Second           // for a rename or a delete, when nothing else is written
+	lookEvery  = time.Second           // for a rename or a delete, when nothing is written
 	firstRetry = 50 * time.Millisecond // after the file went down; doubled
 	lastRetry  = time.Second           // up to this
 )
@@ -55,14 +55,15 @@ type request struct {
 
 // writer is the one goroutine that touches a file, and the lines that wait for it.
 //
-// Everybody else leaves requests under mu and pokes it. A file system that hangs holds up this goroutine alone.
+// All other goroutines leave requests under mu and poke it, so that a file system that
+// hangs holds up this goroutine alone.
 type writer struct {
 	path, dir string
 	disk      disk
 	readClock func() Clock
 	wake      chan struct{}
 	ready     chan struct{} // closed when startErr is set
-	done      chan struct{} // closed when closeErr is set and the goroutine is about to end
+	done      chan struct{} // closed when closeErr is set and the goroutine ends
 	startErr  error
 	closeErr  error
 
@@ -84,7 +85,7 @@ type writer struct {
 
 	lock          pathLock // of the path; nil when there is none
 	locked        bool     // the lock was asked for
-	alone         bool     // no other process writes to the path, whoever has locked the file
+	alone         bool     // no other process writes to the path, even if the file is locked
 	f             file
 	id            plainfile.ID // of f, or of the last f
 	bad           bool         // f failed: open it again before the next write
@@ -100,7 +101,7 @@ type writer struct {
 	newline       bool     // the file ends in a line that is not whole
 	force         bool     // a checkpoint is due whatever the counts say
 	inHand        *batch   // what is being written
-	refused       []uint64 // sequences of appends that failed, and may be in the file all the same
+	refused       []uint64 // sequences of appends that failed, but may be in the file
 	told          gap      // what the gap event in the current group says
 	notes         []string // checkpoints that are not synced yet
 	printed       []string // that are, and the owner does not know yet
@@ -174,7 +175,8 @@ func (g *gap) notice() notice {
 	return notice{KindGap, fields}
 }
 
-// maxNotices bounds what a file that comes and goes, and never takes a line, can pile up; the gap event tells the rest.
+// maxNotices bounds what a file that comes and goes, and never takes a line, can pile
+// up; the gap event tells the rest.
 const maxNotices = 16
 
 func (w *writer) announce(kind Kind, fields map[string]any) {
@@ -208,7 +210,8 @@ func (w *writer) addUser(f *File) bool {
 	return true
 }
 
-// removeUser reports whether f was the last user, and whether it had been removed before.
+// removeUser reports whether f was the last user, and whether it had been removed
+// before.
 func (w *writer) removeUser(f *File) (last, again bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -301,7 +304,8 @@ func (w *writer) abandon(r *request, cause error) error {
 		r.state = abandoned // the writer will know what came of it
 	}
 	var tell func(error)
-	// The writer spent most of that time on one group: it hangs. Otherwise there is just too much to write.
+	// The writer spent most of that time on one group: it hangs. Otherwise there is just
+	// too much to write.
 	hangs := w.busy && time.Since(w.busySince) > time.Since(r.since)/2
 	if errors.Is(cause, context.DeadlineExceeded) && hangs && w.down == nil {
 		w.down = err

@@ -47,8 +47,8 @@ func buffered(conn net.Conn) bool {
 	return true
 }
 
-// heldByTLS looks at the records that a tls.Conn has read and not opened, and at what it
-// has opened and not given away.
+// heldByTLS looks at the records that a tls.Conn has read and not opened, and at what
+// it has opened and not given away.
 func heldByTLS(v reflect.Value) bool {
 	raw, input := v.FieldByName("rawInput"), v.FieldByName("input")
 	if !raw.IsValid() || !input.IsValid() {
@@ -81,8 +81,8 @@ func heldByReader(v reflect.Value) bool {
 	return from.Kind() != reflect.Int || to.Kind() != reflect.Int || from.Int() != to.Int()
 }
 
-// holdsBytes reports whether a wrapper has a field, of its own and not of what it wraps,
-// that could hold what was read.
+// holdsBytes reports whether a wrapper has a field, of its own and not of what it
+// wraps, that could hold what was read.
 func holdsBytes(t reflect.Type) bool {
 	for i := range t.NumField() {
 		switch f := t.Field(i).Type; f.Kind() {

@@ -20,7 +20,7 @@ const (
 	probes    = 16
 )
 
-// hashSeed keeps whoever can add names to a zone from choosing collisions.
+// hashSeed is secret, so that names that collide cannot be added to a zone on purpose.
 var hashSeed = rand.Uint64()
 
 // compressor finds the longest suffix of a name that is already in the message. The

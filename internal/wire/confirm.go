@@ -74,7 +74,7 @@ func (s *stream) confirm(patience time.Duration, sent int64) (acked int64, known
 			return acked, true
 		}
 		// What is heard brings the acknowledgement with it, so there is one more look. The
-		// deadline is set anew by whoever reads next.
+		// deadline is set anew before the next read.
 		if t, ok := TCPConnOf(s.conn); !ok || t.SetReadDeadline(earlier(now.Add(pause), end)) != nil {
 			return acked, true
 		}
@@ -120,11 +120,11 @@ func (c *idleClock) read() time.Duration {
 	return c.total + time.Since(c.since)
 }
 
-// Within runs write, which writes one message to conn, under the limits of a transfer: it
-// ends when the message is not taken within the stall time, when more than Unacknowledged
-// octets stay so for that long, when the total time is over, and when ctx is done. After
-// an error the connection must be closed (see [Abort]). Nobody else may write to conn or
-// set its write deadline meanwhile.
+// Within runs write, which writes one message to conn, under the limits of a transfer:
+// it ends when the message is not taken within the stall time, when more than
+// Unacknowledged octets stay so for that long, when the total time is over, and when
+// ctx is done. After an error the connection must be closed (see [Abort]). Nobody else
+// may write to conn or set its write deadline meanwhile.
 func Within(ctx context.Context, conn net.Conn, o SendOptions, write func() error) error {
 	o.setDefaults()
 	now := time.Now()

@@ -227,8 +227,8 @@ func TestBufferedKnows(t *testing.T) {
 	}
 }
 
-// TestWithin: a write of one message that is blocked ends by the limits of a transfer, on
-// each kind of connection.
+// TestWithin: a write of one message that is blocked ends by the limits of a transfer,
+// on each kind of connection.
 func TestWithin(t *testing.T) {
 	message := make([]byte, 300)
 	revoked := errors.New("revoked")

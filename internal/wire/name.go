@@ -94,8 +94,8 @@ func nameError(s, why string) error {
 	return fmt.Errorf("%q: %w: %s", s, ErrName, why)
 }
 
-// AppendName appends the uncompressed wire form of a name in presentation format
-// (RFC 1035 §3.1, §5.1; at most 255 octets), letter case kept. The error wraps [ErrName].
+// AppendName appends the uncompressed wire form of a name in presentation format (RFC
+// 1035 §3.1, §5.1; at most 255 octets), letter case kept. The error wraps [ErrName].
 func AppendName(dst []byte, s string) ([]byte, error) {
 	var n name
 	if err := n.parse(s); err != nil {

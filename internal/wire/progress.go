@@ -36,8 +36,8 @@ type meter struct {
 	base int64 // acknowledged when all before the transfer is
 }
 
-// newMeter prepares a connection for a transfer of which so much is written already; nil
-// where it cannot be seen what the client acknowledges.
+// newMeter prepares a connection for a transfer of which so much is written already;
+// nil where it cannot be seen what the client acknowledges.
 func newMeter(raw syscall.RawConn, stall time.Duration, written int64) *meter {
 	// The kernel's own patience is a little longer than ours, which gives the reason. It
 	// is for what is left when the transfer is over.

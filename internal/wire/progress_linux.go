@@ -14,18 +14,18 @@ import (
 const AcksKnown = true
 
 // unsentLimit bounds what the kernel holds of a connection and cannot send, in octets.
-// What is on its way to the client is not counted, so that the kernel goes on to fit its
-// buffer to the line.
+// What is on its way to the client is not counted, so that the kernel goes on to fit
+// its buffer to the line.
 const unsentLimit = 128 << 10
 
 const tcpClosed = 7 // TCP_CLOSE in the kernel's tcp_states.h
 
 // prepare bounds what the kernel keeps of a connection, and tells how it stands.
 //
-// For how long the kernel keeps it is for the meter to say, and not for TCP_USER_TIMEOUT:
-// of a client whose window is smaller than the next segment that counts the time since
-// the window was first too small, whatever the client takes meanwhile, and ends an honest
-// slow one.
+// For how long the kernel keeps it is for the meter to say, and not for
+// TCP_USER_TIMEOUT: of a client whose window is smaller than the next segment that
+// counts the time since the window was first too small, whatever the client takes
+// meanwhile, and ends an honest slow one.
 func prepare(raw syscall.RawConn) (p tcpProgress, ok bool) {
 	err := raw.Control(func(fd uintptr) {
 		// If this fails the transfer is bounded by its deadlines alone.
@@ -35,10 +35,10 @@ func prepare(raw syscall.RawConn) (p tcpProgress, ok bool) {
 	return p, ok && err == nil
 }
 
-// lookAtRest looks until nothing was acknowledged between two looks. What is acknowledged
-// within one counts twice: as not acknowledged yet, and as acknowledged. A meter that
-// begins with that would miss it for the whole transfer, and be taken for one that does
-// not tell the truth.
+// lookAtRest looks until nothing was acknowledged between two looks. What is
+// acknowledged within one counts twice: as not acknowledged yet, and as acknowledged. A
+// meter that begins with that would miss it for the whole transfer, and be taken for
+// one that does not tell the truth.
 func lookAtRest(fd int) (p tcpProgress, ok bool) {
 	p, ok = lookAtSocket(fd)
 	for range 100 { // of which one or two are needed
@@ -72,8 +72,8 @@ func lookAtSocket(fd int) (tcpProgress, bool) {
 	}, true
 }
 
-// awaitReadable waits until there is something to read, be it the end, or until the read
-// deadline of the connection, and reports which.
+// awaitReadable waits until there is something to read, be it the end, or until the
+// read deadline of the connection, and reports which.
 func awaitReadable(raw syscall.RawConn) bool {
 	return raw.Read(func(fd uintptr) bool {
 		var b [1]byte

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// A transfer begins while the client acknowledges what it was sent before it. All of that
-// is before the transfer, once.
+// A transfer begins while the client acknowledges what it was sent before it. All of
+// that is before the transfer, once.
 func TestMeterBeginsWhileAcknowledged(t *testing.T) {
 	server, client := pairAsIs(t)
 	if err := server.(*net.TCPConn).SetWriteBuffer(1 << 20); err != nil {

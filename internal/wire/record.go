@@ -157,8 +157,8 @@ func lowerName(b []byte) {
 	}
 }
 
-// ParseMessage takes the octets of a message that a [Packer] made; first says whether it
-// is the first of its transfer. The error wraps [ErrFormat].
+// ParseMessage takes the octets of a message that a [Packer] made; first says whether
+// it is the first of its transfer. The error wraps [ErrFormat].
 func ParseMessage(b []byte, first bool) (Message, error) {
 	m := Message{Bytes: b, First: first}
 	if len(b) < headerSize || first != (b[5] == 1) || b[4] != 0 {

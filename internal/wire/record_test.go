@@ -159,8 +159,8 @@ func TestReadRefuses(t *testing.T) {
 	}
 }
 
-// FuzzRecord: no octets make Read or ParseRecord panic, and what they accept, the packer
-// takes and gives back.
+// FuzzRecord: no octets make Read or ParseRecord panic, and what they accept, the
+// packer takes and gives back.
 func FuzzRecord(f *testing.F) {
 	for _, s := range awkward {
 		if b, err := packedByMiekg(parseRR(f, s)); err == nil {

@@ -31,9 +31,9 @@ func readSlowly(conn net.Conn, n, rate int) (got int, err error) {
 
 // TestSlowReaderFinishes: who reads slowly but steadily is served to the end, over TCP
 // and over TLS, through each kind of connection. What counts is not how much is taken
-// within the stall time but that something is acknowledged: a kernel with a large buffer
-// takes nothing for much longer. The rates are those of lines of 8, 20 and 32 kB a
-// second, twenty times as fast, with a fortieth of the stall time.
+// within the stall time but that something is acknowledged: a kernel with a large
+// buffer takes nothing for much longer. The rates are those of lines of 8, 20 and 32 kB
+// a second, twenty times as fast, with a fortieth of the stall time.
 //
 // With XFRGUARD_SLOW=8000 a reader of that many octets a second takes 4 MB under the
 // default limits.
@@ -64,9 +64,9 @@ func TestSlowReaderFinishes(t *testing.T) {
 	readers.Wait()
 }
 
-// TestSlowReaderOfASmallWindow: a client whose window is smaller than a segment, 64 KiB on
-// loopback, is sent a piece at each probe of the window. It is slow for much longer than
-// the stall time, and finishes.
+// TestSlowReaderOfASmallWindow: a client whose window is smaller than a segment, 64 KiB
+// on loopback, is sent a piece at each probe of the window. It is slow for much longer
+// than the stall time, and finishes.
 func TestSlowReaderOfASmallWindow(t *testing.T) {
 	const stall = 2 * time.Second
 	msgs := packAll(t, benchApex, 0, benchZone(300_000/28))

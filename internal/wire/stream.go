@@ -34,7 +34,7 @@ type stream struct {
 	ctx       context.Context
 	conn      net.Conn
 	raw       syscall.RawConn       // nil where there is no way to the socket
-	meter     atomic.Pointer[meter] // nil before much is sent, and where nobody tells what is acknowledged
+	meter     atomic.Pointer[meter] // nil before much is sent, and for writeBlind
 	stall     time.Duration
 	total     time.Time
 	resumable bool // a write that timed out may go on where it stopped
@@ -104,8 +104,8 @@ func (s *stream) release(ok bool) {
 	}
 }
 
-// small is how much is written under a plain deadline: no client takes longer for it, and
-// most answers need no more.
+// small is how much is written under a plain deadline: no client takes longer for it,
+// and most answers need no more.
 const small = 16 << 10
 
 func (s *stream) write(b []byte) (n int, err error) {

@@ -85,10 +85,10 @@ func VerifyRequest(req *dns.Msg, secret []byte, now time.Time) VerifyStatus {
 // FORMERR.
 var ErrTSIG = errors.New("the TSIG is not the last record, not the only one, or not well-formed")
 
-// FindTSIG returns the TSIG of a message as miekg/dns has parsed it, nil if there is none. It
-// fails unless it is the only one, the last record, has the class and TTL of RFC 8945
-// §4.2, and its fields make up all of its RDATA: miekg/dns takes half a TSIG for a whole
-// one, and its MAC covers lengths without what they count.
+// FindTSIG returns the TSIG of a message as miekg/dns has parsed it, nil if there is
+// none. It fails unless it is the only one, the last record, has the class and TTL of
+// RFC 8945 §4.2, and its fields make up all of its RDATA: miekg/dns takes half a TSIG
+// for a whole one, and its MAC covers lengths without what they count.
 func FindTSIG(m *dns.Msg) (*dns.TSIG, error) {
 	if m == nil {
 		return nil, nil //nolint:nilnil // no message has no signature

@@ -16,7 +16,8 @@ func bigBase() *Base {
 	return baseOf(0, 0, sizes...)
 }
 
-// One delta of ten changes to a chain of 100, the oldest goes: mostly the cost of the sync.
+// One delta of ten changes to a chain of 100, the oldest goes: mostly the cost of the
+// sync.
 func BenchmarkUpdateSmall(b *testing.B) {
 	for name, noSync := range map[string]bool{"sync": false, "nosync": true} {
 		b.Run(name, func(b *testing.B) {

@@ -36,8 +36,9 @@ const (
 // order is the byte order of the machine: bbolt's files are memory.
 var order = binary.NativeEndian
 
-// checker walks a bbolt file with reads only. bbolt has a check of its own, but that follows the pointers it checks, in a
-// goroutine where a fault ends the process, and a cycle there ends the stack.
+// checker walks a bbolt file with reads only. bbolt has a check of its own, but that
+// follows the pointers it checks, in a goroutine where a fault ends the process, and a
+// cycle there ends the stack.
 type checker struct {
 	r     io.ReaderAt
 	limit uint64 // page numbers are below
@@ -47,8 +48,8 @@ type checker struct {
 // meta is a bbolt meta page.
 type meta struct{ root, freelist, pages, txid uint64 }
 
-// checkFile verifies that every page is in exactly one place: meta, free list, free, or in a tree whose keys are in order
-// and whose elements lie where bbolt puts them.
+// checkFile verifies that every page is in exactly one place: meta, free list, free, or
+// in a tree whose keys are in order and whose elements lie where bbolt puts them.
 func checkFile(r io.ReaderAt, size int64) error {
 	if size == 0 {
 		return corrupt("it is empty")
@@ -79,7 +80,8 @@ func checkFile(r io.ReaderAt, size int64) error {
 	return nil
 }
 
-// newestMeta insists on both meta pages: with one, it would be unknown whether the other had a newer state.
+// newestMeta insists on both meta pages: with one, it would be unknown whether the
+// other had a newer state.
 func newestMeta(r io.ReaderAt) (meta, error) {
 	var m [2]meta
 	for i := range m {
@@ -218,8 +220,8 @@ func (c *checker) freelist(id uint64) error {
 	return nil
 }
 
-// tree walks the pages under one, whose first key is low unless that is nil, and whose others are after it.
-// It returns the last key.
+// tree walks the pages under one, whose first key is low unless that is nil, and whose
+// others are after it. It returns the last key.
 func (c *checker) tree(id uint64, depth int, low []byte) ([]byte, error) {
 	p, err := c.page(id)
 	if err != nil {
@@ -252,7 +254,8 @@ type element struct {
 	depth int
 }
 
-// elements walks a page's entries. Their octets follow the table of entries and each other without a gap.
+// elements walks a page's entries. Their octets follow the table of entries and each
+// other without a gap.
 func (c *checker) elements(p *run, depth int, low []byte, visit func(*element) (int, []byte, error)) ([]byte, error) {
 	table, err := p.bytes(headerOctets, elemOctets*p.count)
 	if err != nil {
@@ -275,7 +278,8 @@ func (c *checker) elements(p *run, depth int, low []byte, visit func(*element) (
 		if e.key, err = p.bytes(next, int(ksize)); err != nil {
 			return nil, err
 		}
-		// The first key of a child is its parent's key. bbolt relies on that when it changes either, its own check does not.
+		// The first key of a child is its parent's key. bbolt relies on that when it changes
+		// either, its own check does not.
 		if cmp := bytes.Compare(e.key, last); last != nil && (cmp < 0 || (cmp == 0) != (i == 0 && low != nil)) {
 			return nil, corrupt("page %d, entry %d is out of order", p.id, i)
 		}
@@ -332,7 +336,8 @@ func (c *checker) bucket(e *element, off, size int) error {
 		return err
 	}
 	value = value[bucketOctets:]
-	// An inline page has no number and nowhere to flow; bbolt would free the page that it names.
+	// An inline page has no number and nowhere to flow; bbolt would free the page that it
+	// names.
 	if len(value) < headerOctets || order.Uint64(value) != 0 || order.Uint32(value[12:]) != 0 {
 		return corrupt("page %d has a bad bucket of %d octets", e.p.id, size)
 	}

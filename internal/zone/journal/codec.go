@@ -10,7 +10,8 @@ import (
 	"fmt"
 )
 
-// format is the value of the key "format"; another program's or version's journal has another one.
+// format is the value of the key "format"; another program's or version's journal has
+// another one.
 const (
 	formatPrefix = "xfrguard journal "
 	format       = formatPrefix + "1"
@@ -35,7 +36,8 @@ var (
 
 const (
 	tagOctets = 16
-	// chunkOctets lets two chunks with keys, tags and headers fill 32 pages, which is what bbolt puts together.
+	// chunkOctets lets two chunks with keys, tags and headers fill 32 pages, which is what
+	// bbolt puts together.
 	chunkOctets = 64<<10 - 64
 )
 
@@ -63,7 +65,8 @@ func seal(bucket string, key, payload []byte) []byte {
 	return append(payload, t[:]...)
 }
 
-// unseal appends a value's payload to dst and verifies the copy: what is verified is what is used.
+// unseal appends a value's payload to dst and verifies the copy: what is verified is
+// what is used.
 func unseal(dst []byte, bucket string, key, value []byte) ([]byte, error) {
 	if len(value) < tagOctets {
 		return nil, corrupt("a record of %d octets in %s", len(value), bucket)

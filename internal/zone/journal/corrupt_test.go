@@ -14,7 +14,8 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// sample is a journal with a history, so that there are free pages and stale ones, and what it holds.
+// sample is a journal with a history, so that there are free pages and stale ones, and
+// what it holds.
 func sample(tb testing.TB, dir string) *model {
 	tb.Helper()
 	m, j := newModel(0), mustOpen(tb, dir, Options{})
@@ -173,8 +174,8 @@ func bolt(path string, fn func(*bbolt.Tx) error) error {
 	return errors.Join(db.Update(fn), db.Close())
 }
 
-// The file is cut off while it is open: the memory map faults, which is an error and not the end of the process, and
-// Close does not hang.
+// The file is cut off while it is open: the memory map faults, which is an error and
+// not the end of the process, and Close does not hang.
 func TestTruncatedWhileOpen(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int64{0, 2 * pageOctets, 5 * pageOctets} {
@@ -197,7 +198,8 @@ func TestTruncatedWhileOpen(t *testing.T) {
 	}
 }
 
-// A child whose first key is not its parent's: in order, but bbolt would lose its way when it changes the page.
+// A child whose first key is not its parent's: in order, but bbolt would lose its way
+// when it changes the page.
 func TestChildKey(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -63,8 +63,9 @@ func next(s *State) uint32 {
 	return s.Deltas[len(s.Deltas)-1].To
 }
 
-// kill -9 at random moments, also while the journal is made: the state is the last one that was acknowledged or the one after.
-// The moment counts from the child's first line on, and lies later after a round without a step: the machine may be slow.
+// kill -9 at random moments, also while the journal is made: the state is the last one
+// that was acknowledged or the one after. The moment counts from the child's first line
+// on, and lies later after a round without a step: the machine may be slow.
 func TestKill(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "journal")
@@ -95,8 +96,8 @@ func TestKill(t *testing.T) {
 	}
 }
 
-// killedChild runs a child that updates the journal from step n on, kills it so long after
-// it has begun, and returns the number after the last step that it acknowledged.
+// killedChild runs a child that updates the journal from step n on, kills it so long
+// after it has begun, and returns the number after the last step that it acknowledged.
 func killedChild(t *testing.T, dir string, n uint32, after time.Duration) uint32 {
 	t.Helper()
 	c := exec.Command(os.Args[0], dir)

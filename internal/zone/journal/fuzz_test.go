@@ -11,7 +11,8 @@ import (
 	"testing"
 )
 
-// Whatever decodes encodes to the same octets: no two encodings of one value, nothing ignored.
+// Whatever decodes encodes to the same octets: no two encodings of one value, nothing
+// ignored.
 func FuzzDecodeRecords(f *testing.F) {
 	l := linkOf(&Delta{From: 1, To: 2, OldSOA: []byte("x"), RemovedCount: 3})
 	f.Add((&top{3, 2, 1}).encode())
@@ -57,7 +58,8 @@ func FuzzDecodeMessages(f *testing.F) {
 	})
 }
 
-// Patches on a good file, six octets each: offset and two octets. No panic, no fault, no hang; and what opens takes a change.
+// Patches on a good file, six octets each: offset and two octets. No panic, no fault,
+// no hang; and what opens takes a change.
 func FuzzDecodeFile(f *testing.F) {
 	dir := f.TempDir()
 	sample(f, dir)

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// Pages are used again: after 1,000 changes of a chain with a bounded length, with a new base now and then, the file is
-// at most four times the largest payload and 2 MiB.
+// Pages are used again: after 1,000 changes of a chain with a bounded length, with a
+// new base now and then, the file is at most four times the largest payload and 2 MiB.
 func TestFileStaysSmall(t *testing.T) {
 	t.Parallel()
 	j := mustOpen(t, t.TempDir(), Options{})

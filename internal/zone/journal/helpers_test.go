@@ -111,7 +111,8 @@ func deltaOf(from uint32, lineage, n int) Delta {
 	}
 }
 
-// model is the naive journal: everything in memory, nothing clever. It is written from the API's documentation.
+// model is the naive journal: everything in memory, nothing clever. It is written from
+// the API's documentation.
 type model struct {
 	limit int64
 	zones map[string]*State
@@ -182,7 +183,8 @@ func (m *model) update(zone string, c Change) error {
 	return nil
 }
 
-// versions returns the versions of a chain, and whether it is one that the base belongs to.
+// versions returns the versions of a chain, and whether it is one that the base belongs
+// to.
 func (s *State) versions() (map[Digest]bool, bool) {
 	type version struct {
 		serial uint32

@@ -33,7 +33,8 @@ const (
 )
 
 var (
-	// ErrCorrupt says that the file, or what it holds of one zone, is not as it was written.
+	// ErrCorrupt says that the file, or what it holds of one zone, is not as it was
+	// written.
 	ErrCorrupt = errors.New("journal is corrupt")
 	// ErrFull says that a change would pass the limit; nothing was changed.
 	ErrFull = errors.New("journal is full")
@@ -50,13 +51,13 @@ type Digest [48]byte
 type Base struct {
 	Serial uint32
 	Digest Digest
-	// Messages are the packed messages of an AXFR, each with its 12-octet header, without length prefix, at most 65535
-	// octets each; opaque here.
+	// Messages are the packed messages of an AXFR, each with its 12-octet header, without
+	// length prefix, at most 65535 octets each; opaque here.
 	Messages [][]byte
 }
 
-// Delta is what changed from one version to the next. Records are in uncompressed wire format, one after the other,
-// opaque here; the SOAs are in OldSOA and NewSOA.
+// Delta is what changed from one version to the next. Records are in uncompressed wire
+// format, one after the other, opaque here; the SOAs are in OldSOA and NewSOA.
 type Delta struct {
 	From, To                 uint32
 	FromDigest, ToDigest     Digest
@@ -74,10 +75,11 @@ func (d *Delta) Size() int {
 type State struct {
 	// Base is somewhere in the chain: at the begin or end of one of the deltas, or alone.
 	Base Base
-	// Deltas are oldest first; each begins where the one before ends, in serial and digest.
+	// Deltas are oldest first; each begins where the one before ends, in serial and
+	// digest.
 	Deltas []Delta
-	// Given tells to which rules each version was given, in the order of their octets. Rules are opaque strings of at
-	// most MaxRule octets.
+	// Given tells to which rules each version was given, in the order of their octets.
+	// Rules are opaque strings of at most MaxRule octets.
 	Given map[Digest][]string
 }
 
@@ -91,27 +93,31 @@ type Change struct {
 	Append []Delta
 	// Drop is the number of deltas that go from the front, before Append.
 	Drop int
-	// Given is added. What is given of versions that the chain does not hold after the change is not kept.
+	// Given is added. What is given of versions that the chain does not hold after the
+	// change is not kept.
 	Given map[Digest][]string
 }
 
 // Options are the settings of a journal.
 type Options struct {
-	// Limit bounds the counted octets of all zones: messages, records, names, and a charge for each zone, delta and
-	// given version. 0 is no limit. A change that makes the journal smaller is always accepted.
+	// Limit bounds the counted octets of all zones: messages, records, names, and a charge
+	// for each zone, delta and given version. 0 is no limit. A change that makes the
+	// journal smaller is always accepted.
 	Limit int64
 	// Timeout is how long to wait for the file's lock. 0 does not wait.
 	Timeout time.Duration
 }
 
-// Journal is an open journal. It is safe for concurrent use; calls are done one after the other.
+// Journal is an open journal. It is safe for concurrent use; calls are done one after
+// the other.
 type Journal struct {
 	path  string
 	limit int64
 	size  atomic.Int64
 
-	// mu is held for each whole operation, not only for writes: when the memory map faults, bbolt's own locks can stay
-	// locked, and then nobody else may be on the way into them.
+	// mu is held for each whole operation, not only for writes: when the memory map
+	// faults, bbolt's own locks can stay locked, and then no other call may be on the way
+	// into them.
 	mu     sync.Mutex
 	db     *bbolt.DB
 	file   *plainfile.File
@@ -126,7 +132,8 @@ func (j *Journal) Size() int64 { return j.size.Load() }
 // Path returns the path of the journal's file.
 func (j *Journal) Path() string { return j.path }
 
-// Close releases the file. It waits for calls that are under way; later ones fail with ErrClosed.
+// Close releases the file. It waits for calls that are under way; later ones fail with
+// ErrClosed.
 func (j *Journal) Close() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -137,7 +144,8 @@ func (j *Journal) Close() error {
 	return j.release()
 }
 
-// release closes bbolt, or only the file when bbolt would hang. The memory map is lost then, which is better than a hang.
+// release closes bbolt, or only the file when bbolt would hang. The memory map is lost
+// then, which is better than a hang.
 func (j *Journal) release() error {
 	if j.db == nil || j.stuck {
 		return j.file.Close()
@@ -181,8 +189,9 @@ func (j *Journal) run(write bool, fn func(*bbolt.Tx) error) error {
 	return nil
 }
 
-// transact does fn in a transaction. Neither a panic of bbolt nor a page that cannot be read ends the process: both break
-// the journal. An error of fn rolls back; errUnchanged too, and is no error.
+// transact does fn in a transaction. Neither a panic of bbolt nor a page that cannot be
+// read ends the process: both break the journal. An error of fn rolls back;
+// errUnchanged too, and is no error.
 func (j *Journal) transact(write bool, fn func(*bbolt.Tx) error) error {
 	var tx *bbolt.Tx
 	if err := j.guard(func() (err error) { tx, err = j.db.Begin(write); return err }); err != nil {
@@ -192,7 +201,8 @@ func (j *Journal) transact(write bool, fn func(*bbolt.Tx) error) error {
 	err := j.guard(func() error { return fn(tx) })
 	if err == nil && write {
 		if err = j.guard(tx.Commit); err != nil {
-			// What is on disk now is unknown, and what the kernel still holds in memory may never get there.
+			// What is on disk now is unknown, and what the kernel still holds in memory may
+			// never get there.
 			j.broken = err
 		}
 	}

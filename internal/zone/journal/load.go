@@ -12,8 +12,9 @@ import (
 
 func big64(b []byte) uint64 { return binary.BigEndian.Uint64(b) }
 
-// Load returns what is kept of a zone, nil when that is nothing. All that it returns was verified; ErrCorrupt for one zone
-// leaves the others usable, and Forget or a Change with Reset clears the zone. zone is at most MaxZone octets.
+// Load returns what is kept of a zone, nil when that is nothing. All that it returns
+// was verified; ErrCorrupt for one zone leaves the others usable, and Forget or a
+// Change with Reset clears the zone. zone is at most MaxZone octets.
 func (j *Journal) Load(zone string) (*State, error) {
 	var s *State
 	err := j.view(func(tx *bbolt.Tx) error {
@@ -96,7 +97,8 @@ func load(tx *bbolt.Tx, h *head) (*State, error) {
 	return s, nil
 }
 
-// readChain returns the links of a zone, and verifies that they are a chain which the base belongs to.
+// readChain returns the links of a zone, and verifies that they are a chain which the
+// base belongs to.
 func readChain(tx *bbolt.Tx, h *head) ([]link, error) {
 	var links []link
 	err := scan(tx, bucketLinks, slotKey(h.slot), func(key, payload []byte) error {

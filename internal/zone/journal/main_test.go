@@ -10,7 +10,8 @@ import (
 	"go.uber.org/goleak"
 )
 
-// childEnv makes the test binary another process that does what the value says, see children.
+// childEnv makes the test binary another process that does what the value says, see
+// children.
 const childEnv = "JOURNAL_TEST_CHILD"
 
 var children = map[string]func(args []string) error{}

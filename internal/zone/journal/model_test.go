@@ -11,7 +11,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Any sequence of changes, valid or not, of a few zones, with reopening in between: always what the naive model says.
+// Any sequence of changes, valid or not, of a few zones, with reopening in between:
+// always what the naive model says.
 func TestModel(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {

@@ -21,8 +21,9 @@ const (
 	growOctets = 1 << 20
 )
 
-// Open opens the journal in dir, and makes both when they are missing. It fails with ErrCorrupt, plainfile.ErrLocked, plainfile.ErrUnsafe or an
-// error of the file system; none of them changes the file. dir's parent must be there.
+// Open opens the journal in dir, and makes both when they are missing. It fails with
+// ErrCorrupt, plainfile.ErrLocked, plainfile.ErrUnsafe or an error of the file system;
+// none of them changes the file. dir's parent must be there.
 func Open(dir string, o Options) (*Journal, error) {
 	if err := os.Mkdir(dir, dirMode); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("journal: %w", err)
@@ -39,7 +40,8 @@ func Open(dir string, o Options) (*Journal, error) {
 	return j, nil
 }
 
-// begin checks the file, or fills one that was just made and gives it its name, and hands it to bbolt.
+// begin checks the file, or fills one that was just made and gives it its name, and
+// hands it to bbolt.
 func (j *Journal) begin(made bool) error {
 	if !made {
 		st, err := j.file.Stat()
@@ -112,8 +114,9 @@ func get(tx *bbolt.Tx, bucket string, key []byte) ([]byte, error) {
 	return unseal(make([]byte, 0, len(value)), bucket, key, value)
 }
 
-// scan visits what is in a bucket under a prefix, in the order of keys. It fails on a bucket within. The payload is good
-// only during the visit, the key only in the transaction.
+// scan visits what is in a bucket under a prefix, in the order of keys. It fails on a
+// bucket within. The payload is good only during the visit, the key only in the
+// transaction.
 func scan(tx *bbolt.Tx, bucket string, prefix []byte, visit func(key, payload []byte) error) error {
 	c := tx.Bucket([]byte(bucket)).Cursor()
 	var buf []byte
@@ -133,14 +136,16 @@ func scan(tx *bbolt.Tx, bucket string, prefix []byte, visit func(key, payload []
 	return nil
 }
 
-// verifier compares the counts of heads with what is there, so that no zone, delta or grant is missing without a trace.
+// verifier compares the counts of heads with what is there, so that no zone, delta or
+// grant is missing without a trace.
 type verifier struct {
 	bySlot map[uint64]*head
 	links  map[uint64]uint64
 	given  map[uint64]uint64
 }
 
-// verify checks all but the bases and the records of deltas, which Load checks. It returns the counted octets.
+// verify checks all but the bases and the records of deltas, which Load checks. It
+// returns the counted octets.
 func verify(tx *bbolt.Tx) (int64, error) {
 	if err := verifyFormat(tx); err != nil {
 		return 0, err

@@ -15,8 +15,8 @@ import (
 	"github.com/xfrguard/xfrguard/internal/plainfile"
 )
 
-// newSuffix names a file that is being made. It gets its name when it is whole, so that a
-// crash leaves no half of one.
+// newSuffix names a file that is being made. It gets its name when it is whole, so that
+// a crash leaves no half of one.
 const newSuffix = ".new"
 
 var fileRules = plainfile.Rules{
@@ -39,7 +39,7 @@ func openOrMake(path string, timeout time.Duration) (f *plainfile.File, made boo
 		if err != nil {
 			return nil, false, err
 		}
-		// Whoever made one meanwhile held the lock on this name.
+		// Another process that made one meanwhile held the lock on this name.
 		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 			if err := f.Truncate(0); err != nil {
 				return nil, false, errors.Join(err, f.Close())
@@ -54,8 +54,9 @@ func openOrMake(path string, timeout time.Duration) (f *plainfile.File, made boo
 	return nil, false, fmt.Errorf("%s: %w", path, syscall.EAGAIN)
 }
 
-// openLocked opens and locks a file, and makes it first when that is asked for. The error
-// is fs.ErrNotExist when there is none, or when it lost its name before the lock was had.
+// openLocked opens and locks a file, and makes it first when that is asked for. The
+// error is fs.ErrNotExist when there is none, or when it lost its name before the lock
+// was had.
 func openLocked(path string, create bool, deadline time.Time) (f *plainfile.File, err error) {
 	if create {
 		f, _, err = plainfile.OpenOrMake(path, fileRules)

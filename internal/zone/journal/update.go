@@ -11,9 +11,11 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// Update makes one change, durably and as a whole. It fails with ErrFull when the limit would be passed, with ErrInvalid when
-// the outcome would be no chain (nothing changed in both cases), or with an error of the file system, after which the journal
-// is of no more use. A change that changes nothing costs no write. A zone of which no base is kept has no state.
+// Update makes one change, durably and as a whole. It fails with ErrFull when the limit
+// would be passed, with ErrInvalid when the outcome would be no chain (nothing changed
+// in both cases), or with an error of the file system, after which the journal is of no
+// more use. A change that changes nothing costs no write. A zone of which no base is
+// kept has no state.
 func (j *Journal) Update(zone string, c Change) error {
 	return j.change(zone, func(z *edit) error { return z.apply(&c) })
 }
