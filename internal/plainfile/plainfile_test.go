@@ -35,48 +35,51 @@ func mustOpen(t *testing.T, path string) *File {
 	return f
 }
 
+// refused makes what is never opened, by its name.
+var refused = map[string]func(t *testing.T, path string) error{
+	"link": func(_ *testing.T, p string) error {
+		return errors.Join(os.WriteFile(p+".target", nil, 0o600), os.Symlink(p+".target", p))
+	},
+	"dangling link": func(_ *testing.T, p string) error { return os.Symlink(p+".target", p) },
+	"pipe":          func(_ *testing.T, p string) error { return unix.Mkfifo(p, 0o600) },
+	"directory":     func(_ *testing.T, p string) error { return os.Mkdir(p, 0o700) },
+	"socket": func(t *testing.T, p string) error {
+		l, err := net.Listen("unix", p)
+		if err == nil {
+			t.Cleanup(func() { l.Close() })
+		}
+		return err
+	},
+	"device": func(_ *testing.T, p string) error {
+		if os.Geteuid() != 0 {
+			return os.Mkdir(p, 0o700) // nobody else can make one
+		}
+		return unix.Mknod(p, unix.S_IFCHR|0o600, int(unix.Mkdev(1, 3)))
+	},
+	"group reads": func(_ *testing.T, p string) error {
+		return errors.Join(os.WriteFile(p, nil, 0o600), os.Chmod(p, 0o640))
+	},
+	"others write": func(_ *testing.T, p string) error {
+		return errors.Join(os.WriteFile(p, nil, 0o600), os.Chmod(p, 0o602))
+	},
+	"another user's": func(_ *testing.T, p string) error {
+		if os.Geteuid() != 0 {
+			return os.Mkdir(p, 0o700) // nobody else can give one away
+		}
+		return errors.Join(os.WriteFile(p, nil, 0o600), os.Chown(p, 65534, 65534))
+	},
+	"two names": func(_ *testing.T, p string) error {
+		return errors.Join(os.WriteFile(p, nil, 0o600), os.Link(p, p+".second"))
+	},
+}
+
 // TestRefused: what is no plain file of our own is neither opened nor made nor written
 // to.
 func TestRefused(t *testing.T) {
 	t.Chdir(t.TempDir()) // the path of a socket is short
-	for name, prepare := range map[string]func(path string) error{
-		"link": func(p string) error {
-			return errors.Join(os.WriteFile(p+".target", nil, 0o600), os.Symlink(p+".target", p))
-		},
-		"dangling link": func(p string) error { return os.Symlink(p+".target", p) },
-		"pipe":          func(p string) error { return unix.Mkfifo(p, 0o600) },
-		"directory":     func(p string) error { return os.Mkdir(p, 0o700) },
-		"socket": func(p string) error {
-			l, err := net.Listen("unix", p)
-			if err == nil {
-				t.Cleanup(func() { l.Close() })
-			}
-			return err
-		},
-		"device": func(p string) error {
-			if os.Geteuid() != 0 {
-				return os.Mkdir(p, 0o700) // nobody else can make one
-			}
-			return unix.Mknod(p, unix.S_IFCHR|0o600, int(unix.Mkdev(1, 3)))
-		},
-		"group reads": func(p string) error {
-			return errors.Join(os.WriteFile(p, nil, 0o600), os.Chmod(p, 0o640))
-		},
-		"others write": func(p string) error {
-			return errors.Join(os.WriteFile(p, nil, 0o600), os.Chmod(p, 0o602))
-		},
-		"another user's": func(p string) error {
-			if os.Geteuid() != 0 {
-				return os.Mkdir(p, 0o700) // nobody else can give one away
-			}
-			return errors.Join(os.WriteFile(p, nil, 0o600), os.Chown(p, 65534, 65534))
-		},
-		"two names": func(p string) error {
-			return errors.Join(os.WriteFile(p, nil, 0o600), os.Link(p, p+".second"))
-		},
-	} {
+	for name, prepare := range refused {
 		path := strings.ReplaceAll(name, " ", "-")
-		must(t, prepare(path))
+		must(t, prepare(t, path))
 		before, err := os.Lstat(path)
 		must(t, err)
 		if f, err := Open(path, private); !errors.Is(err, ErrUnsafe) {

@@ -146,10 +146,10 @@ func TestRetryPace(t *testing.T) {
 	})
 }
 
-func TestKeyFiles(t *testing.T) {
+func TestGenerateKey(t *testing.T) {
 	dir := t.TempDir()
 	key := filepath.Join(dir, "key")
-	public, err := GenerateKey(key, "ns1.example.net")
+	_, err := GenerateKey(key, "ns1.example.net")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,6 +173,15 @@ func TestKeyFiles(t *testing.T) {
 		if _, err := GenerateKey(filepath.Join(dir, "new"), name); err == nil {
 			t.Errorf("name %q", name)
 		}
+	}
+}
+
+func TestKeyFiles(t *testing.T) {
+	dir := t.TempDir()
+	key := filepath.Join(dir, "key")
+	public, err := GenerateKey(key, "ns1.example.net")
+	if err != nil {
+		t.Fatal(err)
 	}
 	secret, err := os.ReadFile(key)
 	if err != nil {

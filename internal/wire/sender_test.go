@@ -110,16 +110,20 @@ func endless(s *Sender, msgs []Message) error {
 // a question.
 func later(msgs []Message) []Message { return msgs[1 : len(msgs)-1] }
 
+// senderEnd is one way in which a transfer does not succeed.
+type senderEnd struct {
+	name   string
+	o      SendOptions
+	client func(cancel context.CancelCauseFunc, client net.Conn)
+	want   error
+	within [2]time.Duration
+}
+
+var errRevoked = errors.New("revoked")
+
 func TestSenderEnds(t *testing.T) {
 	msgs := later(packAll(t, benchApex, 0, benchZone(20_000)))
-	revoked := errors.New("revoked")
-	for _, tt := range []struct {
-		name   string
-		o      SendOptions
-		client func(cancel context.CancelCauseFunc, client net.Conn)
-		want   error
-		within [2]time.Duration
-	}{
+	for _, tt := range []senderEnd{
 		{
 			name: "client does not read", o: SendOptions{Stall: 200 * time.Millisecond},
 			want: ErrStalled, within: [2]time.Duration{200 * time.Millisecond, time.Second},
@@ -146,7 +150,7 @@ func TestSenderEnds(t *testing.T) {
 			name: "canceled in a blocked write",
 			client: func(cancel context.CancelCauseFunc, _ net.Conn) {
 				time.Sleep(100 * time.Millisecond)
-				cancel(revoked)
+				cancel(errRevoked)
 			},
 			want: ErrCanceled, within: [2]time.Duration{100 * time.Millisecond, time.Second},
 		},
@@ -154,13 +158,13 @@ func TestSenderEnds(t *testing.T) {
 			name: "canceled while paced", o: SendOptions{BytesPerSecond: 100},
 			client: func(cancel context.CancelCauseFunc, _ net.Conn) {
 				time.Sleep(100 * time.Millisecond)
-				cancel(revoked)
+				cancel(errRevoked)
 			},
 			want: ErrCanceled, within: [2]time.Duration{100 * time.Millisecond, time.Second},
 		},
 		{
 			name:   "canceled before",
-			client: func(cancel context.CancelCauseFunc, _ net.Conn) { cancel(revoked) },
+			client: func(cancel context.CancelCauseFunc, _ net.Conn) { cancel(errRevoked) },
 			want:   ErrCanceled, within: [2]time.Duration{0, time.Second},
 		},
 		{
@@ -176,41 +180,46 @@ func TestSenderEnds(t *testing.T) {
 			t.Run(fmt.Sprintf("%s tls=%v", tt.name, secure), func(t *testing.T) {
 				t.Parallel()
 				server, client := pair(t, secure)
-				ctx, cancel := context.WithCancelCause(t.Context())
-				defer cancel(nil)
-				begin := time.Now()
-				s := NewSender(ctx, server, envelope(t, true), tt.o)
-				clientDone := make(chan struct{})
-				go func() {
-					defer close(clientDone)
-					if tt.client != nil {
-						tt.client(cancel, client)
-					}
-				}()
-				err := endless(s, msgs)
-				took := time.Since(begin)
-				s.Close()
-				if !errors.Is(err, tt.want) {
-					t.Errorf("ended with %v, want %v", err, tt.want)
-				}
-				if tt.want == ErrCanceled && !errors.Is(err, revoked) {
-					t.Errorf("%v does not tell the cause", err)
-				}
-				if took < tt.within[0] || took > tt.within[1]+time.Second {
-					t.Errorf("ended after %v, want %v", took, tt.within)
-				}
-				if again := s.Send(msgs[0]); again != err {
-					t.Errorf("after the end: %v", again)
-				}
-				begin = time.Now()
-				_ = Abort(server)
-				if took := time.Since(begin); took > time.Second {
-					t.Errorf("closing took %v", took)
-				}
-				<-clientDone
+				tt.run(t, msgs, server, client)
 			})
 		}
 	}
+}
+
+func (end *senderEnd) run(t *testing.T, msgs []Message, server, client net.Conn) {
+	t.Helper()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	begin := time.Now()
+	s := NewSender(ctx, server, envelope(t, true), end.o)
+	clientDone := make(chan struct{})
+	go func() {
+		defer close(clientDone)
+		if end.client != nil {
+			end.client(cancel, client)
+		}
+	}()
+	err := endless(s, msgs)
+	took := time.Since(begin)
+	s.Close()
+	if !errors.Is(err, end.want) {
+		t.Errorf("ended with %v, want %v", err, end.want)
+	}
+	if end.want == ErrCanceled && !errors.Is(err, errRevoked) {
+		t.Errorf("%v does not tell the cause", err)
+	}
+	if took < end.within[0] || took > end.within[1]+time.Second {
+		t.Errorf("ended after %v, want %v", took, end.within)
+	}
+	if again := s.Send(msgs[0]); again != err {
+		t.Errorf("after the end: %v", again)
+	}
+	begin = time.Now()
+	_ = Abort(server)
+	if took := time.Since(begin); took > time.Second {
+		t.Errorf("closing took %v", took)
+	}
+	<-clientDone
 }
 
 // fakeWriter takes messages as a dns.ResponseWriter does.
