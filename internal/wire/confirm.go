@@ -5,6 +5,7 @@ package wire
 
 import (
 	"context"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"time"
@@ -120,23 +121,32 @@ func (c *idleClock) read() time.Duration {
 	return c.total + time.Since(c.since)
 }
 
-// Within runs write, which writes one message to conn, under the limits of a transfer:
-// it ends when the message is not taken within the stall time, when more than
-// Unacknowledged octets stay so for that long, when the total time is over, and when
-// ctx is done. After an error the connection must be closed (see [Abort]). Nobody else
-// may write to conn or set its write deadline meanwhile.
+// lookEach is after how many messages on average Within looks at what is not acknowledged:
+// each look is a system call, about as much as a tenth of a refusal costs. Which messages
+// is left to chance, so that no client can know them; one that reads nothing has at most a
+// few dozen more of them in the kernel.
+const lookEach = 16
+
+// Within runs write, which writes one message of at most a few KiB to conn, under the
+// limits of a transfer: it ends when the message is not taken within the stall time, when
+// more than about Unacknowledged octets of it and others before it stay so for that long,
+// when the total time is over, and when ctx is done. After an error the connection must be
+// closed (see [Abort]). Nobody else may write to conn or set its write deadline meanwhile.
 func Within(ctx context.Context, conn net.Conn, o SendOptions, write func() error) error {
 	o.setDefaults()
 	now := time.Now()
-	s := &stream{ctx: ctx, conn: conn, raw: rawConnOf(conn), stall: o.Stall, total: now.Add(o.Total)}
-	s.stop = context.AfterFunc(ctx, s.interrupt)
+	s := &stream{ctx: ctx, conn: conn, stall: o.Stall, total: now.Add(o.Total)}
+	if ctx.Done() != nil {
+		s.stop = context.AfterFunc(ctx, s.interrupt)
+	}
 	err := s.arm(earlier(now.Add(s.stall), s.total))
 	if err == nil {
 		if err = write(); err != nil {
 			err = s.cause(err)
 		}
 	}
-	if err == nil {
+	if err == nil && rand.N(lookEach) == 0 {
+		s.raw = rawConnOf(conn)
 		err = s.settle(Unacknowledged)
 	}
 	s.release(err == nil)

@@ -143,21 +143,35 @@ func ConnOf(w dns.ResponseWriter) (net.Conn, bool) {
 	return o.Stream, o.Stream != nil
 }
 
+// offsets remembers connOffset by type. The types are those of the program's writers.
+var offsets sync.Map // of reflect.Type to uintptr, noOffset for none
+
+const noOffset = ^uintptr(0)
+
 // connOffset gives where miekg/dns's *response keeps its TCP connection; known is
 // false for any other type, and if the field is not what this code was written for.
 func connOffset(t reflect.Type) (offset uintptr, known bool) {
+	v, ok := offsets.Load(t)
+	if !ok {
+		v, _ = offsets.LoadOrStore(t, findConnOffset(t))
+	}
+	offset = v.(uintptr)
+	return offset, offset != noOffset
+}
+
+func findConnOffset(t reflect.Type) uintptr {
 	if t.Kind() != reflect.Pointer {
-		return 0, false
+		return noOffset
 	}
 	t = t.Elem()
 	if t.Kind() != reflect.Struct || t.PkgPath() != "github.com/miekg/dns" || t.Name() != "response" {
-		return 0, false
+		return noOffset
 	}
 	field, ok := t.FieldByName("tcp")
 	if !ok || len(field.Index) != 1 || field.Type != connType {
-		return 0, false
+		return noOffset
 	}
-	return field.Offset, true
+	return field.Offset
 }
 
 // keepsAnswers tells of CoreDNS's nonwriter, which holds an answer back on purpose:

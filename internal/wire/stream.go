@@ -37,8 +37,8 @@ type stream struct {
 	meter     atomic.Pointer[meter] // nil before much is sent, and for writeBlind
 	stall     time.Duration
 	total     time.Time
-	resumable bool // a write that timed out may go on where it stopped
-	stop      func() bool
+	resumable bool        // a write that timed out may go on where it stopped
+	stop      func() bool // nil where ctx is never done
 
 	mu       sync.Mutex // guards the write deadline, and all below
 	released bool
@@ -92,7 +92,9 @@ func (s *stream) armLocked(deadline time.Time) error {
 }
 
 func (s *stream) release(ok bool) {
-	s.stop()
+	if s.stop != nil {
+		s.stop()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.released = true
