@@ -13,6 +13,7 @@ import (
 
 	"github.com/xfrguard/xfrguard/internal/policy/policytest"
 
+	"github.com/xfrguard/xfrguard/internal/audit"
 	"github.com/xfrguard/xfrguard/internal/policy"
 
 	"github.com/miekg/dns"
@@ -104,7 +105,7 @@ func TestFallbackPaysAsAWholeZone(t *testing.T) {
 		t.Errorf("%d whole zones and %d refusals of five IXFRs from an old serial, want 1 and 4", whole, refused)
 	}
 	for _, e := range s.eventsOf(t, "127.0.0.1") {
-		if e["event.action"] == string(ActionDecision) && e["event.reason"] != string(policy.ReasonShutdown) && e["rule.name"] != "whole" {
+		if e["event.action"] == string(audit.ActionDecision) && e["event.reason"] != string(policy.ReasonShutdown) && e["rule.name"] != "whole" {
 			t.Errorf("on record under rule %v: %v", e["rule.name"], e["event.reason"])
 		}
 	}

@@ -13,6 +13,8 @@ import (
 
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/miekg/dns"
+
+	"github.com/xfrguard/xfrguard/internal/audit/audittest"
 )
 
 // wantRefused fails if the answers hold anything of a zone.
@@ -400,7 +402,7 @@ func (s *server) when(t *testing.T, action, reason string) time.Time {
 	t.Helper()
 	var last time.Time
 	for deadline := time.Now().Add(30 * time.Second); last.IsZero() && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		for _, e := range auditLines(t, s.dir+"/audit.log") {
+		for _, e := range audittest.Lines(t, s.dir+"/audit.log") {
 			if e["event.action"] == action && (reason == "" || e["event.reason"] == reason) {
 				at, err := time.Parse(time.RFC3339Nano, e["@timestamp"].(string))
 				if err != nil {

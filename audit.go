@@ -5,362 +5,207 @@ package xfrguard
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
-	"sync"
 	"time"
 
+	"github.com/miekg/dns"
+
+	"github.com/xfrguard/xfrguard/internal/audit"
 	"github.com/xfrguard/xfrguard/internal/corefile"
+	"github.com/xfrguard/xfrguard/internal/limit"
 	"github.com/xfrguard/xfrguard/internal/policy"
-	"github.com/xfrguard/xfrguard/internal/pool"
-
-	"github.com/google/uuid"
+	"github.com/xfrguard/xfrguard/internal/wire"
+	"github.com/xfrguard/xfrguard/internal/zone"
 )
 
-// auditConfig is what one xfrguard directive says about its audit.
-type auditConfig struct {
-	sinks   []corefile.Sink       // none: stdout
-	failure corefile.AuditFailure // the zero value refuses
-	key     string                // path of the Ed25519 key of the audit files' checkpoints
-
-	deadline time.Duration // for a durable record in one sink; 0 is two seconds
-	fold     foldLimits    // the zero value has the defaults
-	answers  foldLimits    // the zero value has the defaults
+// event starts the record of this exchange with what does not depend on the decision.
+func (x *exchange) event() audit.Event {
+	q := x.r.Question[0]
+	e := audit.Event{
+		Time:       x.Req.Now,
+		Action:     audit.ActionDecision,
+		Client:     x.Req.Client.String(),
+		ClientPort: int(x.Port),
+		Claimed:    x.Claim(),
+		Server:     x.Server.Addr().String(),
+		ServerPort: int(x.Server.Port()),
+		Transport:  x.Req.Transport,
+		QueryID:    x.r.Id,
+		QueryName:  q.Name,
+		QueryType:  dns.TypeToString[q.Qtype],
+		QueryClass: dns.Class(q.Qclass).String(),
+		Opcode:     opcodeName(x.r.Opcode),
+		Block:      x.Listener,
+		Zone:       x.zone(),
+		View:       x.View,
+		Policy:     x.guard.digests[x.Req.Zone],
+		Enforced:   x.guard.mode != corefile.ModeObserve,
+		TSIG:       x.Req.TSIG,
+		TLS:        x.Session,
+		Served:     audit.ServedNone,
+	}
+	if q.Qtype == dns.TypeIXFR && !x.Req.Malformed {
+		serial := x.Req.Serial
+		e.SerialRequested = &serial
+	}
+	return e
 }
 
-// auditConfigOf takes the audit's part out of a directive. In observe mode nothing is
-// refused, whatever befalls the audit.
-func auditConfigOf(c *corefile.Config) auditConfig {
-	a := auditConfig{sinks: c.Audit, failure: c.AuditFailure, key: c.AuditKey}
-	if c.Mode == corefile.ModeObserve {
-		a.failure = corefile.AuditServe
+// opcodeName is what the record calls an opcode.
+func opcodeName(opcode int) string {
+	if s, ok := dns.OpcodeToString[opcode]; ok {
+		return s
 	}
-	return a
+	return fmt.Sprintf("OPCODE%d", opcode)
 }
 
-// auditor records the events of one directive. What it writes to is shared: see recorder.
-type auditor struct {
-	*recorder
-	failure corefile.AuditFailure
-	release func() error
+// decided puts the decision into the record.
+func (x *exchange) decided(d *policy.Decision) {
+	x.ev.Allowed = d.Allow
+	x.ev.Reason = string(d.Reason)
+	x.ev.Rule = d.Rule
+	x.ev.Near = d.Near
+	x.ev.TLSUntil = d.PlainUntil(&x.Req)
 }
 
-// recorder is a set of sinks and the folding of denials on the way to them. There
-// is one per set in the process, so that budgets and windows hold across server
-// blocks and over a reload.
-type recorder struct {
-	sinks    []*watchedSink
-	releases []func() error
-	fold     *folder        // of denials
-	answers  *folder        // of answers without zone data; nil: each has a line
-	unwatch  func()         // ends the watch over the clock
-	late     sync.WaitGroup // appends that nobody waits for any more, and ends that wait for them
+// count puts the decision into the metrics.
+func (x *exchange) count(d *policy.Decision) {
+	decision := "deny"
+	if d.Allow {
+		decision = "allow"
+	}
+	requestsTotal.WithLabelValues(x.Listener, x.zone(), x.View, x.ev.QueryType, decision, string(d.Reason)).Inc()
 }
 
-var (
-	recorders pool.Pool[*recorder]
-	sinkPool  pool.Pool[*watchedSink]
-)
-
-// openAuditor opens the sinks, unless they are open already, and records the start
-// of the audit. In refuse mode it fails when no sink can record that, or a sink
-// cannot be opened: better now than at the first transfer.
-func openAuditor(cfg auditConfig) (*auditor, error) {
-	if len(cfg.sinks) == 0 {
-		cfg.sinks = []corefile.Sink{{Kind: "stdout"}}
-	}
-	if cfg.deadline == 0 {
-		cfg.deadline = defaultDeadline
-	}
-	if cfg.failure != corefile.AuditServe {
-		cfg.failure = corefile.AuditRefuse
-	}
-	names := make([]string, len(cfg.sinks))
-	for i, s := range cfg.sinks {
-		names[i] = s.Name()
-	}
-	slices.Sort(names)
-	names = slices.Compact(names)
-	key := strings.Join(names, "\x00") + "\x00\x00" + cfg.key
-	rec, release, err := recorders.Acquire(key,
-		func() (*recorder, error) { return openRecorder(cfg, names) }, (*recorder).close)
-	if err != nil {
-		return nil, err
-	}
-	return &auditor{recorder: rec, failure: cfg.failure, release: release}, nil
+func (x *exchange) note(d *policy.Decision) {
+	x.decided(d)
+	x.count(d)
+	x.audit.Observed(&x.ev)
 }
 
-func openRecorder(cfg auditConfig, names []string) (*recorder, error) {
-	surviveBrokenLog()
-	rec := &recorder{}
-	for _, spec := range cfg.sinks {
-		s, release, err := sinkPool.Acquire(spec.Name(), func() (*watchedSink, error) {
-			opened, err := openSink(spec, cfg.key)
-			if err != nil {
-				return nil, err
-			}
-			w := watchSink(spec.Name(), opened, cfg.deadline, tellOthers)
-			w.keyPath = cfg.key
-			return w, nil
-		}, (*watchedSink).close)
-		if err == nil && s.keyPath != cfg.key && spec.Kind == "file" {
-			err = errors.Join(errors.New("its checkpoints are signed with another audit_key already: restart to change it"), release())
-		}
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("audit %s: %w", spec.Name(), err), rec.releaseSinks())
-		}
-		if slices.Contains(rec.sinks, s) { // the same sink written twice in the Corefile
-			_ = release()
-			continue
-		}
-		rec.sinks = append(rec.sinks, s)
-		rec.releases = append(rec.releases, release)
+// ended records how the transfer ended, for the audit log, the metrics, and the
+// plugins in front.
+func (x *exchange) ended(ctx context.Context, p plan, o outcome) {
+	end, stats := o.reason, o.stats
+	now := time.Now()
+	took := now.Sub(x.Req.Now)
+	if !o.over.IsZero() {
+		took = o.over.Sub(x.Req.Now)
 	}
-	rec.fold = newFolder(cfg.fold, rec.postFolded)
-	rec.answers = newAnswerFolder(cfg.answers, rec.postFolded)
-	rec.watchClock()
-	start := &Event{Action: ActionStart, Extra: map[string]any{extraSinks: names, extraFailure: string(cfg.failure)}}
-	if err := rec.recordAll(start); err != nil {
-		if cfg.failure == corefile.AuditRefuse {
-			rec.unwatch()
-			return nil, errors.Join(fmt.Errorf("audit: no sink takes a record: %w", err), rec.releaseSinks())
-		}
-		log.Warningf("audit: no sink takes a record: %v", err)
+	labels := []string{x.Listener, x.zone(), x.View}
+	transfersTotal.WithLabelValues(append(labels, string(p.served), string(end))...).Inc()
+	transferBytes.WithLabelValues(labels...).Add(float64(stats.Bytes))
+	transferRecords.WithLabelValues(labels...).Add(float64(stats.Records))
+	transferDuration.WithLabelValues(labels...).Observe(took.Seconds())
+
+	e := x.ev
+	e.Action, e.Reason, e.Time = audit.ActionEnd, string(end), now
+	e.Served = p.served
+	e.Messages, e.Records, e.Bytes = int64(stats.Messages), int64(stats.Records), stats.Bytes
+	e.BytesAcked = o.acked
+	e.Duration = took
+	noteEnd(x.lease, end)
+	e.Complete = end == audit.EndComplete || end == audit.EndUpToDate || end == audit.EndUseTCP
+	if content := p.served != audit.ServedUpToDate && p.served != audit.ServedUseTCP; content {
+		x.summarize(stats.Bytes)
+		x.remember(ctx, p, &e)
+	} else if end == audit.EndUpToDate {
+		x.remember(ctx, p, &e)
 	}
-	return rec, nil
+	x.audit.End(&e)
 }
 
-// tellOthers posts a sink's change of state to all other sinks of the process.
-func tellOthers(from *watchedSink, e *Event) {
-	r := &record{action: e.Action, event: e.line()}
-	sinkPool.ForEach(func(w *watchedSink) {
-		if w != from {
-			w.post(r)
-		}
-	})
-}
+// patience is how long the end of a transfer waits for the digest of a version that has
+// only just been built. One that was cut off waits for nothing: its zone may never be
+// complete, and a shutdown closes the audit log soon.
+const patience = 10 * time.Second
 
-// close is called for the last user of the set.
-func (r *recorder) close() error {
-	if r.unwatch != nil {
-		r.unwatch()
+// remember puts the digest of what was sent on record, and notes that the client of this
+// rule has the version. Neither a revocation nor the end of the server waits for that.
+func (x *exchange) remember(ctx context.Context, p plan, e *audit.Event) {
+	if e.Complete {
+		reminders.settled(x.reminderKey())
 	}
-	r.late.Wait() // no longer than a sink's deadline
-	r.fold.close()
-	if r.answers != nil {
-		r.answers.close()
+	if e.Complete && !p.version.Settled() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, patience)
+		defer cancel()
+	} else {
+		ctx = done
 	}
-	err := r.recordAll(&Event{Action: ActionStop})
-	return errors.Join(err, r.releaseSinks())
-}
-
-func (r *recorder) releaseSinks() error {
-	errs := make([]error, len(r.releases))
-	for i, release := range r.releases {
-		errs[i] = release()
+	e.Digest = digestOf(ctx, p.version)
+	if e.Complete {
+		x.guard.store.Give(ctx, p.version, x.rule)
 	}
-	return errors.Join(errs...)
 }
 
-// Decision records that a transfer is allowed. It returns nil once at least one
-// sink has the event durably, and waits for none that hangs beyond its deadline.
-// With audit_failure refuse an error means that nobody has it: the transfer must not be served, and
-// the denial with audit-unavailable is recorded as any other, with the same ID. With
-// serve it never fails; a gap event will tell what is missing. Decision fills e.ID when
-// it is empty: the end event must carry it. None of the methods keeps or changes e otherwise.
-func (a *auditor) Decision(ctx context.Context, e *Event) error {
-	e.Action, e.Allowed = ActionDecision, true
-	if e.ID == "" {
-		e.ID = newID()
+// digestOf writes the digest of a version, "" when it is not known by then.
+func digestOf(ctx context.Context, v *zone.Version) string {
+	d, ok := v.Digest(ctx)
+	if !ok {
+		return ""
 	}
-	ev := *e
-	err := a.record(ctx, &ev)
-	e.settled = ev.settled
-	if err == nil || a.failure == corefile.AuditServe {
-		return nil
+	return "sha384:" + hex.EncodeToString(d[:])
+}
+
+// endReason names what became of a transfer.
+func endReason(err error) audit.EndReason {
+	switch {
+	case err == nil:
+		return audit.EndComplete
+	case errors.Is(err, errRevoked):
+		return audit.EndPolicyRevoked
+	case errors.Is(err, errShutdown):
+		return audit.EndShutdown
+	case errors.Is(err, limit.ErrTooSlow), errors.Is(err, zone.ErrTooSlow):
+		return audit.EndTooSlow
+	case errors.Is(err, wire.ErrStalled):
+		return audit.EndStalled
+	case errors.Is(err, wire.ErrTimeout):
+		return audit.EndTimeout
+	case errors.Is(err, wire.ErrClientGone):
+		return audit.EndClientGone
+	case errors.Is(err, zone.ErrInvalid):
+		return audit.EndStreamInvalid
+	case errors.Is(err, zone.ErrUnavailable), errors.Is(err, errBackendHangs):
+		return audit.EndZoneUnavailable
+	case errors.Is(err, wire.ErrMessageTooLarge), errors.Is(err, wire.ErrRecordTooLarge):
+		return audit.EndRecordTooLarge
 	}
-	auditRefused.Inc()
-	return fmt.Errorf("the decision could not be recorded: %w", err)
+	return audit.EndInternalError
 }
 
-// Answer records that a request is allowed whose answer holds no zone data: the SOA alone.
-// Its line is the whole record, unless the answer cannot be sent: then an end follows. One
-// that is over the budgets of its identity is counted towards a later line, and has no end
-// either. Like Decision it fails, with audit_failure refuse, when nobody can record it.
-func (a *auditor) Answer(ctx context.Context, e *Event) error {
-	e.Action, e.Allowed, e.Complete = ActionDecision, true, true
-	if a.answers == nil || a.failure == corefile.AuditRefuse && !a.up() || a.answers.own(e) {
-		return a.Decision(ctx, e)
-	}
-	e.counted = true
-	return nil
-}
-
-// up reports whether any sink is.
-func (r *recorder) up() bool {
-	return slices.ContainsFunc(r.sinks, func(w *watchedSink) bool {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		return !w.down && !w.closed
-	})
-}
-
-// Denied records a refusal, or counts it towards a later line when its kind floods.
-// It never blocks and never fails.
-func (a *auditor) Denied(e *Event) {
-	ev := *e
-	ev.Action, ev.Allowed = ActionDecision, false
-	a.fold.add(&ev)
-}
-
-// End records how an allowed transfer ended. It does not block. An answer whose decision
-// says all has no end.
-func (a *auditor) End(e *Event) {
-	if e.counted {
-		d := *e
-		d.Action, d.Reason, d.Allowed = ActionDecision, string(policy.ReasonAllowed), true
-		if d.Complete || e.Reason == string(EndClientGone) {
-			d.Complete = true
-			a.answers.tally(&d)
-			return
-		}
-		d.ID = newID() // it was cut off by us: it gets both of its lines
-		e.ID = d.ID
-		a.post(&d)
-	} else if e.Complete && e.Served.soaAlone() {
+// announce puts the policy in force on record.
+func (g *guard) announce(action audit.Action) {
+	if g.auditOf != nil {
 		return
 	}
-	ev := *e
-	ev.Action, ev.Time = ActionEnd, time.Now()
-	stamp(&ev)
-	rec := recordOf(&ev)
-	for i, s := range a.sinks {
-		a.postAfter(s, rec, ev.settled, i)
-	}
-}
-
-// postAfter posts the end of a transfer to one sink, once that sink is done with the
-// decision: another one may have been quicker, and the transfer too.
-func (r *recorder) postAfter(s *watchedSink, rec *record, settled []chan struct{}, i int) {
-	if i >= len(settled) {
-		s.post(rec)
-		return
-	}
-	select {
-	case <-settled[i]:
-		s.post(rec)
-	default:
-		r.late.Go(func() {
-			<-settled[i]
-			s.post(rec)
+	for apex, p := range g.Policies {
+		for _, c := range g.keys {
+			listener := listenerOf(c)
+			policyInfo.WithLabelValues(listener, apex, c.ViewName, g.digests[apex]).Set(1)
+			announceUntil(p, listener, c.ViewName)
+		}
+		g.each[apex].Announce(&audit.Event{
+			Time: time.Now(), Action: action, Reason: string(g.mode), Zone: apex, View: g.Config.ViewName,
+			Policy: g.digests[apex], Enforced: g.mode != corefile.ModeObserve,
+			Extra: map[string]any{audit.ExtraPolicy: p.Summary()},
 		})
 	}
 }
 
-// Lifecycle records any other event; its Action says which. It does not block.
-func (a *auditor) Lifecycle(e *Event) {
-	ev := *e
-	a.post(&ev)
-}
-
-// Announce records an event of the start, of which there may be thousands at once: where a
-// sink has no room it waits for some, no longer than the sink's deadline in all.
-func (a *auditor) Announce(e *Event) {
-	ev := *e
-	stamp(&ev)
-	rec := recordOf(&ev)
-	for _, s := range a.sinks {
-		s.awaitRoom()
-		s.post(rec)
+// otherContent puts on record that a serial came back with other content.
+func (g *guard) otherContent(apex string, serial uint32, digest zone.Digest) {
+	log.Warningf("Zone %s has other content under serial %d than before: every secondary gets the whole zone", apex, serial)
+	a := g.each[apex]
+	if a == nil {
+		return
 	}
-}
-
-// Close gives the sinks back. The last user of a set writes what is folded and the
-// stop event, and waits a bounded time for the sinks. Close again does nothing.
-func (a *auditor) Close() error { return a.release() }
-
-// record appends the event to all sinks at once and returns with the first success.
-func (r *recorder) record(ctx context.Context, e *Event) error {
-	stamp(e)
-	rec := recordOf(e)
-	if len(r.sinks) == 1 {
-		return r.sinks[0].append(rec)
-	}
-	results := make(chan error, len(r.sinks))
-	e.settled = make([]chan struct{}, len(r.sinks))
-	for i, s := range r.sinks {
-		settled := make(chan struct{})
-		e.settled[i] = settled
-		r.late.Go(func() {
-			err := s.append(rec)
-			close(settled)
-			results <- err
-		})
-	}
-	errs := make([]error, 0, len(r.sinks))
-	for range r.sinks {
-		select {
-		case err := <-results:
-			if err == nil {
-				return nil
-			}
-			errs = append(errs, err)
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// recordAll appends the event to all sinks and waits for each of them, no longer than its
-// deadline: nothing may come before the start, or after the stop. It fails when all do.
-func (r *recorder) recordAll(e *Event) error {
-	stamp(e)
-	rec := recordOf(e)
-	errs := make([]error, len(r.sinks))
-	var all sync.WaitGroup
-	for i, s := range r.sinks {
-		all.Go(func() { errs[i] = s.append(rec) })
-	}
-	all.Wait()
-	if slices.Contains(errs, nil) {
-		return nil
-	}
-	return errors.Join(errs...)
-}
-
-func (r *recorder) post(e *Event) {
-	stamp(e)
-	rec := recordOf(e)
-	for _, s := range r.sinks {
-		s.post(rec)
-	}
-}
-
-// postFolded writes what a folder lets through.
-func (r *recorder) postFolded(e *Event) {
-	if e.Suppressed == nil && e.ID == "" {
-		e.ID = newID()
-	}
-	r.post(e)
-}
-
-// stamp fills what every event needs. The handler may use one Event for a decision
-// and for its end; they are two events all the same.
-func stamp(e *Event) {
-	if e.Time.IsZero() {
-		e.Time = time.Now()
-	}
-	e.EventID = newID()
-}
-
-// newID returns an identifier that sorts by time (UUID version 7, RFC 9562 §5.7).
-func newID() string {
-	id, err := uuid.NewV7()
-	if err != nil { // crypto/rand does not fail
-		return uuid.NewString()
-	}
-	return id.String()
+	a.Lifecycle(&audit.Event{
+		Time: time.Now(), Action: audit.ActionLineage, Zone: apex, View: g.Config.ViewName,
+		SerialServed: &serial, Digest: "sha384:" + hex.EncodeToString(digest[:]),
+		Policy: g.digests[apex], Enforced: true,
+	})
 }

@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,8 +17,9 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/xfrguard/xfrguard/internal/audit"
+	"github.com/xfrguard/xfrguard/internal/audit/audittest"
 	"github.com/xfrguard/xfrguard/internal/corefile"
-	"github.com/xfrguard/xfrguard/internal/policy"
 	"github.com/xfrguard/xfrguard/internal/trail"
 )
 
@@ -27,11 +27,13 @@ import (
 const wireSink = "unix /faulty"
 
 // serveWith starts a server whose only sink is the one given.
-func serveWith(t *testing.T, s sink, failure corefile.AuditFailure) *server {
+func serveWith(t *testing.T, s audit.Sink, failure corefile.AuditFailure) *server {
 	t.Helper()
 	name := corefile.Sink{Kind: "syslog", Network: "unix", Address: "/faulty"}.Name()
-	_, release, err := sinkPool.Acquire(name,
-		func() (*watchedSink, error) { return watchSink(name, s, defaultDeadline, tellOthers), nil }, (*watchedSink).close)
+	_, release, err := audit.SinkPool.Acquire(name,
+		func() (*audit.WatchedSink, error) {
+			return audit.WatchSink(name, s, audit.DefaultDeadline, audit.TellOthers), nil
+		}, (*audit.WatchedSink).Close)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +57,7 @@ func TestAuditFaultsOnTheWire(t *testing.T) {
 		"panic":       func([]byte) error { panic("disk on fire") },
 		"hang":        nil,
 	}
-	for _, name := range sortedKeys(faults) {
+	for _, name := range audittest.SortedKeys(faults) {
 		for _, failure := range []corefile.AuditFailure{corefile.AuditRefuse, corefile.AuditServe} {
 			t.Run(name+"/"+string(failure), func(t *testing.T) { faultOnTheWire(t, name, faults[name], failure) })
 		}
@@ -63,14 +65,14 @@ func TestAuditFaultsOnTheWire(t *testing.T) {
 }
 
 func faultOnTheWire(t *testing.T, name string, fault func([]byte) error, failure corefile.AuditFailure) {
-	noLeak(t)
-	sink := newFaultySink(t)
+	audittest.NoLeak(t)
+	sink := audittest.NewFaultySink(t)
 	s := serveWith(t, sink, failure)
 	var hang chan struct{}
 	if name == "hang" {
 		hang = make(chan struct{})
 	}
-	sink.set(hang, fault)
+	sink.Set(hang, fault)
 	const n = 3
 	for i := range n {
 		start := time.Now()
@@ -80,7 +82,7 @@ func faultOnTheWire(t *testing.T, name string, fault func([]byte) error, failure
 		if failure == corefile.AuditRefuse && !refused || failure == corefile.AuditServe && !served {
 			t.Errorf("request %d: %v", i, got)
 		}
-		if took := time.Since(start); took > defaultDeadline+time.Second || i > 0 && took > time.Second {
+		if took := time.Since(start); took > audit.DefaultDeadline+time.Second || i > 0 && took > time.Second {
 			t.Errorf("request %d was answered after %s", i, took)
 		}
 		www := new(dns.Msg).SetQuestion("www.example.org.", dns.TypeA)
@@ -91,21 +93,21 @@ func faultOnTheWire(t *testing.T, name string, fault func([]byte) error, failure
 	if hang != nil {
 		close(hang)
 	}
-	sink.set(nil, nil)
+	sink.Set(nil, nil)
 	awaitGap(t, sink, n)
 	if got := ask1(t, "tcp", s.addr(t, "tcp", 0), "", packed(t, question(dns.TypeAXFR))); len(got.Answer) != 6 {
 		t.Errorf("the sink is back, and a transfer got %v", got)
 	}
-	validateEvents(t, sink.take()...)
+	audittest.ValidateEvents(t, sink.Take()...)
 }
 
 // awaitGap waits until the gap events of the sink tell of so many lost allow decisions.
-func awaitGap(t *testing.T, s *faultySink, allowed int64) {
+func awaitGap(t *testing.T, s *audittest.FaultySink, allowed int64) {
 	t.Helper()
 	var told int64
 	for range 1000 {
 		told = 0
-		count(t, s.take(), ActionGap, func(m map[string]any) { told += number(m[extraLostAllowed]) })
+		audittest.Count(t, s.Take(), audit.ActionGap, func(m map[string]any) { told += audittest.Number(m[audit.ExtraLostAllowed]) })
 		if told == allowed {
 			return
 		}
@@ -117,7 +119,7 @@ func awaitGap(t *testing.T, s *faultySink, allowed int64) {
 // Reloads more often than ten times a second, under load: one sequence, every transfer with its end,
 // and no goroutine left. (Thirty seconds of it, from outside: interop.)
 func TestAuditReloadLeavesNothing(t *testing.T) {
-	noLeak(t)
+	audittest.NoLeak(t)
 	path := filepath.Join(t.TempDir(), "audit.log")
 	corefile := strings.Replace(guarded("allow as all net 127.0.0.0/8 unsigned\n\t\trate 1000000/1s burst 1000000", ""), "DIR/audit.log", path, 1)
 	t.Run("storm", func(t *testing.T) { reloadStorm(t, corefile) })
@@ -125,22 +127,22 @@ func TestAuditReloadLeavesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lines := splitLines(b)
-	validateEvents(t, lines...)
+	lines := audittest.SplitLines(b)
+	audittest.ValidateEvents(t, lines...)
 	ids := map[any]int{}
 	for i, l := range lines {
-		m := members(t, l)
-		if number(m["event.sequence"]) != int64(i+1) {
+		m := audittest.Members(t, l)
+		if audittest.Number(m["event.sequence"]) != int64(i+1) {
 			t.Fatalf("line %d has sequence %v", i+1, m["event.sequence"])
 		}
 		switch m["event.action"] {
-		case string(ActionDecision):
+		case string(audit.ActionDecision):
 			// The first reload moves the listener from port 0, so that what is waiting for
 			// the zone then is refused.
 			if m["event.outcome"] == "success" {
 				ids[m["coredns.xfr.id"]]++
 			}
-		case string(ActionEnd):
+		case string(audit.ActionEnd):
 			ids[m["coredns.xfr.id"]]--
 		}
 	}
@@ -153,7 +155,7 @@ func TestAuditReloadLeavesNothing(t *testing.T) {
 	if err != nil || !r.OK() || len(r.Findings) > 0 {
 		t.Errorf("%v %v", err, r.Findings)
 	}
-	t.Logf("%d reloads, %d transfers, %d lines", count(t, lines, ActionReload, nil), len(ids), len(lines))
+	t.Logf("%d reloads, %d transfers, %d lines", audittest.Count(t, lines, audit.ActionReload, nil), len(ids), len(lines))
 }
 
 func reloadStorm(t *testing.T, corefile string) {
@@ -199,97 +201,4 @@ func reloadStorm(t *testing.T, corefile string) {
 	if transfers.Load() == 0 {
 		t.Error("no transfer came through")
 	}
-}
-
-// 1,000,000 refused requests of 5,000 sources, into a real audit file, while allowed
-// transfers are recorded: the counts add up, and lines, bytes, memory and the time
-// that an allowed transfer's record takes stay small.
-func TestAuditMillionDenials(t *testing.T) {
-	noLeak(t)
-	const total, sources, workers = 1_000_000, 5000, 4
-	path := filepath.Join(t.TempDir(), "audit.log")
-	a, err := openAuditor(auditConfig{sinks: []corefile.Sink{{Kind: "file", Path: path}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	alone := decisionTimes(t, a, func(n int) bool { return n < 100 })
-	clients := make([]string, sources)
-	for i := range clients {
-		clients[i] = fmt.Sprintf("10.%d.%d.%d", i>>8, i&255, i%250+1)
-	}
-	before := heap()
-	start := time.Now()
-	var flood sync.WaitGroup
-	var left atomic.Int32
-	left.Store(workers)
-	for w := range workers {
-		flood.Go(func() {
-			defer left.Add(-1)
-			e := denied("")
-			for i := w; i < total; i += workers {
-				e.Client, e.Reason = clients[i%sources], string(policy.Reasons[1+i%7])
-				a.Denied(e)
-			}
-		})
-	}
-	during := decisionTimes(t, a, func(int) bool { return left.Load() > 0 })
-	flood.Wait()
-	took := time.Since(start)
-	held := heap() - before
-	closeAuditor(t, a)
-
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var sum, lines, bytes int64
-	for _, l := range splitLines(b) {
-		switch m := members(t, l); {
-		case m["event.action"] == string(ActionDenied):
-			sum += number(m["coredns.xfr.suppressed.count"])
-		case m["event.action"] == string(ActionDecision) && m["event.outcome"] == "failure":
-			sum++
-		default:
-			continue
-		}
-		validateEvents(t, l)
-		lines++
-		bytes += int64(len(l))
-	}
-	if sum != total {
-		t.Errorf("%d denials add up to %d", total, sum)
-	}
-	var most float64
-	for _, c := range defaultFold.class {
-		most += float64(c.burst) + c.perSecond*(took.Seconds()+2) + 2
-	}
-	if float64(lines) > most || bytes > lines*trail.MaxLine {
-		t.Errorf("%d lines of %d bytes in %s, at most %.0f", lines, bytes, took, most)
-	}
-	if held > 32<<20 {
-		t.Errorf("%d bytes of memory", held)
-	}
-	if worst := slices.Max(during); worst > defaultDeadline/2 {
-		t.Errorf("the record of an allowed transfer took %s", worst)
-	}
-	t.Logf("%d denials of %d sources in %s: %d lines, %d bytes, %d kB of memory; an allowed transfer's record: median %s, slowest %s of %d; without flood %s and %s",
-		total, sources, took.Round(time.Millisecond), lines, bytes, held>>10, median(during), slices.Max(during), len(during), median(alone), slices.Max(alone))
-}
-
-func decisionTimes(t *testing.T, a *auditor, more func(n int) bool) []time.Duration {
-	t.Helper()
-	var times []time.Duration
-	for more(len(times)) {
-		start := time.Now()
-		if err := a.Decision(t.Context(), allowed()); err != nil {
-			t.Error(err)
-		}
-		times = append(times, time.Since(start))
-	}
-	return append(times, 0)[:max(len(times), 1)]
-}
-
-func median(d []time.Duration) time.Duration {
-	d = slices.Sorted(slices.Values(d))
-	return d[len(d)/2]
 }

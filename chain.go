@@ -9,8 +9,10 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/xfrguard/xfrguard/internal/audit"
 	"github.com/xfrguard/xfrguard/internal/coredns"
 	"github.com/xfrguard/xfrguard/internal/corefile"
+	"github.com/xfrguard/xfrguard/internal/evidence"
 	"github.com/xfrguard/xfrguard/internal/policy"
 
 	"github.com/coredns/caddy"
@@ -26,7 +28,7 @@ func placeDoors(ctx caddy.Context) error {
 	if in == nil {
 		return nil
 	}
-	return in.failed(FailedParse, in.placeDoors())
+	return in.failed(audit.FailedParse, in.placeDoors())
 }
 
 func (in *instance) placeDoors() error {
@@ -54,10 +56,10 @@ func (in *instance) placeDoors() error {
 			g.in = in
 			in.guards[b.Index] = g
 		}
-		g.config = b.Configs[0]
+		g.Config = b.Configs[0]
 		g.keys = b.Configs
 		if !own {
-			g.config.AddPlugin(in.doorOf(g))
+			g.Config.AddPlugin(in.doorOf(g))
 		}
 	}
 	return nil
@@ -72,11 +74,11 @@ func placeGates(ctx caddy.Context) error {
 	defer forgetInstance(ctx)
 	list, err := coredns.Blocks(in.controller)
 	if err != nil {
-		return in.failed(FailedParse, err)
+		return in.failed(audit.FailedParse, err)
 	}
 	for _, b := range list {
 		if g, ok := in.guards[b.Index]; ok {
-			g.config.AddPlugin(func(next plugin.Handler) plugin.Handler { return &gate{guard: g, Next: next} })
+			g.Config.AddPlugin(func(next plugin.Handler) plugin.Handler { return &gate{guard: g, Next: next} })
 		}
 		offerDoT(b)
 	}
@@ -129,15 +131,15 @@ func registerGate(directives []string) error {
 func catchAll(b coredns.Block, like *guard) *guard {
 	g := &guard{
 		index: b.Index, pos: like.pos, mode: corefile.ModeEnforce, elsewhere: like.elsewhere, auditOf: like,
-		policies: make(policy.Policies), configs: make(map[string]*corefile.Config), digests: make(map[string]string),
-		sessions: newSessions(),
+		configs: make(map[string]*corefile.Config), digests: make(map[string]string),
 	}
+	g.Reader = evidence.NewReader(memoryOfReplays, g.anybodyMaySend)
 	for _, c := range b.Configs {
 		apex := dns.CanonicalName(c.Zone)
 		cfg := &corefile.Config{Zones: []string{apex}, Limits: policy.DefaultLimits, Pos: like.pos}
 		g.configs[apex] = cfg
-		g.policies[apex] = &policy.Policy{Zone: apex}
-		g.digests[apex] = g.policies[apex].Digest()
+		g.Policies[apex] = &policy.Policy{Zone: apex}
+		g.digests[apex] = g.Policies[apex].Digest()
 	}
 	return g
 }

@@ -136,7 +136,7 @@ func (g *guard) identityOf(apex string) string {
 		}
 	}
 	slices.Sort(parts)
-	parts = append(slices.Compact(parts), strings.Join(g.config.ListenHosts, ","), g.config.ViewName, apex)
+	parts = append(slices.Compact(parts), strings.Join(g.Config.ListenHosts, ","), g.Config.ViewName, apex)
 	if g.double {
 		parts = append(parts, g.pos.String(), uuid.NewString())
 	}
@@ -160,7 +160,7 @@ func journalName(identity, apex string) string {
 func tellApart(guards []*guard) {
 	seen := make(map[string]*guard)
 	for _, g := range guards {
-		for apex := range g.policies {
+		for apex := range g.Policies {
 			id := g.identityOf(apex)
 			if other := seen[id]; other != nil {
 				g.double, other.double = true, true
@@ -169,18 +169,4 @@ func tellApart(guards []*guard) {
 			seen[id] = g
 		}
 	}
-}
-
-// otherContent puts on record that a serial came back with other content.
-func (g *guard) otherContent(apex string, serial uint32, digest zone.Digest) {
-	log.Warningf("Zone %s has other content under serial %d than before: every secondary gets the whole zone", apex, serial)
-	a := g.each[apex]
-	if a == nil {
-		return
-	}
-	a.Lifecycle(&Event{
-		Time: time.Now(), Action: ActionLineage, Zone: apex, View: g.config.ViewName,
-		SerialServed: &serial, Digest: "sha384:" + hex.EncodeToString(digest[:]),
-		Policy: g.digests[apex], Enforced: true,
-	})
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/xfrguard/xfrguard/internal/evidence"
 	"github.com/xfrguard/xfrguard/internal/policy"
 	"github.com/xfrguard/xfrguard/internal/zone/journal"
 
@@ -20,7 +21,7 @@ import (
 func TestIdentity(t *testing.T) {
 	block := func(view, host, transport, port string) *guard {
 		c := &dnsserver.Config{ViewName: view, ListenHosts: []string{host}, Transport: transport, Port: port, Zone: "example.org."}
-		return &guard{config: c, keys: []*dnsserver.Config{c}, policies: policy.Policies{"example.org.": {}}}
+		return &guard{Reader: evidence.Reader{Config: c, Policies: policy.Policies{"example.org.": {}}}, keys: []*dnsserver.Config{c}}
 	}
 	guards := []*guard{
 		block("", "", "dns", "53"), block("inside", "", "dns", "53"), block("outside", "", "dns", "53"),
@@ -33,7 +34,7 @@ func TestIdentity(t *testing.T) {
 			t.Errorf("blocks %d and %d are both %q", other, i, id)
 		}
 		seen[id] = i
-		if again := block(g.config.ViewName, g.config.ListenHosts[0], g.config.Transport, g.config.Port).identityOf("example.org."); again != id {
+		if again := block(g.Config.ViewName, g.Config.ListenHosts[0], g.Config.Transport, g.Config.Port).identityOf("example.org."); again != id {
 			t.Errorf("block %d is %q after a reload, and was %q", i, again, id)
 		}
 	}
@@ -50,12 +51,12 @@ func TestIdentity(t *testing.T) {
 func TestIdentityFitsJournal(t *testing.T) {
 	const apex = "example.org."
 	block := func(keys int) *guard {
-		g := &guard{policies: policy.Policies{apex: {}}}
+		g := &guard{Reader: evidence.Reader{Policies: policy.Policies{apex: {}}}}
 		for i := range keys {
 			c := &dnsserver.Config{Transport: "dns", Port: strconv.Itoa(1000 + i), Zone: "org."}
 			g.keys = append(g.keys, c)
 		}
-		g.config = g.keys[0]
+		g.Config = g.keys[0]
 		return g
 	}
 	for _, keys := range []int{1, 20, 62, 63, 64, 65, 500} {

@@ -16,6 +16,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/audit/audittest"
+	"github.com/xfrguard/xfrguard/internal/evidence"
+	"github.com/xfrguard/xfrguard/internal/evidence/catest"
 	"github.com/xfrguard/xfrguard/internal/policy"
 	"github.com/xfrguard/xfrguard/internal/wire"
 
@@ -35,7 +38,7 @@ func withTSIGOf(b []byte, rdata string) []byte {
 // FORMERR at once, from everybody and over every transport. miekg/dns finds the MAC right
 // of the one with a MAC.
 func TestHalfTSIG(t *testing.T) {
-	s := serve(t, xotBlock("allow as ns2 net 127.0.0.1 key a.example.net.", "", ""), xotFiles(t, newTestCA(t)))
+	s := serve(t, xotBlock("allow as ns2 net 127.0.0.1 key a.example.net.", "", ""), xotFiles(t, catest.New(t)))
 	const alg = "\x0bhmac-sha256\x00"
 	queries := map[string]func(uint16) []byte{
 		"other length without data": func(qtype uint16) []byte {
@@ -201,7 +204,7 @@ func TestAnsweredPlainly(t *testing.T) {
 	}
 	refuse := func(x *exchange) { x.refuse(&policy.Decision{Reason: policy.ReasonClientNotAllowed, Known: true}) }
 	x, c := meets()
-	x.tsig, x.req.TSIG.Status, x.secret = &dns.TSIG{Hdr: dns.RR_Header{Name: "no..name"}, Algorithm: "none"}, policy.TSIGBadTime, []byte("secret")
+	x.Signature, x.Req.TSIG.Status, x.Secret = &dns.TSIG{Hdr: dns.RR_Header{Name: "no..name"}, Algorithm: "none"}, policy.TSIGBadTime, []byte("secret")
 	refuse(x)
 	if m := c.got(t); m == nil || m.Rcode != dns.RcodeRefused || m.Id != x.r.Id || len(m.Question) != 1 {
 		t.Errorf("what cannot be signed: %v", m)
@@ -266,7 +269,7 @@ func TestSignatureNotLookedAtTwice(t *testing.T) {
 			t.Errorf("%s: the answer is signed: %t", c.name, signed)
 		}
 		found := false
-		eventually(t, func() bool {
+		audittest.Eventually(t, func() bool {
 			for _, e := range s.events(t, 0) {
 				found = found || e["event.reason"] == c.reason && e["coredns.xfr.tsig.status"] == c.status && e["client.ip"] == c.from
 			}
@@ -329,11 +332,11 @@ func TestNoWorkForPointers(t *testing.T) {
 		r := hipRequest(t, true)
 		twice := fastest(func() { wire.VerifyRequest(r, []byte("secret"), time.Now()) })
 		for _, m := range []*dns.Msg{r, hipRequest(t, false)} {
-			var e *evidence
-			once := fastest(func() { e = g.examine(ctx, statusWriter{c.ResponseWriter}, m) })
+			var e *evidence.Evidence
+			once := fastest(func() { e = g.Examine(ctx, statusWriter{c.ResponseWriter}, m) })
 			t.Logf("examining %v, its signature %v", once, twice)
-			if !e.req.Malformed || e.req.TSIG.Status == policy.TSIGBadSignature || once > twice/10 {
-				t.Errorf("from %s: %v of %v, %+v", from, once, twice, e.req)
+			if !e.Req.Malformed || e.Req.TSIG.Status == policy.TSIGBadSignature || once > twice/10 {
+				t.Errorf("from %s: %v of %v, %+v", from, once, twice, e.Req)
 			}
 		}
 	}

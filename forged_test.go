@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/xfrguard/xfrguard/internal/audit"
+	"github.com/xfrguard/xfrguard/internal/audit/audittest"
 	"github.com/xfrguard/xfrguard/internal/policy"
 
 	"github.com/miekg/dns"
@@ -29,13 +31,13 @@ func TestForgedUDPFillsNoDisk(t *testing.T) {
 			}
 			ask1(t, "udp", udp, "127.2.0.1", signed(t, question(dns.TypeIXFR), keyA, dns.HmacSHA256, secretA))
 			ask1(t, "tcp", tcp, "127.2.0.2", packed(t, question(dns.TypeAXFR)))
-			allowed, answered, others := map[any]int{}, int(latestInstance().sorted()[0].audit.answers.counted()), 0
+			allowed, answered, others := map[any]int{}, int(latestInstance().sorted()[0].audit.Answers.Counted()), 0
 			for _, e := range s.eventsOf(t, "127.2.0.2") {
 				switch {
-				case e["event.action"] == string(ActionDecision) && e["event.reason"] == string(policy.ReasonAllowed):
+				case e["event.action"] == string(audit.ActionDecision) && e["event.reason"] == string(policy.ReasonAllowed):
 					allowed[e["client.ip"]]++
 					answered++
-				case e["event.action"] == string(ActionDecision):
+				case e["event.action"] == string(audit.ActionDecision):
 					others++
 				}
 			}
@@ -45,10 +47,10 @@ func TestForgedUDPFillsNoDisk(t *testing.T) {
 			if n := answered - 2; n < burst || n > burst+burst/2 {
 				t.Errorf("%d of %d forged requests were allowed, want about %d", n, sources, burst)
 			}
-			if n := len(allowed) - 2; n > defaultAnswers.class[foldUDP].burst {
+			if n := len(allowed) - 2; n > audit.DefaultAnswers.Class[audit.FoldUDP].Burst {
 				t.Errorf("%d of them have a line of their own", n)
 			}
-			if others > defaultFold.class[foldUDP].burst {
+			if others > audit.DefaultFold.Class[audit.FoldUDP].Burst {
 				t.Errorf("%d denials have a line of their own", others)
 			}
 		})
@@ -64,21 +66,11 @@ func freshUnproven(t *testing.T) int {
 	return before.Burst()
 }
 
-// counted is how many events wait for a line that stands for them.
-func (f *folder) counted() (n int64) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, w := range f.windows {
-		n += w.count
-	}
-	return n
-}
-
 // eventsOf waits for the first event of a client, and returns all there are.
 func (s *server) eventsOf(t *testing.T, client string) []map[string]any {
 	t.Helper()
 	var all []map[string]any
-	eventually(t, func() bool {
+	audittest.Eventually(t, func() bool {
 		all = s.events(t, 1)
 		for _, e := range all {
 			if e["client.ip"] == client {

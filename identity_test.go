@@ -9,6 +9,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/xfrguard/xfrguard/internal/audit/audittest"
+	"github.com/xfrguard/xfrguard/internal/evidence/catest"
+
 	"github.com/miekg/dns"
 )
 
@@ -167,22 +170,22 @@ func TestJournalForgets(t *testing.T) {
 	if err := s.reload(strings.ReplaceAll(both, "example.net:0", "")); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() bool { return kept() == 1 })
+	audittest.Eventually(t, func() bool { return kept() == 1 })
 }
 
 // TestNewCA: after a reload another CA says who has the name that a rule allows. Its client
 // claims the serial that the old one's was given, and is not told what was deleted since;
 // the old one's still is, as long as its CA counts too.
 func TestNewCA(t *testing.T) {
-	ca, other := newTestCA(t), newTestCA(t)
+	ca, other := catest.New(t), catest.New(t)
 	files := xotFiles(t, ca)
 	db := manyHosts(50)
-	files["db"], files["other.pem"], files["both.pem"] = db+"secret IN TXT \"deleted\"\n", other.pem, ca.pem+other.pem
+	files["db"], files["other.pem"], files["both.pem"] = db+"secret IN TXT \"deleted\"\n", other.Pem, ca.Pem+other.Pem
 	corefile := xotBlock(certRule, auth("request"), "")
 	s := serve(t, corefile, files)
-	got := func(from *testCA, m *dns.Msg) string {
+	got := func(from *catest.CA, m *dns.Msg) string {
 		t.Helper()
-		answer := xot(t, s.listenerAddr(t, "tls"), "", xotClient(from.client(t, "ns2.example.net"), "dot"), packed(t, m))
+		answer := xot(t, s.listenerAddr(t, "tls"), "", xotClient(from.Client(t, "ns2.example.net"), "dot"), packed(t, m))
 		if answer == nil || len(answer.Answer) < 3 {
 			t.Fatalf("got %v", answer)
 		}
@@ -198,7 +201,7 @@ func TestNewCA(t *testing.T) {
 	for _, step := range []struct {
 		name      string
 		pem       string
-		from      *testCA
+		from      *catest.CA
 		increment bool
 	}{
 		{"the same CA", "ca.pem", ca, true},

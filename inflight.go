@@ -182,21 +182,21 @@ func (x *exchange) overruled() bool {
 // whole zone needs the permission for AXFR, also where differences were asked for.
 func stillAllowed(x *exchange, guards []*guard) bool {
 	for _, g := range guards {
-		if g.policies[x.req.Zone] == nil || !g.listens(x) {
+		if g.Policies[x.Req.Zone] == nil || !g.listens(x) {
 			continue
 		}
 		if g.mode == corefile.ModeObserve {
 			return true
 		}
-		req := x.req
+		req := x.Req
 		req.Now, req.Replayed = time.Now(), false
-		if x.peer != nil {
-			req.TLS = g.proofOf(x.peer, req.Client, req.Now) // the CA may be another one now
+		if x.Peer != nil {
+			req.TLS = g.ProofOf(x.Peer, req.Client, req.Now) // the CA may be another one now
 		}
-		if req.TSIG.Status == policy.TSIGValid && string(g.secrets[req.TSIG.Key].raw) != string(x.secret) {
+		if req.TSIG.Status == policy.TSIGValid && string(g.Secrets[req.TSIG.Key].Raw) != string(x.Secret) {
 			continue // the key is another one now
 		}
-		if d := g.policies.Decide(&req); d.Allow && (d.Full || !x.whole.Load()) {
+		if d := g.Policies.Decide(&req); d.Allow && (d.Full || !x.whole.Load()) {
 			return true
 		}
 	}

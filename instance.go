@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/audit"
 	"github.com/xfrguard/xfrguard/internal/coredns"
 	"github.com/xfrguard/xfrguard/internal/corefile"
 
@@ -175,7 +176,7 @@ func (in *instance) prepare() error {
 	defer in.turn.Unlock()
 	guards := in.sorted()
 	if err := in.check(guards); err != nil {
-		return in.failed(FailedParse, err)
+		return in.failed(audit.FailedParse, err)
 	}
 	err := in.enlist()
 	if err == nil {
@@ -188,7 +189,7 @@ func (in *instance) prepare() error {
 		release(guards)
 		in.delist()
 	}
-	return in.failed(FailedStart, err)
+	return in.failed(audit.FailedStart, err)
 }
 
 // check compares the guards with each other and with the rest of the Corefile.
@@ -333,9 +334,9 @@ func (in *instance) stopTimerLocked() {
 
 // announce puts the policies in force on record and into the metrics.
 func (in *instance) announce(previous *instance) {
-	action := ActionPolicyLoaded
+	action := audit.ActionPolicyLoaded
 	if previous != nil {
-		action = ActionReload
+		action = audit.ActionReload
 	}
 	policyInfo.Reset()
 	tlsUntil.Reset()

@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"github.com/xfrguard/xfrguard/internal/coredns"
+	"github.com/xfrguard/xfrguard/internal/evidence"
 
 	"github.com/coredns/caddy/caddyfile"
 )
@@ -44,9 +45,9 @@ func (g *guard) lintFiles(in *instance) (findings []string) {
 			findings = append(findings, fmt.Sprintf("%s: %s", g.pos, fault))
 		}
 		if f.what == "tls certificate" || f.what == "tls CA" {
-			if weak := weakKey(certificatesIn(f.path)...); weak != "" {
+			if weak := evidence.WeakKey(certificatesIn(f.path)...); weak != "" {
 				findings = append(findings, fmt.Sprintf("%s: the %s %s has %s: issue one with RSA of %d bits or more, ECDSA or Ed25519",
-					g.pos, f.what, f.path, weak, minRSABits))
+					g.pos, f.what, f.path, weak, evidence.MinRSABits))
 			}
 		}
 	}

@@ -9,13 +9,15 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/xfrguard/xfrguard/internal/evidence/catest"
 )
 
 // TestLintFiles: keys that others of the host may read or change are findings, wherever the
 // Corefile names them; what only the server and its group see is none.
 func TestLintFiles(t *testing.T) {
-	ca := newTestCA(t)
-	weak := weakClient(t, 1024)
+	ca := catest.New(t)
+	weak := catest.WeakClient(t, 1024)
 	for name, c := range map[string]struct {
 		file string
 		mode fs.FileMode
@@ -45,12 +47,12 @@ func TestLintFiles(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			cert, key := ca.issue(t, "ns1.example.org")
+			cert, key := ca.Issue(t, "ns1.example.org")
 			write("db", zoneOrg)
 			write("cert.pem", cert)
 			write("key.pem", key)
-			write("ca.pem", ca.pem)
-			write("weak.pem", pemBlock("CERTIFICATE", weak.Certificate.Certificate[0])+ca.pem)
+			write("ca.pem", ca.Pem)
+			write("weak.pem", catest.PEM("CERTIFICATE", weak.Certificate.Certificate[0])+ca.Pem)
 			keys := "key \"a.example.net.\" {\n\talgorithm hmac-sha256;\n\tsecret \"" + secretA + "\";\n};\n"
 			if sub := filepath.Dir(c.file); sub != "." {
 				if err := os.Mkdir(filepath.Join(dir, sub), 0o700); err != nil {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/evidence"
 	"github.com/xfrguard/xfrguard/internal/policy"
 
 	"github.com/coredns/coredns/plugin/file"
@@ -51,7 +52,7 @@ type listeners struct {
 }
 
 func listenersOf(g *guard) listeners {
-	l := listeners{config: g.config.TLSConfig}
+	l := listeners{config: g.Config.TLSConfig}
 	for _, c := range g.keys {
 		l.tls = l.tls || c.Transport == "tls"
 		l.plain = l.plain || c.Transport == "dns"
@@ -105,7 +106,7 @@ func lintCert(r *policy.Rule, l listeners) string {
 		return "lets nobody in: the tls plugin never asks for a client certificate; add client_auth request, or one that verifies"
 	case len(names) == 0 || l.config.ClientCAs != nil:
 		return ""
-	case verifiesClients(l.config.ClientAuth):
+	case evidence.VerifiesClients(l.config.ClientAuth):
 		return fmt.Sprintf("believes every CA that this system trusts about %s: name a CA of your own as the third file of tls", strings.Join(names, " "))
 	}
 	return fmt.Sprintf("never accepts %s: there is no CA to verify a name with; name it as the third file of tls, or pin the public key", strings.Join(names, " "))
@@ -133,7 +134,7 @@ func announceUntil(p *policy.Policy, listener, view string) {
 // stops (it tells the zone's goroutine to end once for each name), and a reload, which
 // waits for that, never ends: no later policy would come into force.
 func (g *guard) lintTwice() string {
-	f, ok := g.config.Handler("file").(file.File)
+	f, ok := g.Config.Handler("file").(file.File)
 	if !ok {
 		return ""
 	}

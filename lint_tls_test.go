@@ -8,12 +8,13 @@ import (
 	"testing"
 
 	"github.com/xfrguard/xfrguard/internal/corefile"
+	"github.com/xfrguard/xfrguard/internal/evidence/catest"
 )
 
 // TestLintTLS: rules over TLS that ask for less than RFC 9103 §7.5, and those that
 // the listener leaves without effect, are findings with file and line; others are none.
 func TestLintTLS(t *testing.T) {
-	files := xotFiles(t, newTestCA(t))
+	files := xotFiles(t, catest.New(t))
 	const (
 		noCA     = "{\n\t\tclient_auth request\n\t}"
 		noCAhard = "{\n\t\tclient_auth require_and_verify\n\t}"

@@ -15,6 +15,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/audit"
+	"github.com/xfrguard/xfrguard/internal/audit/audittest"
+
 	logs "go.opentelemetry.io/proto/otlp/logs/v1"
 	"google.golang.org/protobuf/encoding/protojson"
 )
@@ -28,9 +31,9 @@ type mapped struct{ field, ocsf, otel string }
 
 func mappings(t *testing.T) []mapped {
 	t.Helper()
-	schema := readSchema(t)
+	schema := audittest.ReadSchema(t)
 	var rows []mapped
-	for _, r := range docTable(t, "Other schemas") {
+	for _, r := range audittest.DocTable(t, "Other schemas") {
 		m := mapped{field: r[0], ocsf: strings.Trim(r[1], "`"), otel: r[2]}
 		if _, ok := schema.Properties[m.field]; !ok {
 			t.Errorf("docs/EVENTS.md maps %s, which the schema does not have", m.field)
@@ -66,7 +69,7 @@ func millis(v any) int64 {
 // ocsfValues are the fields whose values OCSF wants in another form.
 var ocsfValues = map[string]func(any) any{
 	"@timestamp":        func(v any) any { return millis(v) },
-	"event.duration":    func(v any) any { return number(v) / int64(time.Millisecond) },
+	"event.duration":    func(v any) any { return audittest.Number(v) / int64(time.Millisecond) },
 	"event.outcome":     func(v any) any { return map[any]int{"success": 1, "failure": 2}[v] },
 	"network.transport": func(v any) any { return map[any]int{"tcp": 6, "udp": 17}[v] },
 }
@@ -74,7 +77,7 @@ var ocsfValues = map[string]func(any) any{
 // toOCSF makes a DNS Activity (4003) of a decision or an end.
 func toOCSF(rows []mapped, event map[string]any) map[string]any {
 	activity := 1
-	if event["event.action"] == string(ActionEnd) {
+	if event["event.action"] == string(audit.ActionEnd) {
 		activity = 2
 	}
 	o := map[string]any{
@@ -137,7 +140,7 @@ func toOTel(rows []mapped, event map[string]any) map[string]any {
 		*to = append(*to, map[string]any{"key": key, "value": otelValue(v)})
 	}
 	record := map[string]any{}
-	for _, field := range sortedKeys(event) {
+	for _, field := range audittest.SortedKeys(event) {
 		v := event[field]
 		name := field
 		if i := slices.IndexFunc(rows, func(m mapped) bool { return m.field == field }); i >= 0 && rows[i].otel != "same name" {
@@ -176,7 +179,7 @@ func goldenMapping(t *testing.T, name string, got any) []byte {
 	}
 	text = append(text, '\n')
 	path := filepath.Join("testdata", "mappings", name)
-	if *updateGolden {
+	if *audittest.UpdateGolden {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -206,14 +209,14 @@ func TestMappings(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		event := members(t, text)
+		event := audittest.Members(t, text)
 		name := strings.TrimSuffix(filepath.Base(path), ".json")
 
 		otlp := goldenMapping(t, name+".otel.json", toOTel(rows, event))
 		if err := protojson.Unmarshal(otlp, &logs.ResourceLogs{}); err != nil {
 			t.Errorf("%s is no OTLP: %v", name, err)
 		}
-		if a := Action(event["event.action"].(string)); a != ActionDecision && a != ActionEnd {
+		if a := audit.Action(event["event.action"].(string)); a != audit.ActionDecision && a != audit.ActionEnd {
 			continue // no DNS activity
 		}
 		ocsf := toOCSF(rows, event)
@@ -229,7 +232,7 @@ func TestMappings(t *testing.T) {
 // The shipped configurations name fields that exist.
 func TestDeployNamesFields(t *testing.T) {
 	known := map[string]bool{}
-	for field := range readSchema(t).Properties {
+	for field := range audittest.ReadSchema(t).Properties {
 		known[field] = true
 	}
 	for _, m := range mappings(t) {

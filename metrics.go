@@ -4,6 +4,8 @@
 package xfrguard
 
 import (
+	"github.com/xfrguard/xfrguard/internal/audit"
+
 	"github.com/coredns/coredns/plugin"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -62,31 +64,6 @@ var (
 		Help: "Counter of NOTIFYs, retries not counted, by what became of them.",
 	}, []string{"server", "zone", "view", "outcome"})
 
-	auditEvents = promauto.NewCounterVec(prometheus.CounterOpts{
-		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "audit_events_total",
-		Help: "Counter of audit events written, by sink and action.",
-	}, []string{"sink", "action"})
-
-	auditFailures = promauto.NewCounterVec(prometheus.CounterOpts{
-		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "audit_failures_total",
-		Help: "Counter of audit events that a sink could not take, by sink and class.",
-	}, []string{"sink", "class"})
-
-	auditRefused = promauto.NewCounter(prometheus.CounterOpts{
-		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "audit_refused_total",
-		Help: "Counter of allowed transfers that were refused because they could not be recorded.",
-	})
-
-	auditSinkUp = promauto.NewGaugeVec(prometheus.GaugeOpts{
-		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "audit_sink_up",
-		Help: "Gauge of an audit sink's state: 1 up, 0 down.",
-	}, []string{"sink"})
-
-	clockSteps = promauto.NewCounterVec(prometheus.CounterOpts{
-		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "clock_steps_total",
-		Help: "Counter of steps of the machine's clock, by direction; a suspended machine that wakes up is one forward.",
-	}, []string{"direction"})
-
 	policyInfo = promauto.NewGaugeVec(prometheus.GaugeOpts{
 		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "policy_info",
 		Help: "Gauge that is 1 for each policy in force, with its digest.",
@@ -95,7 +72,7 @@ var (
 	reloadFailures = startAtZero(promauto.NewCounterVec(prometheus.CounterOpts{
 		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "reload_failed_total",
 		Help: "Counter of reloads that failed, so that the policy in force stayed, by how far they came.",
-	}, []string{"reason"}), ReloadFailures)
+	}, []string{"reason"}), audit.ReloadFailures)
 
 	tlsUntil = promauto.NewGaugeVec(prometheus.GaugeOpts{
 		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "tls_until_timestamp_seconds",

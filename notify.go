@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/audit"
 	"github.com/xfrguard/xfrguard/internal/corefile"
 	"github.com/xfrguard/xfrguard/internal/notify"
 	"github.com/xfrguard/xfrguard/internal/policy"
@@ -91,7 +92,7 @@ func (g *guard) stopNotify() {
 // inherit takes over what the same block told its targets before a reload.
 func (n *notifier) inherit(previous *instance) {
 	for _, old := range previous.sorted() {
-		if old.notifier == nil || old.server() != n.guard.server() || old.config.ViewName != n.guard.config.ViewName {
+		if old.notifier == nil || old.server() != n.guard.server() || old.Config.ViewName != n.guard.Config.ViewName {
 			continue
 		}
 		old.notifier.mu.Lock()
@@ -133,7 +134,7 @@ func (n *notifier) OnSerial(apex string, soa *dns.SOA) {
 
 // tells reports whether a client of the same block is told of a zone.
 func (n *notifier) tells(k reminderKey) bool {
-	return n.guard.server() == k.server && n.guard.config.ViewName == k.view &&
+	return n.guard.server() == k.server && n.guard.Config.ViewName == k.view &&
 		slices.ContainsFunc(n.targets[k.apex], func(t *notify.Target) bool { return t.Addr.Addr().Unmap() == k.client })
 }
 
@@ -159,13 +160,13 @@ func (n *notifier) again(apex string, client netip.Addr) {
 // done puts the end of a notice into the metrics and on record.
 func (n *notifier) done(r notify.Result) {
 	g := n.guard
-	notifiesTotal.WithLabelValues(g.server(), r.Zone, g.config.ViewName, string(r.Outcome)).Inc()
-	e := &Event{
-		Action: ActionNotifyFailed, Reason: string(r.Outcome), Block: g.server(), Zone: r.Zone, View: g.config.ViewName,
+	notifiesTotal.WithLabelValues(g.server(), r.Zone, g.Config.ViewName, string(r.Outcome)).Inc()
+	e := &audit.Event{
+		Action: audit.ActionNotifyFailed, Reason: string(r.Outcome), Block: g.server(), Zone: r.Zone, View: g.Config.ViewName,
 		Transport: policy.Transport(r.Transport),
 		Extra: map[string]any{
-			extraNotified: r.Target.Addr.Addr().String(), extraNotifiedPort: int(r.Target.Addr.Port()),
-			extraNotifySerial: int64(r.Serial), extraNotifyTries: r.Tries,
+			audit.ExtraNotified: r.Target.Addr.Addr().String(), audit.ExtraNotifiedPort: int(r.Target.Addr.Port()),
+			audit.ExtraNotifySerial: int64(r.Serial), audit.ExtraNotifyTries: r.Tries,
 		},
 	}
 	if key := r.Target.Key; key != nil {
@@ -179,7 +180,7 @@ func (n *notifier) done(r notify.Result) {
 	}
 	switch {
 	case r.Outcome == notify.Accepted:
-		e.Action = ActionNotified
+		e.Action = audit.ActionNotified
 		n.mu.Lock()
 		n.told[keyOfNotice(r.Zone, r.Target)] = r.Serial
 		n.mu.Unlock()

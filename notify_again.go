@@ -50,13 +50,13 @@ type reminder struct {
 }
 
 func (x *exchange) reminderKey() reminderKey {
-	return reminderKey{x.guard.server(), x.guard.config.ViewName, x.req.Zone, x.req.Client.Unmap()}
+	return reminderKey{x.guard.server(), x.guard.Config.ViewName, x.Req.Zone, x.Req.Client.Unmap()}
 }
 
 // remind has the client told of the zone again, where it is refused for a cause that passes
 // and the address is not one that anybody may have written.
 func (x *exchange) remind(d *policy.Decision) {
-	if d.Reason.Passes() && (x.req.Transport.Stream() || x.req.TSIG.Status == policy.TSIGValid) {
+	if d.Reason.Passes() && (x.Req.Transport.Stream() || x.Req.TSIG.Status == policy.TSIGValid) {
 		reminders.owe(x.reminderKey())
 	}
 }

@@ -40,7 +40,7 @@ type intended struct {
 func (g *guard) eachNotice(visit func(apex string, n intended)) {
 	for _, cfg := range g.all {
 		for _, apex := range cfg.Zones {
-			to := coredns.NotifyToOf(g.config.Handler("transfer"), apex)
+			to := coredns.NotifyToOf(g.Config.Handler("transfer"), apex)
 			told := make(map[netip.Addr]bool)
 			for i := range cfg.Notify {
 				spec := &cfg.Notify[i]
@@ -84,7 +84,7 @@ func (g *guard) sourceFor(to netip.Addr, given ...netip.Addr) (netip.Addr, []net
 // where there are any (RFC 6724 §5, rule 2). None where the block listens on all addresses.
 func (g *guard) bindsFor(to netip.Addr) []netip.Addr {
 	var same, other []netip.Addr
-	for _, host := range g.config.ListenHosts {
+	for _, host := range g.Config.ListenHosts {
 		a, err := netip.ParseAddr(host)
 		a = a.Unmap()
 		switch {
@@ -145,14 +145,14 @@ func (g *guard) notifyKey(cfg *corefile.Config, name string) *notify.Key {
 	if name == "" {
 		return nil
 	}
-	return &notify.Key{Name: name, Secret: g.secrets[name].raw, Algorithms: cfg.Algorithms}
+	return &notify.Key{Name: name, Secret: g.Secrets[name].Raw, Algorithms: cfg.Algorithms}
 }
 
 // checkNotify reports keys of `notify` that the block does not have.
 func (g *guard) checkNotify() error {
 	for _, cfg := range g.all {
 		for _, spec := range cfg.Notify {
-			if _, ok := g.secrets[spec.Key]; spec.Key != "" && !ok {
+			if _, ok := g.Secrets[spec.Key]; spec.Key != "" && !ok {
 				return fmt.Errorf("%s: notify wants TSIG key %s, which is not in the tsig plugin of this server block", spec.Pos, spec.Key)
 			}
 		}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/xfrguard/xfrguard/internal/evidence"
+
 	"github.com/coredns/coredns/core/dnsserver"
 )
 
@@ -37,7 +39,7 @@ func TestNotifyFromBind(t *testing.T) {
 		{"fe80::1%eth0", "2001:db8::53", ""},
 		{"fe80::1%eth0 fe80::2%eth0", "fe80::53%eth0", "fe80::1%eth0, fe80::2%eth0?"},
 	} {
-		g := &guard{config: &dnsserver.Config{ListenHosts: strings.Split(tt.bind, " ")}}
+		g := &guard{Reader: evidence.Reader{Config: &dnsserver.Config{ListenHosts: strings.Split(tt.bind, " ")}}}
 		source, several := g.sourceFor(netip.MustParseAddr(tt.to), netip.Addr{})
 		got := joined(several) + "?"
 		if several == nil {
@@ -93,7 +95,7 @@ func TestNotifyFindings(t *testing.T) {
 			t.Fatalf("%s: %v", tt.line, err)
 		}
 		g := newGuard(0, configs)
-		g.config = &dnsserver.Config{ListenHosts: strings.Split(tt.bind, " ")}
+		g.Config = &dnsserver.Config{ListenHosts: strings.Split(tt.bind, " ")}
 		if got := g.lintNotify(); !slices.Equal(got, tt.want) {
 			t.Errorf("%s, bind %s: got\n%s\nwant\n%s", tt.line, tt.bind, strings.Join(got, "\n"), strings.Join(tt.want, "\n"))
 		}

@@ -19,6 +19,8 @@ import (
 	"github.com/miekg/dns"
 	dto "github.com/prometheus/client_model/go"
 	"go.uber.org/goleak"
+
+	"github.com/xfrguard/xfrguard/internal/audit/audittest"
 )
 
 // listener is a secondary that is only told of serials. It answers as a server with the
@@ -103,7 +105,7 @@ func accepted() float64 {
 
 func notifyEvents(t *testing.T, path string) []map[string]any {
 	t.Helper()
-	return slices.DeleteFunc(auditLines(t, path), func(e map[string]any) bool {
+	return slices.DeleteFunc(audittest.Lines(t, path), func(e map[string]any) bool {
 		a, _ := e["event.action"].(string)
 		return !strings.HasPrefix(a, "zone-notify-")
 	})
@@ -306,7 +308,7 @@ func TestNotifyTargetsShared(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := newGuard(0, configs)
-	g.config = &dnsserver.Config{}
+	g.Config = &dnsserver.Config{}
 	targets := g.notifyTargets()
 	a, b, c := targets["a.example."], targets["b.example."], targets["c.example."]
 	if a[0] != b[0] || a[1] != b[1] || a[0] != c[0] || a[0] == a[1] {

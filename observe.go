@@ -7,7 +7,6 @@ import (
 	"context"
 
 	"github.com/xfrguard/xfrguard/internal/policy"
-	"github.com/xfrguard/xfrguard/internal/wire"
 
 	"github.com/miekg/dns"
 )
@@ -21,7 +20,7 @@ func (g *guard) observe(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) {
 		return
 	}
 	defer transfers.end(run)
-	d := g.decide(x.evidence)
+	d := g.Decide(x.Evidence)
 	if d.Allow && (!x.takeUnproven() || !limits.Rated(x.admission(&d))) {
 		d.Refuse(policy.ReasonRateLimited)
 	}
@@ -43,46 +42,8 @@ func (g *guard) observeRewritten(ctx context.Context, w dns.ResponseWriter, r *d
 }
 
 func (g *guard) observed(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) *exchange {
-	x := &exchange{evidence: g.examine(ctx, w, r), guard: g, w: w, r: r}
-	x.cfg, x.audit = g.place(x.req.Zone)
+	x := &exchange{Evidence: g.Examine(ctx, w, r), guard: g, w: w, r: r}
+	x.cfg, x.audit = g.place(x.Req.Zone)
 	x.ev = x.event()
 	return x
-}
-
-func (x *exchange) note(d *policy.Decision) {
-	x.decided(d)
-	x.count(d)
-	x.audit.Observed(&x.ev)
-}
-
-// refuseRewritten refuses a transfer that another plugin made out of another query.
-func (g *guard) refuseRewritten(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
-	x := g.observed(ctx, w, r)
-	if x.carried() {
-		x.conn, _ = wire.ConnOf(w)
-	}
-	run := transfers.begin(ctx, x)
-	if run == nil {
-		x.abort() // no record, no answer
-		return dns.RcodeSuccess, nil
-	}
-	defer transfers.end(run)
-	x.deny(&policy.Decision{Reason: policy.ReasonRewritten})
-	return dns.RcodeSuccess, nil
-}
-
-// Observed records what would have become of a request. A denial may be folded
-// like any other; nothing blocks.
-func (a *auditor) Observed(e *Event) {
-	if !e.Allowed {
-		a.Denied(e)
-		return
-	}
-	e.Action = ActionDecision
-	if a.answers != nil && !a.answers.own(e) {
-		a.answers.tally(e)
-	} else {
-		e.ID = newID()
-		a.post(e)
-	}
 }

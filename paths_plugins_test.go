@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/xfrguard/xfrguard/internal/evidence/catest"
+
 	_ "github.com/coredns/coredns/plugin/bufsize"
 	_ "github.com/coredns/coredns/plugin/grpc_server"
 	_ "github.com/coredns/coredns/plugin/https"
@@ -61,7 +63,7 @@ var inFront = map[string]string{
 // stand there, and with all of them, over TCP and TLS, and is on record with the transport
 // and the client that it has. Over UDP there is none.
 func TestPluginsInFront(t *testing.T) {
-	files := xotFiles(t, newTestCA(t))
+	files := xotFiles(t, catest.New(t))
 	bodies := map[string]string{"all": ""}
 	for name, body := range inFront {
 		body = strings.ReplaceAll(body, "SINK", listening(t))
@@ -113,7 +115,7 @@ func TestPluginsInFront(t *testing.T) {
 // TestPluginsOfOtherTransports: the plugins of the transports that carry no transfer do not
 // make one of them carry it.
 func TestPluginsOfOtherTransports(t *testing.T) {
-	files := xotFiles(t, newTestCA(t))
+	files := xotFiles(t, catest.New(t))
 	for name, c := range map[string]struct {
 		scheme, network, body string
 		send                  carrier

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/evidence/catest"
+
 	"github.com/coredns/coredns/pb"
 	"github.com/miekg/dns"
 	"github.com/quic-go/quic-go"
@@ -125,8 +127,8 @@ func overQUIC(t *testing.T, addr string, q []byte) []byte {
 // TestPathTransports: DoH, gRPC and DoQ carry no transfer, whatever the proof, and
 // ordinary queries as before.
 func TestPathTransports(t *testing.T) {
-	ca := newTestCA(t)
-	cert, key := ca.issue(t, "ns1.example.org")
+	ca := catest.New(t)
+	cert, key := ca.Issue(t, "ns1.example.org")
 	files := map[string]string{"db": zoneOrg, "cert.pem": cert, "key.pem": key}
 	// Over QUIC stock transfer refuses, for it takes that for UDP; what answers there
 	// for any type does not.

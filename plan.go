@@ -9,10 +9,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
-	"time"
 
+	"github.com/xfrguard/xfrguard/internal/audit"
 	"github.com/xfrguard/xfrguard/internal/policy"
 	"github.com/xfrguard/xfrguard/internal/wire"
 	"github.com/xfrguard/xfrguard/internal/zone"
@@ -22,7 +21,7 @@ import (
 
 // plan is what an allowed client will get.
 type plan struct {
-	served   Served
+	served   audit.Served
 	version  *zone.Version
 	reader   *zone.Reader   // of the whole zone
 	messages []wire.Message // of an incremental answer
@@ -34,12 +33,12 @@ type plan struct {
 func (x *exchange) plan(ctx context.Context, d *policy.Decision) (p plan, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, backendWait(&x.cfg.Limits), errBackendHangs)
 	defer cancel()
-	p.reader, err = x.guard.store.Current(ctx, x.req.Zone)
+	p.reader, err = x.guard.store.Current(ctx, x.Req.Zone)
 	if err != nil {
 		return p, err //nolint:wrapcheck // names the zone
 	}
-	p.served, p.version = ServedAXFR, p.reader.Version
-	if x.req.Type == dns.TypeIXFR {
+	p.served, p.version = audit.ServedAXFR, p.reader.Version
+	if x.Req.Type == dns.TypeIXFR {
 		if err := x.planIncrement(ctx, d, &p); err != nil {
 			return p, err
 		}
@@ -48,7 +47,7 @@ func (x *exchange) plan(ctx context.Context, d *policy.Decision) (p plan, err er
 		return p, context.Cause(ctx)
 	}
 	largest := p.version.Largest()
-	if p.served == ServedIXFR {
+	if p.served == audit.ServedIXFR {
 		largest = 0
 		for _, m := range p.messages {
 			largest = max(largest, len(m.Bytes))
@@ -66,27 +65,27 @@ func (x *exchange) plan(ctx context.Context, d *policy.Decision) (p plan, err er
 // planIncrement answers an IXFR (RFC 1995 §2, §4). A client that is behind and cannot
 // be told what changed gets the whole zone, for which it needs the permission too.
 func (x *exchange) planIncrement(ctx context.Context, d *policy.Decision, p *plan) (err error) {
-	v, stream := p.version, x.req.Transport.Stream()
+	v, stream := p.version, x.Req.Transport.Stream()
 	switch {
-	case x.req.Serial == v.Serial && stream && d.Full && x.guard.store.Ambiguous(ctx, v):
-		p.served = ServedAXFRFallback
+	case x.Req.Serial == v.Serial && stream && d.Full && x.guard.store.Ambiguous(ctx, v):
+		p.served = audit.ServedAXFRFallback
 		return nil
-	case !zone.Newer(v.Serial, x.req.Serial):
-		p.served = ServedUpToDate
+	case !zone.Newer(v.Serial, x.Req.Serial):
+		p.served = audit.ServedUpToDate
 		return nil
 	case !stream:
-		p.served = ServedUseTCP
+		p.served = audit.ServedUseTCP
 		return nil
 	}
-	p.messages, err = x.guard.store.Since(ctx, v, x.req.Serial, x.identities(d))
+	p.messages, err = x.guard.store.Since(ctx, v, x.Req.Serial, x.identities(d))
 	switch {
 	case err != nil:
 		return err //nolint:wrapcheck // says all
 	case p.messages != nil:
-		p.served = ServedIXFR
-		p.release = x.guard.store.Hold(x.req.Zone, p.messages)
+		p.served = audit.ServedIXFR
+		p.release = x.guard.store.Hold(x.Req.Zone, p.messages)
 	case d.Full:
-		p.served = ServedAXFRFallback
+		p.served = audit.ServedAXFRFallback
 	default:
 		d.Allow, d.Reason = false, policy.ReasonTypeNotAllowed
 	}
@@ -105,7 +104,9 @@ func unplanned(err error) policy.Reason {
 }
 
 // whole reports whether all of the zone is in the answer.
-func (p *plan) whole() bool { return p.served == ServedAXFR || p.served == ServedAXFRFallback }
+func (p *plan) whole() bool {
+	return p.served == audit.ServedAXFR || p.served == audit.ServedAXFRFallback
+}
 
 // close lets go of the version.
 func (p *plan) close() {
@@ -116,19 +117,6 @@ func (p *plan) close() {
 		p.release()
 		p.release = nil
 	}
-}
-
-// next returns the messages of the answer one after the other, io.EOF after the last.
-func (p *plan) next(ctx context.Context) (wire.Message, error) {
-	if p.served != ServedIXFR {
-		return p.reader.Next(ctx) //nolint:wrapcheck // endReason knows it
-	}
-	if len(p.messages) == 0 {
-		return wire.Message{}, io.EOF
-	}
-	m := p.messages[0]
-	p.messages = p.messages[1:]
-	return m, nil
 }
 
 // identities names the rules by which the client may have the zone: a version that was
@@ -148,33 +136,9 @@ func (x *exchange) identities(d *policy.Decision) []string {
 func (x *exchange) identity(r *policy.Rule) string {
 	id := x.guard.ruleIDs[r]
 	named := slices.ContainsFunc(r.Certs, func(c policy.Cert) bool { return c.Name != "" })
-	if !named || !x.req.TLS.Verified {
+	if !named || !x.Req.TLS.Verified {
 		return id
 	}
-	sum := sha256.Sum256(append([]byte(id), x.req.TLS.Root[:]...))
+	sum := sha256.Sum256(append([]byte(id), x.Req.TLS.Root[:]...))
 	return hex.EncodeToString(sum[:])
-}
-
-// send hands every message of the answer to the sender, which has limits of its own.
-func (p *plan) send(ctx context.Context, s *wire.Sender, wait time.Duration) error {
-	var dog *watchdog
-	if p.served != ServedIXFR && !p.reader.Complete() {
-		var cancel context.CancelFunc
-		dog, ctx, cancel = newWatchdog(ctx, wait)
-		defer cancel()
-	}
-	for {
-		m, err := p.next(ctx)
-		dog.pause()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err == nil {
-			err = s.Send(m)
-		}
-		if err != nil {
-			return err
-		}
-		dog.resume()
-	}
 }

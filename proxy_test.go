@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/xfrguard/xfrguard/internal/coredns"
+	"github.com/xfrguard/xfrguard/internal/evidence/catest"
 	"github.com/xfrguard/xfrguard/internal/policy"
 
 	"github.com/coredns/coredns/core/dnsserver"
@@ -263,7 +264,7 @@ func proxyBlock(scheme, rules, proxy string) string {
 // TestTransferOverProxyTCP: behind a proxy that is named the client is who the header
 // says, and the transport is the connection's, whatever the header says of it.
 func TestTransferOverProxyTCP(t *testing.T) {
-	files := xotFiles(t, newTestCA(t))
+	files := xotFiles(t, catest.New(t))
 	for _, scheme := range []string{"tcp", "tls"} {
 		for name, proxy := range map[string]string{"named": namedProxy, "sessions and TLVs": fancyProxy} {
 			t.Run(scheme+", "+name, func(t *testing.T) {
@@ -458,7 +459,7 @@ func TestListenersIn(t *testing.T) {
 // TestRevocationBehindProxy: a transfer that is no longer allowed ends with a reset on
 // every kind of connection, and what the client has not read yet is gone.
 func TestRevocationBehindProxy(t *testing.T) {
-	files := xotFiles(t, newTestCA(t))
+	files := xotFiles(t, catest.New(t))
 	files["db"] = slowZone()
 	v2 := proxyHeader(t, 2, &net.TCPAddr{IP: net.ParseIP(behindProxy), Port: 4711}, &net.TCPAddr{IP: net.ParseIP("192.0.2.1"), Port: 53}, withTLV)
 	for _, c := range []struct {

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/xfrguard/xfrguard/internal/audit"
+	"github.com/xfrguard/xfrguard/internal/evidence/catest"
 	"github.com/xfrguard/xfrguard/internal/policy"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -32,9 +34,9 @@ func TestReadmeCorefiles(t *testing.T) {
 	for _, name := range []string{"ns2.example.net.", "ns3.example.net."} {
 		keys += fmt.Sprintf("key \"%s\" {\n\talgorithm hmac-sha256;\n\tsecret \"%s\";\n};\n", name, secretA)
 	}
-	ca := newTestCA(t)
-	cert, key := ca.issue(t, "ns1.example.org")
-	files := map[string]string{"xfr.keys": keys, "db.example.org": zoneOrg, "ca.pem": ca.pem, "server.pem": cert, "server.key": key}
+	ca := catest.New(t)
+	cert, key := ca.Issue(t, "ns1.example.org")
+	files := map[string]string{"xfr.keys": keys, "db.example.org": zoneOrg, "ca.pem": ca.Pem, "server.pem": cert, "server.key": key}
 	blocks := regexp.MustCompile("(?s)~~~ corefile\n(.*?)~~~").FindAllStringSubmatch(readme(t), -1)
 	if len(blocks) < 4 {
 		t.Fatalf("only %d Corefiles in the README", len(blocks))
@@ -79,7 +81,7 @@ func TestReadmeMetrics(t *testing.T) {
 	var registered []string
 	for _, c := range []prometheus.Collector{
 		requestsTotal, transfersTotal, transferBytes, transferRecords, transferDuration, inFlight, waitingRequests, waitSeconds, notifiesTotal,
-		auditEvents, auditFailures, auditRefused, auditSinkUp, clockSteps, policyInfo, reloadFailures, tlsUntil,
+		audit.AuditEvents, audit.AuditFailures, audit.AuditRefused, audit.AuditSinkUp, audit.ClockSteps, policyInfo, reloadFailures, tlsUntil,
 	} {
 		ch := make(chan *prometheus.Desc, 1)
 		c.Describe(ch)
@@ -90,7 +92,7 @@ func TestReadmeMetrics(t *testing.T) {
 		}
 		registered = append(registered, m[1])
 	}
-	source, err := os.ReadFile("metrics.go")
+	source, err := sources("metrics.go", "internal/audit/metrics.go")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,4 +104,16 @@ func TestReadmeMetrics(t *testing.T) {
 			t.Errorf("the README has %s, which does not exist", name)
 		}
 	}
+}
+
+// sources returns files one behind the other.
+func sources(files ...string) (all []byte, err error) {
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, text...)
+	}
+	return all, nil
 }

@@ -110,7 +110,7 @@ func (t *tap) Write(b []byte) (int, error) {
 
 // refuse writes what the decision means for the client.
 func (x *exchange) refuse(d *policy.Decision) {
-	f := verdictFor(d, x.req.TSIG.Status)
+	f := verdictFor(d, x.Req.TSIG.Status)
 	m := new(dns.Msg).SetRcode(x.r, f.rcode)
 	if opt := x.opt(d.Reason); opt != nil {
 		if f.ede != 0 {
@@ -150,7 +150,7 @@ func (x *exchange) within(ctx context.Context, write func() error) error {
 	}
 	o := x.sendOptions()
 	if o.Total > 0 {
-		o.Total = max(lateAnswer, o.Total-time.Since(x.req.Now))
+		o.Total = max(lateAnswer, o.Total-time.Since(x.Req.Now))
 	}
 	err := wire.Within(ctx, x.conn, o, write)
 	if err != nil {
@@ -159,36 +159,23 @@ func (x *exchange) within(ctx context.Context, write func() error) error {
 	return err //nolint:wrapcheck // endReason knows it
 }
 
-// soaOnly answers an IXFR whose client has to know no more than the current
-// serial: it is up to date, or asked over UDP and must come back over TCP because
-// the answer does not fit (RFC 1995 §2).
-func (x *exchange) soaOnly(soa *dns.SOA) error {
-	m := new(dns.Msg).SetReply(x.r)
-	m.Authoritative = true
-	m.Answer = []dns.RR{soa}
-	if opt := x.opt(policy.ReasonAllowed); opt != nil {
-		m.Extra = append(m.Extra, opt)
-	}
-	return x.within(x.run.ctx, func() error { return x.writeSigned(m, 0) })
-}
-
 // writeSigned writes the message with the TSIG record that the request calls for.
 // BADKEY and BADSIG go out unsigned; everything else is signed when the request's own
 // MAC was genuine (RFC 8945 §5.3, §5.3.2).
 func (x *exchange) writeSigned(m *dns.Msg, tsigError uint16) error {
 	unsigned := tsigError == dns.RcodeBadKey || tsigError == dns.RcodeBadSig
-	if x.tsig == nil || !x.carried() || (!unsigned && !x.proven()) {
+	if x.Signature == nil || !x.carried() || (!unsigned && !x.Proven()) {
 		return x.write(m, nil)
 	}
 	return x.write(m, func(msg []byte) ([]byte, error) {
 		e := wire.TSIGError{Code: tsigError, TimeSigned: uint64(time.Now().Unix()), Fudge: wire.Fudge}
 		if unsigned {
-			return wire.AppendUnsignedError(nil, msg, x.tsig.Hdr.Name, x.tsig.Algorithm, e)
+			return wire.AppendUnsignedError(nil, msg, x.Signature.Hdr.Name, x.Signature.Algorithm, e)
 		}
 		if tsigError == dns.RcodeBadTime {
-			e = wire.BadTime(x.tsig, time.Now())
+			e = wire.BadTime(x.Signature, time.Now())
 		}
-		s, err := wire.NewResponseSigner(x.tsig, x.secret)
+		s, err := wire.NewResponseSigner(x.Signature, x.Secret)
 		if err != nil {
 			return nil, err
 		}
@@ -205,7 +192,7 @@ func (x *exchange) write(m *dns.Msg, sign func([]byte) ([]byte, error)) error {
 		return x.w.WriteMsg(m)
 	}
 	limit := dns.MaxMsgSize
-	if x.req.Transport.Forgeable() {
+	if x.Req.Transport.Forgeable() {
 		limit = (&request.Request{W: x.w, Req: x.r}).Size()
 	}
 	finish := func(m *dns.Msg) ([]byte, error) { return finished(m, sign, block, limit) }
@@ -253,20 +240,6 @@ func finished(m *dns.Msg, sign func([]byte) ([]byte, error), block, limit int) (
 	}
 	opt.Option = append(opt.Option, &dns.EDNS0_PADDING{Padding: make([]byte, n)})
 	return pack()
-}
-
-// summarize tells the plugins in front of a transfer that went past them: one
-// message with the rcode, and the bytes.
-func (x *exchange) summarize(bytes int64) {
-	if x.tap == nil {
-		return
-	}
-	x.tap.swallow = true
-	m := new(dns.Msg).SetReply(x.r)
-	m.Authoritative = true
-	x.tap.size = int(max(0, bytes-int64(m.Len())))
-	_ = x.w.WriteMsg(m)
-	_, _ = x.w.Write(nil)
 }
 
 func rcodeName(rcode int) string {

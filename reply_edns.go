@@ -38,10 +38,10 @@ func (x *exchange) opt(why policy.Reason) *dns.OPT {
 // (RFC 7828): over TCP and TLS, to those that have it themselves, and 0 ("close soon")
 // when this server is about to go.
 func (x *exchange) keepalive(why policy.Reason) dns.EDNS0 {
-	if t := x.req.Transport; t != policy.TransportTCP && t != policy.TransportTLS || !x.asks(dns.EDNS0TCPKEEPALIVE) {
+	if t := x.Req.Transport; t != policy.TransportTCP && t != policy.TransportTLS || !x.asks(dns.EDNS0TCPKEEPALIVE) {
 		return nil
 	}
-	units := x.idle / (100 * time.Millisecond)
+	units := x.Idle / (100 * time.Millisecond)
 	switch {
 	case why == policy.ReasonShutdown || x.guard.leaving():
 		units = 0
@@ -56,7 +56,7 @@ func (x *exchange) keepalive(why policy.Reason) dns.EDNS0 {
 // padding is the length that the answer's has to be a multiple of: 0 is any. Only
 // encrypted answers are padded, and only for clients that pad (RFC 7830 §4, §6).
 func (x *exchange) padding() int {
-	if x.peer == nil || !x.asks(dns.EDNS0PADDING) {
+	if x.Peer == nil || !x.asks(dns.EDNS0PADDING) {
 		return 0
 	}
 	return paddingBlock
@@ -79,7 +79,7 @@ func (x *exchange) asks(option uint16) bool {
 // leaving reports whether the server that met the request is on its way out: the
 // process stops, or another instance has taken over.
 func (g *guard) leaving() bool {
-	if limits.stopped() {
+	if limits.Stopped() {
 		return true
 	}
 	latest := latestInstance()

@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/audit"
+
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/plugin"
 )
@@ -54,7 +56,7 @@ func (r *restartLock) take(in *instance) error {
 	case <-replaced:
 		return plugin.Error(pluginName, errReplaced)
 	case <-wait.C:
-		in.reloadFailed(failure{FailedStart, errRestarting})
+		in.reloadFailed(failure{audit.FailedStart, errRestarting})
 		return plugin.Error(pluginName, errRestarting)
 	}
 	r.mu.Lock()
@@ -101,36 +103,14 @@ func goroutine() string {
 	return name
 }
 
-// ReloadFailure says how far a reload came that failed: event.reason of a
-// policy-reload-failed event.
-type ReloadFailure string
-
-// How far a reload can come. The words for what nobody checks yet are reserved.
-const (
-	FailedParse   ReloadFailure = "parse"   // the Corefile, or a plugin's part of it
-	FailedExpect  ReloadFailure = "expect"  // an expect line
-	FailedFinding ReloadFailure = "finding" // findings fail
-	FailedStart   ReloadFailure = "start"   // a plugin could not start
-	FailedListen  ReloadFailure = "listen"  // a listener could not be opened
-)
-
-// ReloadFailures is every ReloadFailure.
-var ReloadFailures = []ReloadFailure{FailedParse, FailedExpect, FailedFinding, FailedStart, FailedListen}
-
-// failure is why an instance did not come to serve.
-type failure struct {
-	reason ReloadFailure
-	err    error
-}
-
 // failed notes why the instance cannot start, for the record that the old one makes, and
 // returns the error for CoreDNS.
-func (in *instance) failed(reason ReloadFailure, err error) error {
+func (in *instance) failed(reason audit.ReloadFailure, err error) error {
 	if err == nil {
 		return nil
 	}
 	if errors.Is(err, errFindings) {
-		reason = FailedFinding
+		reason = audit.FailedFinding
 	}
 	live.Lock()
 	in.failure = failure{reason, err}
@@ -150,15 +130,15 @@ var (
 func (in *instance) reasonLocked() failure {
 	switch {
 	case in == nil:
-		return failure{FailedParse, errOtherParse}
+		return failure{audit.FailedParse, errOtherParse}
 	case in.failure.err != nil:
 		return in.failure
 	case in.stage.Load() != stagePlaced:
-		return failure{FailedListen, errOtherListen}
+		return failure{audit.FailedListen, errOtherListen}
 	case in.built:
-		return failure{FailedStart, errOtherStart}
+		return failure{audit.FailedStart, errOtherStart}
 	}
-	return failure{FailedParse, errOtherParse}
+	return failure{audit.FailedParse, errOtherParse}
 }
 
 // restartFailed runs when a restart of this instance has failed: what that restart opened
@@ -200,12 +180,12 @@ func (in *instance) restartFailed() {
 // loaded: once in each set of sinks.
 func (in *instance) reloadFailed(why failure) {
 	reloadFailures.WithLabelValues(string(why.reason)).Inc()
-	var told []*recorder
+	var told []*audit.Recorder
 	for _, g := range in.sorted() {
 		for _, a := range g.opened {
-			if !slices.Contains(told, a.recorder) {
-				told = append(told, a.recorder)
-				a.Lifecycle(&Event{Action: ActionReloadFailed, Reason: string(why.reason), Error: why.err.Error()})
+			if !slices.Contains(told, a.Recorder) {
+				told = append(told, a.Recorder)
+				a.Lifecycle(&audit.Event{Action: audit.ActionReloadFailed, Reason: string(why.reason), Error: why.err.Error()})
 			}
 		}
 	}
@@ -287,4 +267,10 @@ func end(all []*instance) {
 		stopping.Go(in.stop)
 	}
 	stopping.Wait()
+}
+
+// failure is why an instance did not come to serve.
+type failure struct {
+	reason audit.ReloadFailure
+	err    error
 }

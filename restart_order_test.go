@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/audit/audittest"
+
 	"github.com/miekg/dns"
 )
 
@@ -27,7 +29,7 @@ func TestRestartsAtOnce(t *testing.T) {
 		s.inst = next
 		first <- err
 	}()
-	eventually(t, func() bool { return restarts.holder() == old })
+	audittest.Eventually(t, func() bool { return restarts.holder() == old })
 	if _, err := inst.Restart(s.input(guarded("allow as three net 127.0.0.0/8 unsigned", ""))); err == nil {
 		t.Error("the second restart of a replaced instance succeeds")
 	}
@@ -116,7 +118,7 @@ func TestRestartThatNeverBegan(t *testing.T) {
 // TestReloadWithoutGuard: a Corefile without xfrguard takes the policy out of force, and
 // gives the lock back; a later one has it again.
 func TestReloadWithoutGuard(t *testing.T) {
-	noLeak(t)
+	audittest.NoLeak(t)
 	s := serve(t, guarded(unsignedRule, ""), map[string]string{"db": zoneOrg})
 	if err := s.reload("example.org:0 {\n\tbind 127.0.0.1\n\tfile DIR/db\n}\n"); err != nil {
 		t.Fatal(err)
@@ -124,7 +126,7 @@ func TestReloadWithoutGuard(t *testing.T) {
 	if got := policiesInForce(); len(got) != 0 || restarts.holder() != nil {
 		t.Errorf("said to be in force: %q", got)
 	}
-	eventually(t, func() bool { return latestInstance() == nil })
+	audittest.Eventually(t, func() bool { return latestInstance() == nil })
 	if err := s.reload(guarded(unsignedRule, "")); err != nil {
 		t.Fatal(err)
 	}
@@ -209,8 +211,8 @@ func TestUnreadRefusalKeepsNoLog(t *testing.T) {
 	if err := s.reload(strings.Replace(block, "audit.log", "other.log", 1)); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() bool {
-		lines := auditLines(t, s.dir+"/audit.log")
+	audittest.Eventually(t, func() bool {
+		lines := audittest.Lines(t, s.dir+"/audit.log")
 		return lines[len(lines)-1]["event.action"] == "audit-closed"
 	})
 	close(w.letGo)

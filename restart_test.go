@@ -12,6 +12,9 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/xfrguard/xfrguard/internal/audit"
+	"github.com/xfrguard/xfrguard/internal/audit/audittest"
+
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/plugin"
@@ -60,7 +63,7 @@ func init() {
 func (s *server) lifecycle(t *testing.T) []string {
 	t.Helper()
 	var got []string
-	for _, e := range auditLines(t, filepath.Join(s.dir, "audit.log")) {
+	for _, e := range audittest.Lines(t, filepath.Join(s.dir, "audit.log")) {
 		switch a := e["event.action"].(string); a {
 		case "policy-load", "policy-reload":
 			got = append(got, a)
@@ -74,7 +77,7 @@ func (s *server) lifecycle(t *testing.T) []string {
 // wantLifecycle waits until the audit file says so and nothing else.
 func (s *server) wantLifecycle(t *testing.T, want ...string) {
 	t.Helper()
-	eventually(t, func() bool { return len(s.lifecycle(t)) >= len(want) })
+	audittest.Eventually(t, func() bool { return len(s.lifecycle(t)) >= len(want) })
 	if got := s.lifecycle(t); fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("on record: %q, want %q", got, want)
 	}
@@ -112,7 +115,7 @@ func noLeakBut(t *testing.T, theirs string) {
 	t.Helper()
 	current, ignored := goleak.IgnoreCurrent(), goleak.IgnoreAnyFunction(theirs)
 	t.Cleanup(func() {
-		eventually(t, func() bool { return goleak.Find(current, ignored) == nil })
+		audittest.Eventually(t, func() bool { return goleak.Find(current, ignored) == nil })
 	})
 }
 
@@ -122,28 +125,28 @@ func TestReloadThatFails(t *testing.T) {
 	deny := func(extra string) string { return guarded("allow as one net 192.0.2.1 unsigned", extra) }
 	for _, c := range []struct {
 		name     string
-		reason   ReloadFailure
+		reason   audit.ReloadFailure
 		says     string
 		corefile func(t *testing.T) string
 		slow     bool // with a transfer under way
 	}{
-		{"syntax", FailedParse, "", func(*testing.T) string { return "example.org:0 {" }, false},
-		{"our directive", FailedParse, "Corefile:8", func(*testing.T) string { return guarded("allow as one net nonsense", "") }, false},
-		{"a key that is not there", FailedParse, "key c.example.net.", func(*testing.T) string { return guarded("allow as one net * key c.example.net.", "") }, false},
-		{"blocks that disagree", FailedParse, "disagree", func(*testing.T) string {
+		{"syntax", audit.FailedParse, "", func(*testing.T) string { return "example.org:0 {" }, false},
+		{"our directive", audit.FailedParse, "Corefile:8", func(*testing.T) string { return guarded("allow as one net nonsense", "") }, false},
+		{"a key that is not there", audit.FailedParse, "key c.example.net.", func(*testing.T) string { return guarded("allow as one net * key c.example.net.", "") }, false},
+		{"blocks that disagree", audit.FailedParse, "disagree", func(*testing.T) string {
 			return deny("") + "example.com:0 {\n\tbind 127.0.0.1\n\txfrguard {\n\t\telsewhere pass\n\t}\n}\n"
 		}, false},
-		{"another plugin's setup", FailedParse, "CoreDNS", func(*testing.T) string { return deny("breaks setup") }, false},
-		{"findings", FailedFinding, "no net", func(*testing.T) string {
+		{"another plugin's setup", audit.FailedParse, "CoreDNS", func(*testing.T) string { return deny("breaks setup") }, false},
+		{"findings", audit.FailedFinding, "no net", func(*testing.T) string {
 			return guarded("allow as one unsigned\n\t\tfindings fail", "")
 		}, false},
-		{"another plugin's start", FailedStart, "CoreDNS", func(*testing.T) string { return deny("breaks start") }, false},
-		{"a panic", FailedStart, "CoreDNS", func(*testing.T) string { return deny("breaks panic") }, true},
-		{"our start", FailedStart, "audit", func(*testing.T) string {
+		{"another plugin's start", audit.FailedStart, "CoreDNS", func(*testing.T) string { return deny("breaks start") }, false},
+		{"a panic", audit.FailedStart, "CoreDNS", func(*testing.T) string { return deny("breaks panic") }, true},
+		{"our start", audit.FailedStart, "audit", func(*testing.T) string {
 			return strings.Replace(deny(""), "DIR/audit.log", "DIR/none/audit.log", 1)
 		}, false},
-		{"a port", FailedListen, "listeners", func(t *testing.T) string { return deny("") + cannotListen(t) }, true},
-		{"no directive", FailedParse, "CoreDNS", cannotListen, false},
+		{"a port", audit.FailedListen, "listeners", func(t *testing.T) string { return deny("") + cannotListen(t) }, true},
+		{"no directive", audit.FailedParse, "CoreDNS", cannotListen, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			noLeakBut(t, "github.com/coredns/coredns/plugin/file.(*Zone).Reload.func1")
@@ -171,7 +174,7 @@ func TestReloadThatFails(t *testing.T) {
 				slow.Close()
 			}
 			s.wantLifecycle(t, "policy-load", "policy-reload-failed "+string(c.reason))
-			for _, e := range auditLines(t, s.dir+"/audit.log") {
+			for _, e := range audittest.Lines(t, s.dir+"/audit.log") {
 				if e["event.action"] == "policy-reload-failed" && !strings.Contains(e["error.message"].(string), c.says) {
 					t.Errorf("the error on record is %q", e["error.message"])
 				}
@@ -250,7 +253,7 @@ func TestFailedReloadKeepsJournals(t *testing.T) {
 		}
 		return len(ids)
 	}
-	eventually(t, func() bool { return kept() == 2 })
+	audittest.Eventually(t, func() bool { return kept() == 2 })
 	// The failed file has one of the zones, with or without the journal.
 	for _, journal := range []string{"DIR/journal", "DIR/other"} {
 		if err := s.reload(block("example.org", journal) + cannotListen(t)); err == nil {
@@ -263,7 +266,7 @@ func TestFailedReloadKeepsJournals(t *testing.T) {
 	if err := s.reload(block("example.org", "DIR/journal")); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() bool { return kept() == 1 })
+	audittest.Eventually(t, func() bool { return kept() == 1 })
 }
 
 // TestShutdownOfAnotherPluginFails: CoreDNS calls a restart failed when the shutdown of a

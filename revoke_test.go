@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/audit"
 	"github.com/xfrguard/xfrguard/internal/policy"
 
 	"github.com/coredns/coredns/core/dnsserver"
@@ -78,10 +79,10 @@ func TestRevocationKeepsDifferences(t *testing.T) {
 	}
 	x := meet(t, rules("")[0], "127.0.0.1", dns.TypeIXFR)
 	ixfr := rules("type IXFR")
-	for _, served := range Serveds {
+	for _, served := range audit.Serveds {
 		p := plan{served: served}
 		x.whole.Store(p.whole())
-		want := served != ServedAXFR && served != ServedAXFRFallback
+		want := served != audit.ServedAXFR && served != audit.ServedAXFRFallback
 		if got := stillAllowed(x, ixfr); got != want {
 			t.Errorf("%s goes on under a policy for IXFR alone: %t", served, got)
 		}
@@ -153,8 +154,8 @@ func TestRevocationOfSecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	x := latestInstance().sorted()[0].exchange(ctx, w, r)
-	if x.req.TSIG.Status != policy.TSIGValid {
-		t.Fatalf("signature is %s", x.req.TSIG.Status)
+	if x.Req.TSIG.Status != policy.TSIGValid {
+		t.Fatalf("signature is %s", x.Req.TSIG.Status)
 	}
 	for secret, want := range map[string]bool{secretA: true, "bmV3IHNlY3JldCBvZiBrZXkgYSBmb3IgdGVzdHMgb25seQ==": false} {
 		serve(t, strings.Replace(block, secretA, secret, 1), map[string]string{"db": zoneOrg})

@@ -4,7 +4,6 @@
 package xfrguard
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -14,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/xfrguard/xfrguard/internal/audit/audittest"
 
 	"github.com/coredns/caddy"
 	_ "github.com/coredns/caddy/onevent"
@@ -92,7 +93,7 @@ func serve(t *testing.T, corefile string, files map[string]string) *server {
 
 func tryServe(t *testing.T, corefile string, files map[string]string) (*server, error) {
 	t.Helper()
-	limits.forgetAll() // tests share addresses, and must not share what is left of their rates
+	limits.Forget() // tests share addresses, and must not share what is left of their rates
 	s := &server{dir: t.TempDir()}
 	for name, content := range files {
 		if err := os.WriteFile(filepath.Join(s.dir, name), []byte(content), 0o600); err != nil {
@@ -111,13 +112,6 @@ func tryServe(t *testing.T, corefile string, files map[string]string) (*server, 
 		}
 	})
 	return s, nil
-}
-
-// forgetAll empties the limiter as if the process had just started.
-func (l *limiter) forgetAll() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.scopes = make(map[string]*limitScope)
 }
 
 func (s *server) input(corefile string) caddy.Input {
@@ -191,32 +185,10 @@ func (s *server) events(t *testing.T, n int) []map[string]any {
 
 func transferEvents(t *testing.T, path string) []map[string]any {
 	t.Helper()
-	return slices.DeleteFunc(auditLines(t, path), func(e map[string]any) bool {
+	return slices.DeleteFunc(audittest.Lines(t, path), func(e map[string]any) bool {
 		a, _ := e["event.action"].(string)
 		return !strings.HasPrefix(a, "zone-transfer-")
 	})
-}
-
-// auditLines returns every whole line of the audit file.
-func auditLines(t *testing.T, path string) []map[string]any {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got []map[string]any
-	for line := range strings.Lines(string(b)) {
-		if !strings.HasSuffix(line, "\n") {
-			break
-		}
-		var e map[string]any
-		if err := json.Unmarshal([]byte(line), &e); err != nil {
-			t.Fatalf("%v in %q", err, line)
-		}
-		validateEvents(t, []byte(line))
-		got = append(got, e)
-	}
-	return got
 }
 
 // question is a query for a transfer of example.org, or as the options have it.

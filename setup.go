@@ -13,8 +13,10 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/xfrguard/xfrguard/internal/audit"
 	"github.com/xfrguard/xfrguard/internal/coredns"
 	"github.com/xfrguard/xfrguard/internal/corefile"
+	"github.com/xfrguard/xfrguard/internal/evidence"
 	"github.com/xfrguard/xfrguard/internal/policy"
 
 	"github.com/coredns/caddy"
@@ -32,7 +34,7 @@ func init() {
 // setup reads the directives of one server block and puts its door into the chain.
 func setup(c *caddy.Controller) error {
 	in := instanceOf(c)
-	return in.failed(FailedParse, in.setup(c))
+	return in.failed(audit.FailedParse, in.setup(c))
 }
 
 func (in *instance) setup(c *caddy.Controller) error {
@@ -62,34 +64,22 @@ type guard struct {
 	elsewhere corefile.Elsewhere
 	findings  corefile.FindingsMode
 
-	policies policy.Policies
-	configs  map[string]*corefile.Config // by apex
-	all      []*corefile.Config
-	digests  map[string]string // of the policies, by apex
-	ruleIDs  map[*policy.Rule]string
-	scopes   map[*corefile.Config]scope
+	evidence.Reader
+	configs map[string]*corefile.Config // by apex
+	all     []*corefile.Config
+	digests map[string]string // of the policies, by apex
+	ruleIDs map[*policy.Rule]string
+	scopes  map[*corefile.Config]scope
 
-	config  *dnsserver.Config   // of the block's first key, which holds the chain
-	keys    []*dnsserver.Config // of all its keys
-	secrets map[string]secret   // this block's own TSIG keys, by canonical name
-	traced  bool
+	keys   []*dnsserver.Config // of all its keys
+	traced bool
 
 	listeners map[string]*sharedListener // of all blocks, set at start
 	double    bool                       // another block looks the same from outside
 
-	sessions *sessions // of the connections with client certificates, under this listener's CA
-	chains   chains
-	weakKeys weakKeys
-
 	running // set when the instance is prepared
 	auditOf *guard
 	shut    bool // takes no more requests; guarded by transfers.mu
-}
-
-// secret is one TSIG secret, as written and decoded.
-type secret struct {
-	text string
-	raw  []byte
 }
 
 func newGuard(index int, configs []*corefile.Config) *guard {
@@ -97,13 +87,14 @@ func newGuard(index int, configs []*corefile.Config) *guard {
 	g := &guard{
 		index: index, pos: first.Pos, all: configs,
 		mode: first.Mode, elsewhere: first.Elsewhere, findings: first.Findings,
-		policies: make(policy.Policies), configs: make(map[string]*corefile.Config), digests: make(map[string]string),
-		ruleIDs: make(map[*policy.Rule]string), sessions: newSessions(),
+		configs: make(map[string]*corefile.Config), digests: make(map[string]string),
+		ruleIDs: make(map[*policy.Rule]string),
 	}
+	g.Reader = evidence.NewReader(memoryOfReplays, g.anybodyMaySend)
 	for _, cfg := range configs {
 		for _, apex := range cfg.Zones {
 			p := &policy.Policy{Zone: apex, Rules: cfg.Rules, Algorithms: cfg.Algorithms}
-			g.policies[apex], g.configs[apex], g.digests[apex] = p, cfg, p.Digest()
+			g.Policies[apex], g.configs[apex], g.digests[apex] = p, cfg, p.Digest()
 		}
 	}
 	return g
@@ -122,7 +113,7 @@ func (g *guard) scopeOf(cfg *corefile.Config, via policy.Transport) string {
 }
 
 func (g *guard) makeScopes() {
-	parts := []string{g.config.ViewName, strings.Join(g.config.ListenHosts, ",")}
+	parts := []string{g.Config.ViewName, strings.Join(g.Config.ListenHosts, ",")}
 	for _, c := range g.keys {
 		parts = append(parts, c.Transport+":"+c.Port)
 	}
@@ -139,21 +130,21 @@ func (g *guard) makeScopes() {
 // an effect, or another one than it seems, is an error at start.
 func (g *guard) check() error {
 	g.makeScopes()
-	g.secrets = make(map[string]secret)
-	for name, text := range g.config.TsigSecret {
+	g.Secrets = make(map[string]evidence.Secret)
+	for name, text := range g.Config.TsigSecret {
 		raw, err := base64.StdEncoding.DecodeString(text)
 		if err != nil || len(raw) == 0 {
 			return fmt.Errorf("the secret of TSIG key %s is not base64", name)
 		}
-		g.secrets[dns.CanonicalName(name)] = secret{text: text, raw: raw}
+		g.Secrets[dns.CanonicalName(name)] = evidence.Secret{Text: text, Raw: raw}
 	}
 	for _, cfg := range g.all {
 		for i := range cfg.Rules {
-			g.ruleIDs[&cfg.Rules[i]] = policy.Identity(cfg.Rules, i, cfg.Algorithms, func(key string) []byte { return g.secrets[key].raw })
+			g.ruleIDs[&cfg.Rules[i]] = policy.Identity(cfg.Rules, i, cfg.Algorithms, func(key string) []byte { return g.Secrets[key].Raw })
 		}
 		for i, rule := range cfg.Rules {
 			for _, key := range rule.Keys {
-				if _, ok := g.secrets[key]; !ok {
+				if _, ok := g.Secrets[key]; !ok {
 					return fmt.Errorf("%s: rule %q wants TSIG key %s, which is not in the tsig plugin of this server block", cfg.RulePos[i], rule.Name, key)
 				}
 			}

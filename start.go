@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/audit"
 	"github.com/xfrguard/xfrguard/internal/coredns"
 	"github.com/xfrguard/xfrguard/internal/corefile"
 	"github.com/xfrguard/xfrguard/internal/wire"
@@ -25,17 +26,17 @@ type running struct {
 	sources  []zone.Source
 	store    *zone.Store // once the instance is live
 	journals openJournals
-	notifier *notifier           // nil when nobody is to be notified
-	audit    *auditor            // of the block's first directive
-	each     map[string]*auditor // by apex
+	notifier *notifier                 // nil when nobody is to be notified
+	audit    *audit.Auditor            // of the block's first directive
+	each     map[string]*audit.Auditor // by apex
 
-	opened  []*auditor
+	opened  []*audit.Auditor
 	closing sync.Once
 }
 
 // start opens what one guard needs.
 func (g *guard) start(in *instance) error {
-	g.traced = g.config.Handler("trace") != nil
+	g.traced = g.Config.Handler("trace") != nil
 	if g.auditOf != nil {
 		return nil
 	}
@@ -56,12 +57,12 @@ func (g *guard) start(in *instance) error {
 // here on it sends NOTIFY and nothing else.
 func (g *guard) takeOver() []zone.Source {
 	var chain []plugin.Handler
-	if d, ok := g.config.Handler(pluginName).(*door); ok {
+	if d, ok := g.Config.Handler(pluginName).(*door); ok {
 		chain = coredns.Chain(d.next)
 	}
 	// CoreDNS's registry has one handler a name, and a block may have several of one
 	// kind; the chain ends early where a plugin does not export its Next.
-	for _, h := range g.config.Handlers() {
+	for _, h := range g.Config.Handlers() {
 		same := func(other plugin.Handler) bool { return other.Name() == h.Name() }
 		if !slices.ContainsFunc(chain, same) {
 			chain = append(chain, h)
@@ -80,9 +81,9 @@ func (g *guard) takeOver() []zone.Source {
 
 // openAudit opens the sinks of every directive of the block.
 func (g *guard) openAudit() error {
-	g.each = make(map[string]*auditor)
+	g.each = make(map[string]*audit.Auditor)
 	for _, cfg := range g.all {
-		a, err := openAuditor(auditConfigOf(cfg))
+		a, err := audit.Open(audit.ConfigOf(cfg))
 		if err != nil {
 			return fmt.Errorf("%s: %w", cfg.Pos, err)
 		}
@@ -107,7 +108,7 @@ func (g *guard) selfCheck() []string {
 	if !wire.AcksKnown {
 		add("%s: this system does not tell what clients acknowledge: slow ones over TLS may pass for stalled, and a transfer counts as complete when the system has taken it", g.pos)
 	}
-	for _, h := range g.config.Handlers() {
+	for _, h := range g.Config.Handlers() {
 		name := h.Name()
 		if name == pluginName {
 			break
@@ -130,13 +131,13 @@ func (g *guard) selfCheck() []string {
 		return findings
 	}
 	findings = append(findings, g.lintNotify()...)
-	if g.config.Handler("acl") != nil {
+	if g.Config.Handler("acl") != nil {
 		add("%s: acl no longer decides about transfers in this server block: write its nets into xfrguard's rules", g.pos)
 	}
-	if h := g.config.Handler("tsig"); h != nil && coredns.RequiresTSIG(h) {
+	if h := g.Config.Handler("tsig"); h != nil && coredns.RequiresTSIG(h) {
 		add("%s: tsig require no longer decides about transfers in this server block: name the keys in xfrguard's rules", g.pos)
 	}
-	if g.config.Handler("transfer") != nil {
+	if g.Config.Handler("transfer") != nil {
 		add("%s: transfer to no longer decides about transfers in this server block: it only sends NOTIFY", g.pos)
 	}
 	return findings
@@ -155,25 +156,6 @@ func (g *guard) report(findings []string) error {
 	return nil
 }
 
-// announce puts the policy in force on record.
-func (g *guard) announce(action Action) {
-	if g.auditOf != nil {
-		return
-	}
-	for apex, p := range g.policies {
-		for _, c := range g.keys {
-			listener := listenerOf(c)
-			policyInfo.WithLabelValues(listener, apex, c.ViewName, g.digests[apex]).Set(1)
-			announceUntil(p, listener, c.ViewName)
-		}
-		g.each[apex].Announce(&Event{
-			Time: time.Now(), Action: action, Reason: string(g.mode), Zone: apex, View: g.config.ViewName,
-			Policy: g.digests[apex], Enforced: g.mode != corefile.ModeObserve,
-			Extra: map[string]any{extraPolicy: p.Summary()},
-		})
-	}
-}
-
 // closeAudit lets go of the sinks.
 func (g *guard) closeAudit() {
 	for _, a := range g.opened {
@@ -185,11 +167,11 @@ func (g *guard) closeAudit() {
 
 // listens reports whether the guard's block is the one that would get the request again.
 func (g *guard) listens(x *exchange) bool {
-	if g.config.ViewName != x.view {
+	if g.Config.ViewName != x.View {
 		return false
 	}
 	for _, c := range g.keys {
-		if names, err := coredns.ListenerNames(c); err == nil && slices.Contains(names, x.listener) {
+		if names, err := coredns.ListenerNames(c); err == nil && slices.Contains(names, x.Listener) {
 			return true
 		}
 	}

@@ -5,14 +5,15 @@ package xfrguard
 
 import (
 	"context"
-	"encoding/hex"
-	"fmt"
 	"net"
 	"strconv"
 	"sync/atomic"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/audit"
 	"github.com/xfrguard/xfrguard/internal/corefile"
+	"github.com/xfrguard/xfrguard/internal/evidence"
+	"github.com/xfrguard/xfrguard/internal/limit"
 	"github.com/xfrguard/xfrguard/internal/policy"
 	"github.com/xfrguard/xfrguard/internal/wire"
 	"github.com/xfrguard/xfrguard/internal/zone"
@@ -22,7 +23,7 @@ import (
 
 // exchange is one request for a transfer on its way through the guard.
 type exchange struct {
-	*evidence
+	*evidence.Evidence
 	guard *guard
 	cfg   *corefile.Config // of the zone asked for; nil when this block guards none of that name
 	w     dns.ResponseWriter
@@ -30,9 +31,9 @@ type exchange struct {
 	tap   *tap
 	conn  net.Conn // nil where the writers could not be followed
 	run   *underWay
-	lease *lease // nil before the request is admitted
-	audit *auditor
-	ev    Event
+	lease *limit.Lease // nil before the request is admitted
+	audit *audit.Auditor
+	ev    audit.Event
 	rule  string // identity of the rule that allowed it
 
 	unproven bool        // over UDP, and anybody may have sent it: see takeUnproven
@@ -48,7 +49,7 @@ func (g *guard) answer(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (i
 		return dns.RcodeSuccess, nil
 	}
 	defer transfers.end(run)
-	d := g.decide(x.evidence)
+	d := g.Decide(x.Evidence)
 	if d.Allow && !x.takeUnproven() {
 		d.Refuse(policy.ReasonRateLimited)
 	}
@@ -64,7 +65,7 @@ func (g *guard) answer(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (i
 	plan, err := x.plan(run.ctx, &d)
 	defer plan.close()
 	if err != nil {
-		log.Errorf("Zone %s cannot be transferred: %v", x.req.Zone, err)
+		log.Errorf("Zone %s cannot be transferred: %v", x.Req.Zone, err)
 		x.ev.Error = err.Error()
 		d.Refuse(unplanned(err))
 	}
@@ -87,8 +88,8 @@ func (g *guard) answer(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (i
 
 // exchange reads the evidence and finds the way to the connection.
 func (g *guard) exchange(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) *exchange {
-	x := &exchange{evidence: g.examine(ctx, w, r), guard: g, w: w, r: r}
-	x.cfg, x.audit = g.place(x.req.Zone)
+	x := &exchange{Evidence: g.Examine(ctx, w, r), guard: g, w: w, r: r}
+	x.cfg, x.audit = g.place(x.Req.Zone)
 	if x.carried() {
 		x.conn, _ = wire.ConnOf(w)
 		x.tap = tapUnder(w)
@@ -99,13 +100,13 @@ func (g *guard) exchange(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) 
 
 // carried reports whether the transport is one whose connections are known here.
 func (x *exchange) carried() bool {
-	t := x.req.Transport
+	t := x.Req.Transport
 	return t == policy.TransportUDP || t == policy.TransportTCP || t == policy.TransportTLS
 }
 
 // client names the other end for log lines.
 func (x *exchange) client() string {
-	return net.JoinHostPort(x.req.Client.String(), strconv.Itoa(int(x.port)))
+	return net.JoinHostPort(x.Req.Client.String(), strconv.Itoa(int(x.Port)))
 }
 
 // zone returns the configured zone, or "-": never a name that the client made up.
@@ -113,74 +114,7 @@ func (x *exchange) zone() string {
 	if x.cfg == nil {
 		return "-"
 	}
-	return x.req.Zone
-}
-
-// event starts the record of this exchange with what does not depend on the decision.
-func (x *exchange) event() Event {
-	q := x.r.Question[0]
-	e := Event{
-		Time:       x.req.Now,
-		Action:     ActionDecision,
-		Client:     x.req.Client.String(),
-		ClientPort: int(x.port),
-		Claimed:    x.claim(),
-		Server:     x.server.Addr().String(),
-		ServerPort: int(x.server.Port()),
-		Transport:  x.req.Transport,
-		QueryID:    x.r.Id,
-		QueryName:  q.Name,
-		QueryType:  dns.TypeToString[q.Qtype],
-		QueryClass: dns.Class(q.Qclass).String(),
-		Opcode:     opcodeName(x.r.Opcode),
-		Block:      x.listener,
-		Zone:       x.zone(),
-		View:       x.view,
-		Policy:     x.guard.digests[x.req.Zone],
-		Enforced:   x.guard.mode != corefile.ModeObserve,
-		TSIG:       x.req.TSIG,
-		TLS:        x.tls,
-		Served:     ServedNone,
-	}
-	if q.Qtype == dns.TypeIXFR && !x.req.Malformed {
-		serial := x.req.Serial
-		e.SerialRequested = &serial
-	}
-	return e
-}
-
-// opcodeName is what the record calls an opcode.
-func opcodeName(opcode int) string {
-	if s, ok := dns.OpcodeToString[opcode]; ok {
-		return s
-	}
-	return fmt.Sprintf("OPCODE%d", opcode)
-}
-
-// decided puts the decision into the record.
-func (x *exchange) decided(d *policy.Decision) {
-	x.ev.Allowed = d.Allow
-	x.ev.Reason = string(d.Reason)
-	x.ev.Rule = d.Rule
-	x.ev.Near = d.Near
-	x.ev.TLSUntil = d.PlainUntil(&x.req)
-}
-
-// place returns what answers for a name: its directive, and the audit log.
-func (g *guard) place(name string) (*corefile.Config, *auditor) {
-	if a := g.each[name]; a != nil {
-		return g.configs[name], a
-	}
-	return g.configs[name], g.audit
-}
-
-// count puts the decision into the metrics.
-func (x *exchange) count(d *policy.Decision) {
-	decision := "deny"
-	if d.Allow {
-		decision = "allow"
-	}
-	requestsTotal.WithLabelValues(x.listener, x.zone(), x.view, x.ev.QueryType, decision, string(d.Reason)).Inc()
+	return x.Req.Zone
 }
 
 // deny records and answers a refusal. A client that does not read it takes no place from
@@ -188,7 +122,7 @@ func (x *exchange) count(d *policy.Decision) {
 func (x *exchange) deny(d *policy.Decision) {
 	x.lease.Release()
 	x.decided(d)
-	x.ev.Rcode = rcodeName(verdictFor(d, x.req.TSIG.Status).rcode)
+	x.ev.Rcode = rcodeName(verdictFor(d, x.Req.TSIG.Status).rcode)
 	x.count(d)
 	x.audit.Denied(&x.ev)
 	transfers.recorded(x.run)
@@ -201,11 +135,11 @@ func (x *exchange) deny(d *policy.Decision) {
 // and comes again with the same message over TCP, or sends the datagram once more: such a
 // signature has opened nothing.
 func (x *exchange) accept() bool {
-	if x.req.TSIG.Status != policy.TSIGValid || x.req.Transport.Forgeable() {
+	if x.Req.TSIG.Status != policy.TSIGValid || x.Req.Transport.Forgeable() {
 		return true
 	}
-	clock.check()
-	return replays.Accept(x.req.TSIG.Key, x.mac, time.Unix(int64(x.tsig.TimeSigned), 0), time.Now())
+	audit.Clock.Check()
+	return replays.Accept(x.Req.TSIG.Key, x.MAC, time.Unix(int64(x.Signature.TimeSigned), 0), time.Now())
 }
 
 // serve records the decision, and only then sends.
@@ -216,25 +150,25 @@ func (x *exchange) serve(ctx context.Context, d *policy.Decision, p plan) {
 	x.ev.Rcode = rcodeName(dns.RcodeSuccess)
 	x.ev.SerialServed = &p.version.Serial
 	x.ev.Digest = digestOf(done, p.version)
-	x.ev.SerialFuture = x.req.Type == dns.TypeIXFR && zone.Newer(x.req.Serial, p.version.Serial)
+	x.ev.SerialFuture = x.Req.Type == dns.TypeIXFR && zone.Newer(x.Req.Serial, p.version.Serial)
 	record := x.audit.Decision
-	if p.served.soaAlone() {
+	if p.served.SOAAlone() {
 		x.ev.Served = p.served
 		record = x.audit.Answer
 	}
 	if err := record(ctx, &x.ev); err != nil {
 		d.Refuse(policy.ReasonAuditUnavailable)
-		x.ev.SerialServed, x.ev.Digest, x.ev.Served, x.ev.Complete = nil, "", ServedNone, false
+		x.ev.SerialServed, x.ev.Digest, x.ev.Served, x.ev.Complete = nil, "", audit.ServedNone, false
 		x.deny(d)
 		return
 	}
 	x.count(d)
-	g := inFlight.WithLabelValues(x.listener, x.zone(), x.view)
+	g := inFlight.WithLabelValues(x.Listener, x.zone(), x.View)
 	g.Inc()
 	defer g.Dec()
-	end := outcome{reason: EndInternalError}
+	end := outcome{reason: audit.EndInternalError}
 	defer func() { // also when something panics
-		if end.reason == EndInternalError {
+		if end.reason == audit.EndInternalError {
 			x.abort()
 		}
 		x.lease.Release()
@@ -242,124 +176,10 @@ func (x *exchange) serve(ctx context.Context, d *policy.Decision, p plan) {
 		x.ended(ctx, p, end)
 	}()
 	switch p.served {
-	case ServedUpToDate, ServedUseTCP:
+	case audit.ServedUpToDate, audit.ServedUseTCP:
 		end = x.sendSOA(p)
 	default:
 		end = x.send(ctx, p)
-	}
-}
-
-// sendSOA sends the current SOA alone.
-func (x *exchange) sendSOA(p plan) outcome {
-	if err := x.soaOnly(p.version.SOA); err != nil {
-		log.Debugf("Answer to %s not written: %v", x.client(), err)
-		x.ev.Error = err.Error()
-		return outcome{reason: unwritten(err)}
-	}
-	end := EndUpToDate
-	if p.served == ServedUseTCP {
-		end = EndUseTCP
-	}
-	return outcome{reason: end, stats: wire.SendStats{Messages: 1, Records: 1, Bytes: int64(x.soaSize(p.version.SOA))}}
-}
-
-// unwritten names why an answer of one message is not written.
-func unwritten(err error) EndReason {
-	if end := endReason(err); end != EndInternalError {
-		return end
-	}
-	return EndClientGone
-}
-
-// soaSize is about what soaOnly puts on the wire; the writers count for themselves.
-func (x *exchange) soaSize(soa *dns.SOA) int {
-	m := new(dns.Msg).SetReply(x.r)
-	m.Compress = true
-	m.Answer = []dns.RR{soa}
-	return m.Len()
-}
-
-// abort closes the connection: part of a message may be on its way, and nothing
-// may follow it.
-func (x *exchange) abort() {
-	if x.conn != nil {
-		_ = wire.Abort(x.conn)
-		return
-	}
-	_ = x.w.Close()
-}
-
-// envelope is what this client's messages carry beside the zone.
-func (x *exchange) envelope() (wire.Envelope, error) {
-	env, err := wire.EnvelopeFor(x.r)
-	if err != nil {
-		return env, err
-	}
-	if opt := x.opt(policy.ReasonAllowed); opt != nil {
-		if env.OPT, err = wire.PackOPT(opt); err != nil {
-			return env, err
-		}
-		env.Block = x.padding()
-	}
-	if x.req.TSIG.Status == policy.TSIGValid {
-		env.Signer, err = wire.NewResponseSigner(x.tsig, x.secret)
-	}
-	return env, err
-}
-
-// ended records how the transfer ended, for the audit log, the metrics, and the
-// plugins in front.
-func (x *exchange) ended(ctx context.Context, p plan, o outcome) {
-	end, stats := o.reason, o.stats
-	now := time.Now()
-	took := now.Sub(x.req.Now)
-	if !o.over.IsZero() {
-		took = o.over.Sub(x.req.Now)
-	}
-	labels := []string{x.listener, x.zone(), x.view}
-	transfersTotal.WithLabelValues(append(labels, string(p.served), string(end))...).Inc()
-	transferBytes.WithLabelValues(labels...).Add(float64(stats.Bytes))
-	transferRecords.WithLabelValues(labels...).Add(float64(stats.Records))
-	transferDuration.WithLabelValues(labels...).Observe(took.Seconds())
-
-	e := x.ev
-	e.Action, e.Reason, e.Time = ActionEnd, string(end), now
-	e.Served = p.served
-	e.Messages, e.Records, e.Bytes = int64(stats.Messages), int64(stats.Records), stats.Bytes
-	e.BytesAcked = o.acked
-	e.Duration = took
-	x.lease.note(end)
-	e.Complete = end == EndComplete || end == EndUpToDate || end == EndUseTCP
-	if content := p.served != ServedUpToDate && p.served != ServedUseTCP; content {
-		x.summarize(stats.Bytes)
-		x.remember(ctx, p, &e)
-	} else if end == EndUpToDate {
-		x.remember(ctx, p, &e)
-	}
-	x.audit.End(&e)
-}
-
-// patience is how long the end of a transfer waits for the digest of a version that has
-// only just been built. One that was cut off waits for nothing: its zone may never be
-// complete, and a shutdown closes the audit log soon.
-const patience = 10 * time.Second
-
-// remember puts the digest of what was sent on record, and notes that the client of this
-// rule has the version. Neither a revocation nor the end of the server waits for that.
-func (x *exchange) remember(ctx context.Context, p plan, e *Event) {
-	if e.Complete {
-		reminders.settled(x.reminderKey())
-	}
-	if e.Complete && !p.version.Settled() {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, patience)
-		defer cancel()
-	} else {
-		ctx = done
-	}
-	e.Digest = digestOf(ctx, p.version)
-	if e.Complete {
-		x.guard.store.Give(ctx, p.version, x.rule)
 	}
 }
 
@@ -370,11 +190,18 @@ var done = func() context.Context {
 	return ctx
 }()
 
-// digestOf writes the digest of a version, "" when it is not known by then.
-func digestOf(ctx context.Context, v *zone.Version) string {
-	d, ok := v.Digest(ctx)
-	if !ok {
-		return ""
+// refuseRewritten refuses a transfer that another plugin made out of another query.
+func (g *guard) refuseRewritten(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+	x := g.observed(ctx, w, r)
+	if x.carried() {
+		x.conn, _ = wire.ConnOf(w)
 	}
-	return "sha384:" + hex.EncodeToString(d[:])
+	run := transfers.begin(ctx, x)
+	if run == nil {
+		x.abort() // no record, no answer
+		return dns.RcodeSuccess, nil
+	}
+	defer transfers.end(run)
+	x.deny(&policy.Decision{Reason: policy.ReasonRewritten})
+	return dns.RcodeSuccess, nil
 }

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/xfrguard/xfrguard/internal/corefile"
+	"github.com/xfrguard/xfrguard/internal/evidence"
+	"github.com/xfrguard/xfrguard/internal/evidence/catest"
 	"github.com/xfrguard/xfrguard/internal/policy"
 
 	_ "github.com/coredns/coredns/plugin/proxyproto"
@@ -73,7 +75,7 @@ func unread(t *testing.T, way *unreadWay, rules, db string, f func(t *testing.T,
 		}
 		return b
 	}
-	files := xotFiles(t, newTestCA(t))
+	files := xotFiles(t, catest.New(t))
 	files["db"] = db
 	s := serve(t, block(rules), files)
 	c := tight(t, "127.0.0.2", s.listenerAddr(t, way.scheme), db != zoneOrg)
@@ -120,14 +122,7 @@ func pour(c net.Conn, query []byte) (end chan error) {
 }
 
 // held is how many places the limiter has given away.
-func held() (n int) {
-	limits.mu.Lock()
-	defer limits.mu.Unlock()
-	for _, s := range limits.scopes {
-		n += s.inFlight
-	}
-	return n
-}
+func held() int { return limits.Held() }
 
 // untilTrue waits until it is true, but no longer than that.
 func untilTrue(t *testing.T, atMost time.Duration, what string, is func() bool) {
@@ -363,7 +358,7 @@ func TestLateAnswer(t *testing.T) {
 	}
 	defer server.Close()
 	x := &exchange{
-		evidence: &evidence{req: policy.Request{Now: time.Now().Add(-5 * time.Second)}},
+		Evidence: &evidence.Evidence{Req: policy.Request{Now: time.Now().Add(-5 * time.Second)}},
 		cfg:      &corefile.Config{Limits: policy.Limits{Timeout: 4 * time.Second, Stall: 2 * time.Second}},
 		conn:     server,
 	}

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/evidence/catest"
+
 	_ "github.com/coredns/coredns/plugin/timeouts"
 	"github.com/miekg/dns"
 )
@@ -110,7 +112,7 @@ func withID(id uint16) func(*dns.Msg) { return func(m *dns.Msg) { m.Id = id } }
 // in each message for those that sent one and in none for the others (RFC 5936 §2.2.1,
 // RFC 9103 §6.3).
 func TestMixedConnection(t *testing.T) {
-	ca := newTestCA(t)
+	ca := catest.New(t)
 	files := xotFiles(t, ca)
 	files["db"] = bigZone()
 	rules := "allow as keyed net 127.0.0.1 key a.example.net."
@@ -275,7 +277,7 @@ func eachEdge(t *testing.T, s *server, scheme string, options []func(*dns.Msg), 
 // message, with the time that the listener really waits; and says 0 when the server
 // is going (RFC 7828).
 func TestKeepalive(t *testing.T) {
-	files := xotFiles(t, newTestCA(t))
+	files := xotFiles(t, catest.New(t))
 	files["db"] = bigZone()
 	rules := "allow as keyed net 127.0.0.1 key a.example.net."
 	// In units of 100 ms: CoreDNS's default of 10 s, and another.
@@ -326,7 +328,7 @@ func TestLeaving(t *testing.T) {
 // of 468 octets, signature included (RFC 8467 §4.1); nothing is padded over plain TCP
 // and UDP, nor for a client that does not pad (RFC 7830 §4, §6).
 func TestPadding(t *testing.T) {
-	files := xotFiles(t, newTestCA(t))
+	files := xotFiles(t, catest.New(t))
 	files["db"] = bigZone()
 	s := serve(t, xotBlock("allow as keyed net 127.0.0.1 key a.example.net.", "", ""), files)
 	eachEdge(t, s, "tls", []func(*dns.Msg){withPadding}, func(t *testing.T, c *edgeCase, raw []byte, m *dns.Msg) {

@@ -4,87 +4,19 @@
 package xfrguard
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/hex"
-	"math/big"
 	"net"
 	"testing"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/evidence/catest"
+
 	"github.com/miekg/dns"
 )
 
-// identity is the certificate of a client.
-type identity struct {
-	tls.Certificate
-	pin string // as a rule has it
-}
-
-// client issues a certificate for a client of that name.
-func (ca *testCA) client(t *testing.T, name string, options ...func(*x509.Certificate)) *identity {
-	t.Helper()
-	cert, key := ca.issue(t, name, options...)
-	return newIdentity(t, cert, key)
-}
-
-func newIdentity(t *testing.T, certPEM, keyPEM string) *identity {
-	t.Helper()
-	pair, err := tls.X509KeyPair([]byte(certPEM), []byte(keyPEM))
-	if err != nil {
-		t.Fatal(err)
-	}
-	sum := sha256.Sum256(pair.Leaf.RawSubjectPublicKeyInfo)
-	return &identity{Certificate: pair, pin: "sha256:" + hex.EncodeToString(sum[:])}
-}
-
-// selfSignedClient is what openssl req -x509 makes: a certificate without any
-// extended key usage, signed by its own key.
-func selfSignedClient(t *testing.T, name string, options ...func(*x509.Certificate)) *identity {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmpl := &x509.Certificate{
-		SerialNumber: big.NewInt(7), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-	}
-	for _, o := range options {
-		o(tmpl)
-	}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	k, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return newIdentity(t, pemBlock("CERTIFICATE", der), pemBlock("PRIVATE KEY", k))
-}
-
-// Changes of a certificate.
-func expired(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }
-
-func notYetValid(c *x509.Certificate) { c.NotBefore = time.Now().Add(30 * time.Minute) }
-
-func forServers(c *x509.Certificate) {
-	c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
-}
-
-func sans(names ...string) func(*x509.Certificate) {
-	return func(c *x509.Certificate) { c.DNSNames = names }
-}
-
 // xotClient is a client's TLS configuration. The certificate is sent whatever CAs the
 // server says it knows, as OpenSSL does.
-func xotClient(id *identity, protos ...string) *tls.Config {
+func xotClient(id *catest.Identity, protos ...string) *tls.Config {
 	c := clientTLS(protos...)
 	if id != nil {
 		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &id.Certificate, nil }
@@ -180,8 +112,8 @@ func xotBlock(rules, tlsArgs, extra string) string {
 func auth(mode string) string { return "DIR/ca.pem {\n\t\tclient_auth " + mode + "\n\t}" }
 
 // xotFiles are the files of xotBlock.
-func xotFiles(t *testing.T, ca *testCA) map[string]string {
+func xotFiles(t *testing.T, ca *catest.CA) map[string]string {
 	t.Helper()
-	cert, key := ca.issue(t, "ns1.example.org")
-	return map[string]string{"db": zoneOrg, "cert.pem": cert, "key.pem": key, "ca.pem": ca.pem}
+	cert, key := ca.Issue(t, "ns1.example.org")
+	return map[string]string{"db": zoneOrg, "cert.pem": cert, "key.pem": key, "ca.pem": ca.Pem}
 }

@@ -17,6 +17,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/audit"
+	"github.com/xfrguard/xfrguard/internal/audit/audittest"
+	"github.com/xfrguard/xfrguard/internal/evidence/catest"
+
 	"github.com/miekg/dns"
 )
 
@@ -186,22 +190,22 @@ func (c *cell) shown(r ruleKind) bool {
 }
 
 // identities makes the certificates.
-func identities(t *testing.T, ca *testCA) map[string]*identity {
+func identities(t *testing.T, ca *catest.CA) map[string]*catest.Identity {
 	t.Helper()
-	made := map[string]*identity{
-		"expired":       ca.client(t, "ns2.example.net", expired),
-		"not yet valid": ca.client(t, "ns2.example.net", notYetValid),
-		"server only":   ca.client(t, "ns2.example.net", forServers),
-		"other CA":      newTestCA(t).client(t, "ns2.example.net"),
-		"self-signed":   selfSignedClient(t, "ns2.example.net"),
-		"CN only":       ca.client(t, "ns2.example.net", func(c *x509.Certificate) { c.DNSNames = nil }),
-		"right pin":     selfSignedClient(t, "whatever.invalid"),
-		"old pin":       selfSignedClient(t, "whatever.invalid", expired),
-		"server pin":    selfSignedClient(t, "whatever.invalid", forServers),
+	made := map[string]*catest.Identity{
+		"expired":       ca.Client(t, "ns2.example.net", catest.Expired),
+		"not yet valid": ca.Client(t, "ns2.example.net", catest.NotYetValid),
+		"server only":   ca.Client(t, "ns2.example.net", catest.ForServers),
+		"other CA":      catest.New(t).Client(t, "ns2.example.net"),
+		"self-signed":   catest.SelfSignedClient(t, "ns2.example.net"),
+		"CN only":       ca.Client(t, "ns2.example.net", func(c *x509.Certificate) { c.DNSNames = nil }),
+		"right pin":     catest.SelfSignedClient(t, "whatever.invalid"),
+		"old pin":       catest.SelfSignedClient(t, "whatever.invalid", catest.Expired),
+		"server pin":    catest.SelfSignedClient(t, "whatever.invalid", catest.ForServers),
 	}
 	for what, k := range certKinds {
 		if made[what] == nil {
-			made[what] = ca.client(t, "CN of no matter", sans(k.name))
+			made[what] = ca.Client(t, "CN of no matter", catest.Sans(k.name))
 		}
 	}
 	return made
@@ -211,7 +215,7 @@ func identities(t *testing.T, ca *testCA) map[string]*identity {
 type matrix struct {
 	mode string
 	s    *server
-	ids  map[string]*identity
+	ids  map[string]*catest.Identity
 
 	mu     sync.Mutex
 	next   uint16 // message ID
@@ -219,15 +223,15 @@ type matrix struct {
 	denied [][]byte // events
 }
 
-func matrixCorefile(mode string, ids map[string]*identity) string {
+func matrixCorefile(mode string, ids map[string]*catest.Identity) string {
 	var b strings.Builder
-	zones := sortedKeys(ruleKinds)
+	zones := audittest.SortedKeys(ruleKinds)
 	fmt.Fprintf(&b, "dns://test:0 tls://test:0 {\n\tbind 127.0.0.1\n\ttls DIR/cert.pem DIR/key.pem %s\n", auth(mode))
 	fmt.Fprintf(&b, "\ttsig {\n\t\tsecret a.example.net. %s\n\t\tsecret b.example.net. %s\n\t}\n", secretA, secretB)
 	for _, z := range zones {
 		fmt.Fprintf(&b, "\txfrguard %s.test {\n", z)
 		for _, r := range ruleKinds[z] {
-			text := strings.NewReplacer("PIN3", ids["server pin"].pin, "PIN2", ids["old pin"].pin, "PIN", ids["right pin"].pin).Replace(r.text)
+			text := strings.NewReplacer("PIN3", ids["server pin"].Pin, "PIN2", ids["old pin"].Pin, "PIN", ids["right pin"].Pin).Replace(r.text)
 			fmt.Fprintf(&b, "\t\tallow as %s net 127.0.0.1 %s\n", r.name, text)
 		}
 		fmt.Fprintf(&b, "\t\trate 100000/1s burst 100000\n\t\tconcurrent 64 per-client 64\n\t\taudit file DIR/audit.log\n\t}\n")
@@ -239,11 +243,11 @@ func matrixCorefile(mode string, ids map[string]*identity) string {
 // TestMatrix asks everything. Each connection asks for all zones with all signatures,
 // pipelined, and gets the answers in that order.
 func TestMatrix(t *testing.T) {
-	ca := newTestCA(t)
+	ca := catest.New(t)
 	ids := identities(t, ca)
-	cert, key := ca.issue(t, "ns1.example.org")
+	cert, key := ca.Issue(t, "ns1.example.org")
 	files := map[string]string{
-		"cert.pem": cert, "key.pem": key, "ca.pem": ca.pem,
+		"cert.pem": cert, "key.pem": key, "ca.pem": ca.Pem,
 		"db": "@ 60 IN SOA ns1.test. h.test. 7 7200 3600 1209600 300\n@ 60 IN NS ns1.test.\nwww 60 IN A 192.0.2.80\n",
 	}
 	for i, mode := range clientAuths {
@@ -254,7 +258,7 @@ func TestMatrix(t *testing.T) {
 			var work []cell
 			for _, inside := range []bool{true, false} {
 				work = append(work, cell{mode: mode, transport: "tcp", inside: inside})
-				for _, cert := range append(sortedKeys(certKinds), "") {
+				for _, cert := range append(audittest.SortedKeys(certKinds), "") {
 					for _, alpn := range []string{"", "dot", "h2"} {
 						for _, version := range []string{"tls1.2", "tls1.3"} {
 							work = append(work, cell{mode: mode, transport: version, alpn: alpn, cert: cert, inside: inside})
@@ -274,19 +278,19 @@ func (m *matrix) intercept(t *testing.T) {
 	t.Helper()
 	for _, g := range latestInstance().guards {
 		for _, a := range g.each {
-			a.fold.mu.Lock()
-			a.fold.closed = true // nothing is folded any more
-			a.fold.emit = func(e *Event) {
+			a.Fold.Mu.Lock()
+			a.Fold.Closed = true // nothing is folded any more
+			a.Fold.Emit = func(e *audit.Event) {
 				if e.ID == "" {
-					e.ID = newID() // as postFolded does
+					e.ID = audit.NewID() // as postFolded does
 				}
-				stamp(e)
-				line := e.encode()
+				audit.Stamp(e)
+				line := e.Encode()
 				m.mu.Lock()
 				defer m.mu.Unlock()
 				m.denied = append(m.denied, line)
 			}
-			a.fold.mu.Unlock()
+			a.Fold.Mu.Unlock()
 		}
 	}
 }
@@ -344,7 +348,7 @@ func (m *matrix) connect(t *testing.T, c cell) {
 func (m *matrix) queries(t *testing.T, c cell) (cells []cell, queries [][]byte) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, c.zone = range sortedKeys(ruleKinds) {
+	for _, c.zone = range audittest.SortedKeys(ruleKinds) {
 		for _, c.tsig = range []string{"", "wrong", "other", "right"} {
 			m.next++
 			q := question(dns.TypeAXFR, withEDNS, withName(c.zone+".test."))
@@ -490,9 +494,9 @@ func (m *matrix) decisions(t *testing.T) map[string]map[string]any {
 		}
 	}
 	found := make(map[string]map[string]any)
-	for i, line := range append(m.denied, splitLines(text)...) {
+	for i, line := range append(m.denied, audittest.SplitLines(text)...) {
 		if i%97 == 0 && i < len(m.denied) {
-			validateEvents(t, seal(t, line)...)
+			audittest.ValidateEvents(t, audittest.Seal(t, line)...)
 		}
 		var e map[string]any
 		if err := json.Unmarshal(line, &e); err != nil {

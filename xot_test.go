@@ -5,14 +5,9 @@ package xfrguard
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"fmt"
-	"math/big"
 	"net"
 	"slices"
 	"strings"
@@ -22,6 +17,11 @@ import (
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/xfrguard/xfrguard/internal/audit"
+	"github.com/xfrguard/xfrguard/internal/audit/audittest"
+	"github.com/xfrguard/xfrguard/internal/evidence"
+	"github.com/xfrguard/xfrguard/internal/evidence/catest"
 )
 
 const certRule = "allow as ns2 net 127.0.0.1 cert ns2.example.net"
@@ -31,7 +31,7 @@ const certRule = "allow as ns2 net 127.0.0.1 cert ns2.example.net"
 // matter where in its block the tls:// key stands, nor which block of the listener
 // has the guard.
 func TestALPN(t *testing.T) {
-	ca := newTestCA(t)
+	ca := catest.New(t)
 	files := xotFiles(t, ca)
 	files["net"] = strings.ReplaceAll(zoneOrg, "example.org", "example.net")
 	both := xotBlock("allow net 127.0.0.1 key a.example.net. tls", "", "")
@@ -80,7 +80,7 @@ func TestALPN(t *testing.T) {
 // TestALPNElsewhere: dot stands on no listener that is not DNS over TLS, whatever
 // else its block has.
 func TestALPNElsewhere(t *testing.T) {
-	files := xotFiles(t, newTestCA(t))
+	files := xotFiles(t, catest.New(t))
 	corefile := strings.Replace(xotBlock(keyRule, "", ""), "dns://example.org:0 tls://example.org:0", "tls://example.org:PORT https://example.org:0 grpc://example.org:0", 1)
 	port := freePort(t)
 	s := serve(t, strings.ReplaceAll(corefile, "PORT", port), files)
@@ -113,8 +113,8 @@ func freePort(t *testing.T) string {
 
 // TestXoTEvent: the record says what the session was.
 func TestXoTEvent(t *testing.T) {
-	ca := newTestCA(t)
-	id := ca.client(t, "ns2.example.net", sans("ns2.example.net", "backup.example.net"))
+	ca := catest.New(t)
+	id := ca.Client(t, "ns2.example.net", catest.Sans("ns2.example.net", "backup.example.net"))
 	s := serve(t, xotBlock(certRule, auth("request"), ""), xotFiles(t, ca))
 	config := xotClient(id, "dot")
 	config.ServerName = "ns1.example.org"
@@ -125,7 +125,7 @@ func TestXoTEvent(t *testing.T) {
 		for field, want := range map[string]any{
 			"tls.established": true, "tls.version": "1.3", "tls.next_protocol": "dot", "tls.client.server_name": "ns1.example.org",
 			"tls.resumed": nil, "coredns.xfr.tls.verified": true, "tls.client.subject": "CN=ns2.example.net",
-			"coredns.xfr.tls.spki": strings.TrimPrefix(id.pin, "sha256:"), "rule.name": "ns2", "coredns.xfr.transport": "tls",
+			"coredns.xfr.tls.spki": strings.TrimPrefix(id.Pin, "sha256:"), "rule.name": "ns2", "coredns.xfr.transport": "tls",
 		} {
 			if e[field] != want {
 				t.Errorf("%s is %v, want %v", field, e[field], want)
@@ -144,7 +144,7 @@ func TestXoTEvent(t *testing.T) {
 // session, nobody gets a zone, also by a rule that asks for no TLS. What a writer in front
 // says about a session is not known of it.
 func TestNoEvidenceOfTLS(t *testing.T) {
-	ca := newTestCA(t)
+	ca := catest.New(t)
 	serve(t, xotBlock("allow as open net 127.0.0.1 unsigned", "", ""), xotFiles(t, ca))
 	g := latestInstance().guards[0]
 	ask := func(listener string, c *caller, wrap func(dns.ResponseWriter) dns.ResponseWriter) *dns.Msg {
@@ -159,7 +159,7 @@ func TestNoEvidenceOfTLS(t *testing.T) {
 		state := &tls.ConnectionState{Version: tls.VersionTLS13, HandshakeComplete: true}
 		return &pretender{ResponseWriter: w, state: state}
 	}
-	cert, key := ca.issue(t, "ns1.example.org")
+	cert, key := ca.Issue(t, "ns1.example.org")
 	conf, err := tls.X509KeyPair([]byte(cert), []byte(key))
 	if err != nil {
 		t.Fatal(err)
@@ -181,12 +181,6 @@ func TestNoEvidenceOfTLS(t *testing.T) {
 		if m == nil || m.Rcode == dns.RcodeSuccess || len(m.Answer) > 0 {
 			t.Errorf("%s: %v", name, m)
 		}
-	}
-	// A handshake that is not over yet is none.
-	var e evidence
-	g.readTLS(&e, &tls.ConnectionState{Version: tls.VersionTLS13})
-	if e.tls.Established || e.req.TLS.Version != 0 {
-		t.Errorf("of a handshake that is not over: %+v", e.tls)
 	}
 }
 
@@ -219,16 +213,16 @@ func shortLived(end time.Time) func(*x509.Certificate) {
 // TestIdentityEnds: a certificate, an intermediate, a session that was resumed and a
 // `tls until` are over when they are over, in the middle of a connection too.
 func TestIdentityEnds(t *testing.T) {
-	ca := newTestCA(t)
+	ca := catest.New(t)
 	for _, mode := range []string{"request", "verify_if_given"} {
 		t.Run(mode, func(t *testing.T) {
 			end := time.Now().Add(4 * time.Second).Truncate(time.Second)
-			leaf := ca.client(t, "ns2.example.net", shortLived(end))
-			pinned := selfSignedClient(t, "x.invalid", shortLived(end))
-			chained := chainedClient(t, ca, "ns2.example.net", shortLived(end))
+			leaf := ca.Client(t, "ns2.example.net", shortLived(end))
+			pinned := catest.SelfSignedClient(t, "x.invalid", shortLived(end))
+			chained := catest.ChainedClient(t, ca, "ns2.example.net", shortLived(end))
 			rules := "allow as moving net 127.0.0.1 key a.example.net. tls until " + end.UTC().Format(time.RFC3339) + "\n\t\t" +
-				certRule + "\n\t\tallow as pinned net 127.0.0.1 cert " + pinned.pin
-			ids := map[string]*identity{"leaf": leaf, "chained": chained}
+				certRule + "\n\t\tallow as pinned net 127.0.0.1 cert " + pinned.Pin
+			ids := map[string]*catest.Identity{"leaf": leaf, "chained": chained}
 			if mode == "request" {
 				ids["pinned"] = pinned
 			}
@@ -300,7 +294,7 @@ func (s *server) wantLast(t *testing.T, reason, near string, until time.Time) {
 	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		for _, e := range transferEvents(t, s.dir+"/audit.log") {
 			if e["event.reason"] == reason && e["coredns.xfr.rule.nearest"] == near &&
-				e["coredns.xfr.rule.tls_until"] == until.UTC().Format(timeLayout) {
+				e["coredns.xfr.rule.tls_until"] == until.UTC().Format(audit.TimeLayout) {
 				return
 			}
 		}
@@ -318,46 +312,19 @@ func (s *server) countReason(t *testing.T, reason string) (n int) {
 	return n
 }
 
-// chainedClient issues a certificate under an intermediate, which the options change.
-func chainedClient(t *testing.T, ca *testCA, name string, options ...func(*x509.Certificate)) *identity {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmpl := &x509.Certificate{
-		SerialNumber: big.NewInt(5), Subject: pkix.Name{CommonName: "an intermediate"}, IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageCertSign, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-	}
-	for _, o := range options {
-		o(tmpl)
-	}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, ca.cert, key.Public(), ca.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	id := (&testCA{cert: cert, key: key}).client(t, name)
-	id.Certificate.Certificate = append(id.Certificate.Certificate, der)
-	return id
-}
-
 // TestAnotherCA: after a reload with another CA a transfer by a certificate of the old
 // one ends, though its handshake was good.
 func TestAnotherCA(t *testing.T) {
-	ca, other := newTestCA(t), newTestCA(t)
+	ca, other := catest.New(t), catest.New(t)
 	files := xotFiles(t, ca)
-	files["other.pem"] = other.pem
+	files["other.pem"] = other.Pem
 	files["db"] = zoneOrg
 	for i := range 400 {
 		files["db"] += fmt.Sprintf("h%d IN TXT \"%s\"\n", i, strings.Repeat("x", 200))
 	}
 	corefile := xotBlock(certRule+"\n\t\tbandwidth 20KB", auth("require_and_verify"), "")
 	s := serve(t, corefile, files)
-	conn, err := tls.Dial("tcp", s.listenerAddr(t, "tls"), xotClient(ca.client(t, "ns2.example.net"), "dot"))
+	conn, err := tls.Dial("tcp", s.listenerAddr(t, "tls"), xotClient(ca.Client(t, "ns2.example.net"), "dot"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -384,14 +351,14 @@ func TestAnotherCA(t *testing.T) {
 // TestForeignTicket: a session of a listener that believes any certificate is none of
 // one that verifies.
 func TestForeignTicket(t *testing.T) {
-	ca := newTestCA(t)
+	ca := catest.New(t)
 	files := xotFiles(t, ca)
 	lax, strict := freePort(t), freePort(t)
 	block := func(port, args string) string {
 		return strings.Replace(xotBlock(certRule, args, ""), "dns://example.org:0 tls://example.org:0", "tls://example.org:"+port, 1)
 	}
 	serve(t, block(lax, "{\n\t\tclient_auth request\n\t}")+block(strict, auth("verify_if_given")), files)
-	for _, id := range []*identity{selfSignedClient(t, "ns2.example.net"), newTestCA(t).client(t, "ns2.example.net")} {
+	for _, id := range []*catest.Identity{catest.SelfSignedClient(t, "ns2.example.net"), catest.New(t).Client(t, "ns2.example.net")} {
 		config := xotClient(id, "dot")
 		config.ClientSessionCache, config.ServerName = tls.NewLRUClientSessionCache(8), "ns1.example.org"
 		for range 2 {
@@ -413,7 +380,7 @@ func TestForeignTicket(t *testing.T) {
 // TestCertificateNames: what is no DNS SAN is no name, and a name is one whatever its
 // case or form.
 func TestCertificateNames(t *testing.T) {
-	ca := newTestCA(t)
+	ca := catest.New(t)
 	ip := func(c *x509.Certificate) { c.DNSNames, c.IPAddresses = nil, []net.IP{net.IPv4(127, 0, 0, 1)} }
 	mail := func(c *x509.Certificate) { c.DNSNames, c.EmailAddresses = nil, []string{"ns2.example.net"} }
 	for _, c := range []struct {
@@ -422,35 +389,35 @@ func TestCertificateNames(t *testing.T) {
 		cert  func(*x509.Certificate)
 		allow bool
 	}{
-		{"plain", "ns2.example.net", sans("ns2.example.net"), true},
-		{"one of several", "ns2.example.net", sans("x.example.net", "ns2.example.net"), true},
-		{"upper case in the certificate", "ns2.example.net", sans("NS2.EXAMPLE.net"), true},
-		{"upper case in the rule", "NS2.Example.Net.", sans("ns2.example.net"), true},
-		{"IDN as A-label", "xn--bcher-kva.example.net", sans("XN--BCHER-KVA.example.net"), true},
-		{"another IDN", "xn--bcher-kva.example.net", sans("xn--bcher-kvb.example.net"), false},
+		{"plain", "ns2.example.net", catest.Sans("ns2.example.net"), true},
+		{"one of several", "ns2.example.net", catest.Sans("x.example.net", "ns2.example.net"), true},
+		{"upper case in the certificate", "ns2.example.net", catest.Sans("NS2.EXAMPLE.net"), true},
+		{"upper case in the rule", "NS2.Example.Net.", catest.Sans("ns2.example.net"), true},
+		{"IDN as A-label", "xn--bcher-kva.example.net", catest.Sans("XN--BCHER-KVA.example.net"), true},
+		{"another IDN", "xn--bcher-kva.example.net", catest.Sans("xn--bcher-kvb.example.net"), false},
 		{"CN only", "ns2.example.net", func(c *x509.Certificate) { c.DNSNames, c.Subject.CommonName = nil, "ns2.example.net" }, false},
 		{"IP SAN", "ns2.example.net", ip, false},
-		{"address as a DNS SAN", "ns2.example.net", sans("127.0.0.1"), false},
+		{"address as a DNS SAN", "ns2.example.net", catest.Sans("127.0.0.1"), false},
 		{"mail SAN", "ns2.example.net", mail, false},
-		{"wildcard SAN", "ns2.example.net", sans("*.example.net"), true},
-		{"wildcard SAN, two labels up", "ns2.example.net", sans("*.net"), false},
-		{"wildcard SAN of a top level domain", "example.net", sans("*.net"), false},
-		{"wildcard SAN, everything", "ns2.example.net", sans("*"), false},
-		{"wildcard SAN, two labels down", "a.ns2.example.net", sans("*.example.net"), false},
-		{"wildcard SAN in a label", "ns2.example.net", sans("ns*.example.net"), false},
-		{"wildcard SAN inside", "ns2.example.net", sans("ns2.*.net"), false},
-		{"wildcard rule", "*.example.net", sans("ns7.example.net"), true},
-		{"wildcard rule, below", "*.example.net", sans("a.ns7.example.net"), false},
-		{"wildcard rule, apex", "*.example.net", sans("example.net"), false},
-		{"escaped dot", "*.example.net", sans(`a\.example.net`), false},
-		{"escaped digits", "ns2.example.net", sans(`n\115\050.example.net`), false},
-		{"a prefix of the name", "ns2.example.net", sans("ns2.example"), false},
-		{"the name with more behind it", "ns2.example.net", sans("ns2.example.net.evil.example"), false},
+		{"wildcard SAN", "ns2.example.net", catest.Sans("*.example.net"), true},
+		{"wildcard SAN, two labels up", "ns2.example.net", catest.Sans("*.net"), false},
+		{"wildcard SAN of a top level domain", "example.net", catest.Sans("*.net"), false},
+		{"wildcard SAN, everything", "ns2.example.net", catest.Sans("*"), false},
+		{"wildcard SAN, two labels down", "a.ns2.example.net", catest.Sans("*.example.net"), false},
+		{"wildcard SAN in a label", "ns2.example.net", catest.Sans("ns*.example.net"), false},
+		{"wildcard SAN inside", "ns2.example.net", catest.Sans("ns2.*.net"), false},
+		{"wildcard rule", "*.example.net", catest.Sans("ns7.example.net"), true},
+		{"wildcard rule, below", "*.example.net", catest.Sans("a.ns7.example.net"), false},
+		{"wildcard rule, apex", "*.example.net", catest.Sans("example.net"), false},
+		{"escaped dot", "*.example.net", catest.Sans(`a\.example.net`), false},
+		{"escaped digits", "ns2.example.net", catest.Sans(`n\115\050.example.net`), false},
+		{"a prefix of the name", "ns2.example.net", catest.Sans("ns2.example"), false},
+		{"the name with more behind it", "ns2.example.net", catest.Sans("ns2.example.net.evil.example"), false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for _, mode := range []string{"request", "require_and_verify"} {
 				s := serve(t, xotBlock("allow as ns2 net 127.0.0.1 cert "+c.rule, auth(mode), ""), xotFiles(t, ca))
-				m := xot(t, s.listenerAddr(t, "tls"), "", xotClient(ca.client(t, "no matter", c.cert), "dot"), packed(t, question(dns.TypeAXFR)))
+				m := xot(t, s.listenerAddr(t, "tls"), "", xotClient(ca.Client(t, "no matter", c.cert), "dot"), packed(t, question(dns.TypeAXFR)))
 				if m == nil {
 					if c.allow || mode == "request" {
 						t.Errorf("%s: no answer", mode)
@@ -472,15 +439,15 @@ func TestCertificateNames(t *testing.T) {
 // another port, without TLS, on another listener of the block or under another name
 // of the server (NSD's CVE-2026-12490 was a condition that one port skipped).
 func TestCertRuleOnEveryDoor(t *testing.T) {
-	ca := newTestCA(t)
+	ca := catest.New(t)
 	files := xotFiles(t, ca)
 	a, b, c := freePort(t), freePort(t), freePort(t)
 	keys := "tls://example.org:" + a + " dns://example.org:" + b + " tls://example.org:" + c
 	serve(t, strings.Replace(xotBlock(certRule, auth("request"), ""), "dns://example.org:0 tls://example.org:0", keys, 1), files)
-	right := ca.client(t, "ns2.example.net")
+	right := ca.Client(t, "ns2.example.net")
 	for _, port := range []string{a, c} {
 		for _, sni := range []string{"", "ns1.example.org", "ns2.example.net", "other.example"} {
-			for _, id := range []*identity{nil, selfSignedClient(t, "ns2.example.net"), right} {
+			for _, id := range []*catest.Identity{nil, catest.SelfSignedClient(t, "ns2.example.net"), right} {
 				config := xotClient(id, "dot")
 				config.ServerName = sni
 				if m := xot(t, "127.0.0.1:"+port, "", config, packed(t, question(dns.TypeAXFR))); isZone(m) != (id == right) {
@@ -501,10 +468,10 @@ func TestCertRuleOnEveryDoor(t *testing.T) {
 
 // TestTooManyCertificates: a client cannot make the server build chains without end.
 func TestTooManyCertificates(t *testing.T) {
-	ca := newTestCA(t)
+	ca := catest.New(t)
 	s := serve(t, xotBlock(certRule, auth("request"), ""), xotFiles(t, ca))
-	for n, allow := range map[int]bool{maxPresented: true, maxPresented + 1: false} {
-		id := chainedClient(t, ca, "ns2.example.net")
+	for n, allow := range map[int]bool{evidence.MaxPresented: true, evidence.MaxPresented + 1: false} {
+		id := catest.ChainedClient(t, ca, "ns2.example.net")
 		id.Certificate.Certificate = append(id.Certificate.Certificate, slices.Repeat(id.Certificate.Certificate[1:], n-2)...)
 		if m := xot(t, s.listenerAddr(t, "tls"), "", xotClient(id, "dot"), packed(t, question(dns.TypeAXFR))); isZone(m) != allow {
 			t.Errorf("%d certificates: %v", n, m)
@@ -527,7 +494,7 @@ func TestUntilMetric(t *testing.T) {
 	if got := gathered(t, "coredns_xfrguard_tls_until_timestamp_seconds"); len(got) != 0 {
 		t.Errorf("after the reload the metric is %q", got)
 	}
-	for _, e := range auditLines(t, s.dir+"/audit.log") {
+	for _, e := range audittest.Lines(t, s.dir+"/audit.log") {
 		if e["event.action"] == "policy-load" && !strings.Contains(e["coredns.xfr.policy"].(string), "tls until 2999-01-01T00:00:00Z") {
 			t.Errorf("the policy on record: %v", e["coredns.xfr.policy"])
 		}

@@ -20,8 +20,8 @@ const module = "github.com/xfrguard/xfrguard"
 
 // unrecording makes the two methods that record a transfer return at once.
 var unrecording = [][2]string{
-	{"func (a *auditor) Decision(ctx context.Context, e *Event) error {\n", "\treturn nil\n"},
-	{"func (a *auditor) End(e *Event) {\n", "\treturn\n"},
+	{"func (a *Auditor) Decision(ctx context.Context, e *Event) error {\n", "\treturn nil\n"},
+	{"func (a *Auditor) End(e *Event) {\n", "\treturn\n"},
 }
 
 // buildUnrecorded compiles a server that records no transfer to dir/unrecorded, to tell
@@ -32,7 +32,7 @@ func buildUnrecorded(ctx context.Context, dir string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("find the sources of %s: %w", module, err)
 	}
-	original := filepath.Join(strings.TrimSpace(string(out)), "audit.go")
+	original := filepath.Join(strings.TrimSpace(string(out)), "internal", "audit", "auditor.go")
 	text, err := os.ReadFile(original)
 	if err != nil {
 		return "", fmt.Errorf("read the sources: %w", err)
@@ -44,7 +44,7 @@ func buildUnrecorded(ctx context.Context, dir string) (string, error) {
 		}
 		source = strings.Replace(source, r[0], r[0]+r[1], 1)
 	}
-	changed, overlay := filepath.Join(dir, "audit.go"), filepath.Join(dir, "overlay.json")
+	changed, overlay := filepath.Join(dir, "auditor.go"), filepath.Join(dir, "overlay.json")
 	plan, err := json.Marshal(map[string]any{"Replace": map[string]string{original: changed}})
 	if err != nil {
 		return "", fmt.Errorf("write the overlay: %w", err)

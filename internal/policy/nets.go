@@ -175,3 +175,17 @@ func (n *Nets) list(limit int) string {
 	}
 	return b.String()
 }
+
+// HostOf returns the address that stands for the client: itself in IPv4,
+// its /64 in IPv6, where one host has as many addresses as it likes.
+func HostOf(a netip.Addr) netip.Addr {
+	a = a.Unmap()
+	if !a.Is6() {
+		return a
+	}
+	p, err := a.WithZone("").Prefix(64)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return p.Addr()
+}

@@ -1,0 +1,48 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package xfrguard
+
+import (
+	"testing"
+
+	"github.com/xfrguard/xfrguard/internal/audit"
+
+	"github.com/miekg/dns"
+)
+
+// TestAnswerIsOneLine: an answer of the SOA alone is one line that says all; beyond its
+// budget it is counted, and answered all the same.
+func TestAnswerIsOneLine(t *testing.T) {
+	s := serve(t, guarded("allow as ns2 net 127.0.0.0/8 key a.example.net. rate 100000/1s burst 100000", ""), map[string]string{"db": zoneOrg})
+	tcp := s.addr(t, "tcp", 0)
+	const n = 300
+	first := dns.Id()
+	for i := range n {
+		q := question(dns.TypeIXFR, withSerial(7))
+		q.Id = first + uint16(i) // two with one ID in one second are the same message
+		if m := ask1(t, "tcp", tcp, "", signed(t, q, keyA, dns.HmacSHA256, secretA)); len(m.Answer) != 1 {
+			t.Fatal(m)
+		}
+	}
+	if _, err := transferIn(t, tcp, question(dns.TypeAXFR), keyA, secretA); err != nil {
+		t.Fatal(err)
+	}
+	s.when(t, "zone-transfer-end", "complete")
+	lines, ends := 0, 0
+	for _, e := range s.events(t, 1) {
+		switch {
+		case e["event.action"] == string(audit.ActionEnd):
+			ends++
+		case e["coredns.xfr.served"] == string(audit.ServedUpToDate):
+			lines++
+			if e["coredns.xfr.complete"] != true || e["event.outcome"] != "success" || e["coredns.xfr.serial.served"] != 7.0 {
+				t.Errorf("on record as %v", e)
+			}
+		}
+	}
+	counted := int(latestInstance().sorted()[0].audit.Answers.Counted())
+	if ends != 1 || lines+counted != n || lines < 21 || lines > 60 {
+		t.Errorf("%d ends, %d lines and %d counted of %d answers", ends, lines, counted, n)
+	}
+}

@@ -1,0 +1,147 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package audit
+
+import (
+	"strings"
+	"time"
+
+	"github.com/xfrguard/xfrguard/internal/corefile"
+	"github.com/xfrguard/xfrguard/internal/notify"
+	"github.com/xfrguard/xfrguard/internal/policy"
+	"github.com/xfrguard/xfrguard/internal/trail"
+)
+
+var sampleTime = time.Date(2026, 11, 22, 21, 24, 18, 102_000_000, time.UTC)
+
+// sampleEvents are one event of every action, and of every way that a decision and an
+// end can look. The golden files show them, also in other schemas.
+func sampleEvents() map[string]*Event {
+	asked, served, acked := uint32(2026112200), uint32(2026112201), int64(329733)
+	base := Event{
+		Time: sampleTime, EventID: "019ae1f0-0000-7000-8000-000000000001", ID: "019ae1f0-0000-7000-8000-00000000000a",
+		Client: "192.0.2.53", ClientPort: 46612, Server: "192.0.2.1", ServerPort: 53, Transport: policy.TransportTCP,
+		QueryID: 4711, QueryName: "example.org.", QueryType: "IXFR", QueryClass: "IN",
+		Block: "dns://:53", Zone: "example.org.", Policy: "sha256:9f86d081884c7d65", Enforced: true,
+		TSIG: policy.TSIGProof{Status: policy.TSIGValid, Key: "ns2.example.net.", Algorithm: "hmac-sha256"}, SerialRequested: &asked,
+	}
+	make := func(change func(*Event)) *Event {
+		e := base
+		change(&e)
+		return &e
+	}
+	life := func(a Action, change func(*Event)) *Event {
+		e := &Event{Time: sampleTime, EventID: base.EventID, Action: a}
+		change(e)
+		return e
+	}
+	asPolicy := func(e *Event) {
+		e.Block, e.Zone, e.Policy, e.Enforced = base.Block, base.Zone, base.Policy, true
+		e.Extra = map[string]any{ExtraPolicy: "allow as ns2 net 192.0.2.53/32 key ns2.example.net.\n(everything else is denied)"}
+	}
+	return map[string]*Event{
+		"decision-allowed": make(func(e *Event) {
+			e.Action, e.Allowed, e.Reason, e.Rule = ActionDecision, true, string(policy.ReasonAllowed), "ns2"
+			e.Served = ServedIXFR
+		}),
+		"decision-allowed-tls": make(func(e *Event) {
+			e.Action, e.Allowed, e.Reason, e.Rule = ActionDecision, true, string(policy.ReasonAllowed), "ns2-xot"
+			e.Client, e.Server, e.ServerPort, e.Transport, e.View = "2001:db8::53", "2001:db8::1", 853, policy.TransportTLS, "inside"
+			e.QueryType, e.SerialRequested, e.TSIG = "AXFR", nil, policy.TSIGProof{Status: policy.TSIGAbsent}
+			e.TLS = TLSFacts{
+				Established: true, Version: "1.3", Cipher: "TLS_AES_128_GCM_SHA256", ALPN: "dot", ServerName: "ns1.example.org",
+				Resumed: true, Subject: "CN=ns2.example.net", Names: []string{"ns2.example.net"}, Verified: true,
+				SPKI: strings.Repeat("ab", 32),
+			}
+		}),
+		"decision-allowed-until": make(func(e *Event) {
+			e.Action, e.Allowed, e.Reason, e.Rule = ActionDecision, true, string(policy.ReasonAllowed), "ns2-migrating"
+			e.Served, e.TLSUntil = ServedIXFR, sampleTime.Add(24*time.Hour)
+		}),
+		"decision-denied": make(func(e *Event) {
+			e.Action, e.Reason, e.Near, e.Rcode = ActionDecision, string(policy.ReasonTSIGBadSignature), "ns2", "NOTAUTH"
+			e.Opcode, e.Claimed = "NOTIFY", "192.0.2.66"
+			e.TSIG.Status = policy.TSIGBadSignature
+		}),
+		"decision-observed": make(func(e *Event) {
+			e.Action, e.Reason, e.Near, e.Rcode, e.Enforced = ActionDecision, string(policy.ReasonTLSRequired), "ns2", "REFUSED", false
+		}),
+		"end-complete": make(func(e *Event) {
+			e.Action, e.Reason, e.Rule, e.Rcode = ActionEnd, string(EndComplete), "ns2", "NOERROR"
+			e.SerialServed, e.Served, e.Messages, e.Records, e.Bytes = &served, ServedAXFRFallback, 6, 10004, 329733
+			e.BytesAcked, e.Wait = &acked, 1300*time.Millisecond
+			e.Complete, e.Duration, e.Digest = true, 469*time.Millisecond, "sha384:38b060a751ac96384cd9327eb1b1e36a"
+		}),
+		"end-client-gone": make(func(e *Event) {
+			e.Action, e.Reason, e.Rule, e.Rcode = ActionEnd, string(EndClientGone), "ns2", "NOERROR"
+			e.SerialServed, e.Served, e.Messages, e.Records, e.Bytes = &served, ServedAXFR, 2, 3200, 32000
+			e.SerialFuture = true
+			e.Error = "write tcp 192.0.2.1:53->192.0.2.53:46612: write: broken pipe"
+		}),
+		"denied-summary": life(ActionDenied, func(e *Event) {
+			e.Reason, e.Block, e.Zone, e.Enforced = string(policy.ReasonTSIGBadKey), base.Block, base.Zone, true
+			e.Suppressed = &Suppressed{
+				Count: 4711, Since: sampleTime.Add(-30 * time.Second), Class: "stream", Prefix: "198.51.100.0/24",
+				Clients: []string{"198.51.100.7", "198.51.100.9"}, ClientsTotal: 2, Keys: []string{"admin.", "key1."}, KeysTotal: 2,
+			}
+		}),
+		"denied-summary-several": life(ActionDenied, func(e *Event) {
+			e.Reason, e.Zone, e.Enforced = reasonSeveral, "-", true
+			e.Suppressed = &Suppressed{
+				Count: 99, Since: sampleTime.Add(-30 * time.Second), Class: "udp",
+				Clients: []string{"198.51.100.7"}, ClientsTotal: 64, Reasons: []string{"client-not-allowed=90", "not-a-zone=9"},
+			}
+		}),
+		"decision-answered": make(func(e *Event) {
+			e.Action, e.Allowed, e.Reason, e.Rule, e.Rcode = ActionDecision, true, string(policy.ReasonAllowed), "ns2", "NOERROR"
+			e.SerialServed, e.Served, e.Complete, e.Digest = &served, ServedUpToDate, true, "sha384:38b060a751ac96384cd9327eb1b1e36a"
+		}),
+		"answered-summary": life(ActionAnswered, func(e *Event) {
+			e.Reason, e.Block, e.Zone, e.Enforced = string(ServedUpToDate), base.Block, base.Zone, true
+			e.TSIG = base.TSIG
+			e.Suppressed = &Suppressed{
+				Count: 4711, Since: sampleTime.Add(-30 * time.Second), Class: "proven", Prefix: "192.0.2.0/24",
+				Clients: []string{"192.0.2.53"}, ClientsTotal: 1, Keys: []string{base.TSIG.Key}, KeysTotal: 1,
+			}
+		}),
+		"lineage-change": life(ActionLineage, func(e *Event) {
+			e.Block, e.Zone, e.SerialServed, e.Digest = base.Block, base.Zone, &served, "sha384:38b060a751ac96384cd9327eb1b1e36a"
+		}),
+		"notify-accepted": life(ActionNotified, func(e *Event) {
+			e.Reason, e.Block, e.Zone, e.Transport = string(notify.Accepted), base.Block, base.Zone, policy.TransportUDP
+			e.TSIG = base.TSIG
+			e.Extra = map[string]any{ExtraNotified: base.Client, ExtraNotifiedPort: 53, ExtraNotifySerial: int64(served), ExtraNotifyTries: 1}
+		}),
+		"notify-failed": life(ActionNotifyFailed, func(e *Event) {
+			e.Reason, e.Block, e.Zone, e.Transport = string(notify.Timeout), base.Block, base.Zone, policy.TransportTLS
+			e.TSIG = policy.TSIGProof{Key: base.TSIG.Key, Algorithm: base.TSIG.Algorithm}
+			e.Error = "no answer in time"
+			e.Extra = map[string]any{ExtraNotified: "2001:db8::53", ExtraNotifiedPort: 853, ExtraNotifySerial: int64(served), ExtraNotifyTries: 5}
+		}),
+		"start": life(ActionStart, func(e *Event) {
+			e.Extra = map[string]any{extraSinks: []string{"file:/var/log/coredns/xfr.log", "stdout"}, extraFailure: string(corefile.AuditRefuse)}
+		}),
+		"stop":          life(ActionStop, func(*Event) {}),
+		"policy-load":   life(ActionPolicyLoaded, asPolicy),
+		"policy-reload": life(ActionReload, asPolicy),
+		"policy-reload-failed": life(ActionReloadFailed, func(e *Event) {
+			e.Reason, e.Error = string(FailedListen), "CoreDNS could not open its listeners: see its log"
+		}),
+		"sink-down": life(ActionSinkDown, func(e *Event) {
+			e.Reason, e.Error = "full", "write /var/log/coredns/xfr.log: no space left on device"
+			e.Extra = map[string]any{extraSink: "file:/var/log/coredns/xfr.log"}
+		}),
+		"sink-up": life(ActionSinkUp, func(e *Event) { e.Extra = map[string]any{extraSink: "file:/var/log/coredns/xfr.log"} }),
+		"clock-step": life(ActionClockStep, func(e *Event) {
+			e.Reason, e.Extra = string(ClockBack), map[string]any{trail.FieldClockStep: int64(-3600e9)}
+		}),
+		"gap": life(ActionGap, func(e *Event) {
+			e.Reason, e.Error = "timeout", errDeadline.Error()
+			e.Extra = map[string]any{
+				extraSink: "stdout", trail.FieldLost: int64(12), ExtraLostAllowed: int64(3), extraLostDenials: int64(400),
+				trail.FieldLate: int64(1), trail.FieldSince: sampleTime.Add(-time.Minute),
+			}
+		}),
+	}
+}

@@ -1,0 +1,97 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package audit
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/xfrguard/xfrguard/internal/trail"
+)
+
+// fileSink is the audit file. internal/trail writes, syncs, chains and rotates it,
+// and keeps account of what it lost.
+type fileSink struct {
+	*trail.File
+
+	printer printer // of checkpoints
+
+	mu      sync.Mutex
+	err     error
+	changed func(error)
+}
+
+func newFileSink(path, keyPath string) (*fileSink, error) {
+	s := &fileSink{printer: printer{say: func(line string) { log.Info(line) }}}
+	opts := trail.Options{
+		Compose:      composeTrail,
+		OnState:      s.state,
+		OnCheckpoint: func(note string) { s.printer.print(fmt.Sprintf("audit checkpoint of %s: %q", path, note)) },
+	}
+	if keyPath != "" {
+		key, err := trail.ReadKey(keyPath)
+		if err != nil {
+			return nil, fmt.Errorf("audit key: %w", err)
+		}
+		opts.Key = key
+	}
+	f, err := trail.Open(path, opts)
+	if err != nil {
+		return nil, err
+	}
+	s.File = f
+	return s, nil
+}
+
+// Close implements sink. The last checkpoint is printed when it returns, unless the log hangs.
+func (s *fileSink) Close() error {
+	err := s.File.Close()
+	s.printer.wait()
+	return err
+}
+
+// hasRoom implements roomy.
+func (s *fileSink) hasRoom() bool { return s.Room() }
+
+func (s *fileSink) state(err error) {
+	s.mu.Lock()
+	s.err = err
+	changed := s.changed
+	s.mu.Unlock()
+	if changed != nil {
+		changed(err)
+	}
+}
+
+// watch implements accountant.
+func (s *fileSink) watch(changed func(error)) {
+	s.mu.Lock()
+	s.changed = changed
+	err := s.err
+	s.mu.Unlock()
+	changed(err)
+}
+
+// trailActions gives the events of the audit file about itself their actions.
+var trailActions = map[trail.Kind]Action{
+	trail.KindOpened:     ActionOpened,
+	trail.KindResumed:    ActionResumed,
+	trail.KindClosed:     ActionClosed,
+	trail.KindRotated:    ActionRotated,
+	trail.KindRepaired:   ActionRepair,
+	trail.KindTruncated:  ActionTruncated,
+	trail.KindForeign:    ActionForeign,
+	trail.KindGap:        ActionGap,
+	trail.KindCheckpoint: ActionCheckpoint,
+	trail.KindClock:      ActionClockStep,
+}
+
+// composeTrail makes an event of the trail's own in our schema.
+func composeTrail(kind trail.Kind, fields map[string]any) []byte {
+	e := &Event{Action: trailActions[kind], Extra: fields}
+	e.Error, _ = fields[trail.FieldError].(string)
+	e.Reason, _ = fields[trail.FieldCause].(string)
+	Stamp(e)
+	return e.line()
+}
