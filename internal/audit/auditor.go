@@ -98,7 +98,7 @@ func openRecorder(cfg Config, names []string) (*Recorder, error) {
 	surviveBrokenLog()
 	rec := &Recorder{}
 	for _, spec := range cfg.sinks {
-		s, release, err := SinkPool.Acquire(spec.Name(), func() (*WatchedSink, error) {
+		s, release, err := SinkPool.Acquire(sinkKey(spec), func() (*WatchedSink, error) {
 			opened, err := openSink(spec, cfg.key)
 			if err != nil {
 				return nil, err

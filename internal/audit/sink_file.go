@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/xfrguard/xfrguard/internal/corefile"
 	"github.com/xfrguard/xfrguard/internal/trail"
 )
 
@@ -42,6 +43,17 @@ func newFileSink(path, keyPath string) (*fileSink, error) {
 	}
 	s.File = f
 	return s, nil
+}
+
+// sinkKey is the same for all spellings of one sink. An audit file is open once in a
+// process, so all of them must lead to it.
+func sinkKey(spec corefile.Sink) string {
+	if spec.Kind == "file" {
+		if path, err := trail.Resolve(spec.Path); err == nil { // else the open says why
+			spec.Path = path
+		}
+	}
+	return spec.Name()
 }
 
 // Close implements sink. The last checkpoint is printed when it returns, unless the log hangs.

@@ -79,7 +79,7 @@ func BenchmarkAppend(b *testing.B) {
 func BenchmarkAppend64(b *testing.B) {
 	f := openTest(b, filepath.Join(b.TempDir(), "audit.log"), Options{})
 	b.SetParallelism(64 / runtime.GOMAXPROCS(0))
-	before := f.Stats()
+	before := f.stats()
 	b.ReportAllocs()
 	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
@@ -90,8 +90,8 @@ func BenchmarkAppend64(b *testing.B) {
 		}
 	})
 	b.StopTimer()
-	after := f.Stats()
-	b.ReportMetric(float64(after.Lines-before.Lines)/float64(after.Syncs-before.Syncs), "lines/sync")
+	after := f.stats()
+	b.ReportMetric(float64(after.lines-before.lines)/float64(after.syncs-before.syncs), "lines/sync")
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())*64/float64(b.N), "ns/append")
 }
 

@@ -72,7 +72,8 @@ func parseCheckpoint(text string) (Checkpoint, error) {
 var errCheckpoint = fmt.Errorf("not a checkpoint of an audit log")
 
 // checkpoint signs the chain as it stands, and adds that to buf.
-func (w *writer) checkpoint(o *Options) {
+func (w *writer) checkpoint() {
+	o := &w.opts
 	if o.Key == nil {
 		return
 	}

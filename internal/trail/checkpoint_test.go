@@ -137,8 +137,8 @@ func TestRetryPace(t *testing.T) {
 		d.onWrite.clear()
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		if !f.Healthy() {
-			t.Errorf("still down: %v", f.Err())
+		if !f.healthy() {
+			t.Errorf("still down: %v", f.err())
 		}
 		if err := f.Close(); err != nil {
 			t.Error(err)

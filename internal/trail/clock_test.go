@@ -35,9 +35,9 @@ func TestClockIsNoted(t *testing.T) {
 	mustAppend(t, f, 2)
 	set(-time.Hour)
 	mustAppend(t, f, 3)
-	lines := f.Stats().Lines
+	lines := f.stats().lines
 	set(time.Hour)
-	for begin := time.Now(); f.Stats().Lines == lines; time.Sleep(10 * time.Millisecond) {
+	for begin := time.Now(); f.stats().lines == lines; time.Sleep(10 * time.Millisecond) {
 		if time.Since(begin) > 10*time.Second {
 			t.Fatal("nothing is written while nobody writes")
 		}

@@ -71,7 +71,6 @@ func (w *writer) write() error {
 
 // compose seals everything that waits into buf.
 func (w *writer) compose(b *batch) {
-	o := w.options()
 	if cap(w.buf) > keepBuffer {
 		w.buf = nil // one large group need not stay in memory
 	}
@@ -80,40 +79,40 @@ func (w *writer) compose(b *batch) {
 		w.buf = append(w.buf, '\n')
 	}
 	for _, n := range w.notices {
-		w.seal(composeEvent(o.Compose, n.kind, n.fields), &o)
+		w.seal(composeEvent(w.opts.Compose, n.kind, n.fields))
 	}
 	w.mu.Lock()
 	w.told = w.gap
 	w.mu.Unlock()
 	if w.told.failures > 0 {
 		n := w.told.notice()
-		w.seal(composeEvent(o.Compose, n.kind, n.fields), &o)
+		w.seal(composeEvent(w.opts.Compose, n.kind, n.fields))
 	}
 	for _, event := range w.again {
-		w.seal(event, &o)
+		w.seal(event)
 	}
 	for _, event := range b.posts {
-		w.seal(event, &o)
+		w.seal(event)
 	}
 	for _, r := range b.reqs {
-		r.seq = w.seal(r.event, &o)
+		r.seq = w.seal(r.event)
 	}
-	if w.now.uncovered > 0 && (w.force || time.Since(w.now.uncoveredAt) >= o.CheckpointInterval) {
-		w.checkpoint(&o)
+	if w.now.uncovered > 0 && (w.force || time.Since(w.now.uncoveredAt) >= w.opts.CheckpointInterval) {
+		w.checkpoint()
 	}
 }
 
 // seal adds one line to buf, and a checkpoint when one is due. It returns the line's
 // sequence.
-func (w *writer) seal(event []byte, o *Options) uint64 {
+func (w *writer) seal(event []byte) uint64 {
 	w.buf = w.now.chain.appendSealed(w.buf, event)
 	if w.now.uncovered == 0 {
 		w.now.uncoveredAt = time.Now()
 	}
 	w.now.uncovered++
 	seq := w.now.chain.seq
-	if w.now.uncovered >= uint64(o.CheckpointEvery) {
-		w.checkpoint(o)
+	if w.now.uncovered >= uint64(w.opts.CheckpointEvery) {
+		w.checkpoint()
 	}
 	return seq
 }
@@ -127,9 +126,9 @@ func (w *writer) settle() {
 	w.gap.tell(w.told)
 	wasDown := w.down != nil
 	w.down = nil
-	w.stats.Lines = w.safe.chain.seq - w.first
-	w.stats.Syncs++
-	w.stats.Sequence = w.safe.chain.seq
+	w.stats.lines = w.safe.chain.seq - w.first
+	w.stats.syncs++
+	w.stats.sequence = w.safe.chain.seq
 	w.mu.Unlock()
 	w.told = gap{}
 	w.printed = append(w.printed, w.notes...)
@@ -140,7 +139,7 @@ func (w *writer) settle() {
 // report makes the owner's calls about what is settled. The callers are released by
 // then: they do not wait for a log.
 func (w *writer) report() {
-	o := w.options()
+	o := &w.opts
 	for _, note := range w.printed {
 		if o.OnCheckpoint != nil {
 			o.OnCheckpoint(note)

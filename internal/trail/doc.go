@@ -13,13 +13,13 @@
 // the sync. Concurrent callers share one sync. [File.Post] hands a line over without
 // waiting; it has a budget of its own and can neither delay nor fail an Append.
 //
-// A file that refuses or hangs is down: Append fails at once, [File.Healthy] is false,
-// and the file is opened again in the background. The first line after that is a
-// [KindGap] event that tells what was lost.
+// A file that refuses or hangs is down: Append fails at once, and the file is opened
+// again in the background. The first line after that is a [KindGap] event that tells what
+// was lost.
 //
-// One process has one writer per file, however often it is opened, so that
-// instances which overlap during a reload share one sequence and one chain. A second
-// process is refused with plainfile.ErrLocked.
+// A file is open once: a second [Open] is refused with plainfile.ErrLocked, in another
+// process and in this one. Users that overlap, as during a reload, share one [File], by
+// the path that [Resolve] returns.
 //
 // # The line
 //

@@ -116,11 +116,11 @@ func TestDownAndUp(t *testing.T) {
 	if err := f.Post(event(7)); err != nil {
 		t.Errorf("post: %v", err)
 	}
-	if f.Healthy() || !errors.Is(f.Err(), unix.ENOSPC) {
-		t.Errorf("healthy; %v", f.Err())
+	if f.healthy() || !errors.Is(f.err(), unix.ENOSPC) {
+		t.Errorf("healthy; %v", f.err())
 	}
 	d.onWrite.clear()
-	waitFor(t, "recovery without another append", f.Healthy)
+	waitFor(t, "recovery without another append", f.healthy)
 	mustAppend(t, f, 8)
 	mustClose(t, f)
 	log := readLog(t, path)
@@ -156,14 +156,14 @@ func TestHang(t *testing.T) {
 			if err := f.Append(context.Background(), event(3)); !errors.Is(err, ErrDown) || time.Since(start) > time.Second {
 				t.Errorf("append while it hangs: %v after %s", err, time.Since(start))
 			}
-			if f.Healthy() {
+			if f.healthy() {
 				t.Error("healthy while it hangs")
 			}
 			if err := f.Post(event(4)); err != nil {
 				t.Errorf("post: %v", err)
 			}
 			release()
-			waitFor(t, "up", f.Healthy)
+			waitFor(t, "up", f.healthy)
 			mustAppend(t, f, 5)
 			mustClose(t, f)
 			log := readLog(t, path)
@@ -202,9 +202,9 @@ func TestQueueIsToldOfFailure(t *testing.T) {
 	}
 	same(t, failed, 19)
 	d.onWrite.clear()
-	waitFor(t, "up", f.Healthy)
+	waitFor(t, "up", f.healthy)
 	mustClose(t, f)
-	same(t, f.Stats().Lost, uint64(failed))
+	same(t, f.stats().lost, uint64(failed))
 }
 
 // A caller that is not patient is no reason to call the file down.
@@ -222,8 +222,8 @@ func TestCancelIsNoFailure(t *testing.T) {
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Errorf("append: %v", err)
 	}
-	if !f.Healthy() {
-		t.Errorf("down: %v", f.Err())
+	if !f.healthy() {
+		t.Errorf("down: %v", f.err())
 	}
 	release()
 	mustAppend(t, f, 2)
@@ -244,7 +244,7 @@ func TestLateLines(t *testing.T) {
 		t.Fatalf("append: %v", err)
 	}
 	d.onSync.clear()
-	waitFor(t, "up", f.Healthy)
+	waitFor(t, "up", f.healthy)
 	mustClose(t, f)
 	late := 0
 	for _, p := range readLog(t, path) {
@@ -269,12 +269,12 @@ func TestDirectoryIsSynced(t *testing.T) {
 	if err := os.Rename(path, path+".1"); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, "down", func() bool { return !f.Healthy() })
+	waitFor(t, "down", func() bool { return !f.healthy() })
 	if err := f.Append(soon(t), event(1)); !errors.Is(err, unix.EIO) {
 		t.Errorf("append to a new file without a durable name: %v", err)
 	}
 	d.onSyncDir.clear()
-	waitFor(t, "up", f.Healthy)
+	waitFor(t, "up", f.healthy)
 	mustClose(t, f)
 }
 
@@ -319,7 +319,7 @@ func TestFullFileSystem(t *testing.T) {
 	path := filepath.Join(dir, "audit.log")
 	f := openTest(t, path, Options{})
 	l := startLoad(f, 8)
-	waitFor(t, "the disk to be full", func() bool { return !f.Healthy() })
+	waitFor(t, "the disk to be full", func() bool { return !f.healthy() })
 	if err := f.Append(soon(t), event(-1)); !errors.Is(err, ErrDown) || !(errors.Is(err, unix.ENOSPC) || errors.Is(err, io.ErrShortWrite)) {
 		t.Errorf("append to a full disk: %v", err)
 	}
@@ -329,7 +329,7 @@ func TestFullFileSystem(t *testing.T) {
 	if err := unix.Mount("trail-test", dir, "tmpfs", unix.MS_REMOUNT, "size=64m"); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, "up", f.Healthy)
+	waitFor(t, "up", f.healthy)
 	l.more(t, 5)
 	l.stop()
 	mustClose(t, f)

@@ -25,8 +25,7 @@ var (
 	ErrClosed = errors.New("audit file is closed")
 )
 
-// Options are set when a file is opened. When several have it open, those of the
-// latest one hold until it closes. The zero value is useful: no checkpoints, plain
+// Options are set when a file is opened. The zero value is useful: no checkpoints, plain
 // events.
 type Options struct {
 	// Compose makes an event of the trail's own in the owner's schema: one JSON object
@@ -49,9 +48,8 @@ type Options struct {
 	OnCheckpoint func(note string)
 
 	// OnState is told when the file goes down (with the error) and when it is up again
-	// (nil); also by Open, when another user has the file open and it is down. It is
-	// called by the writer, an Append or Open, must return at once and must not call the
-	// File.
+	// (nil). It is called by the writer or an Append, must return at once and must not
+	// call the File.
 	OnState func(err error)
 
 	// Patience is how long Open and Close wait for a file system that hangs, default 5 s.
@@ -86,93 +84,64 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// File is one user's handle on an audit file; all Files on one path share its writer.
-// Its methods may be called from any goroutine.
+// File is an open audit file. Its methods may be called from any goroutine.
 type File struct {
-	w      *writer
-	opts   Options
-	closed bool // guarded by w.mu
+	w *writer
 }
 
-// registry holds the writers of this process by path, the directory's links resolved.
-var registry = struct {
-	sync.Mutex
-	writers map[string]*writer
-}{writers: map[string]*writer{}}
+// unfinished are, by path, the ends of writers whose user gave up waiting for a file system
+// that hangs. A path is opened again only after that end, so that there is one of them.
+var unfinished sync.Map
+
+// Resolve returns the absolute path of an audit file, the links of its directory resolved.
+// It is the same for all spellings of a path.
+func Resolve(path string) (string, error) {
+	dir, err := filepath.Abs(filepath.Dir(path))
+	if err == nil {
+		dir, err = filepath.EvalSymlinks(dir)
+	}
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(dir, filepath.Base(path)), nil
+}
 
 // Open opens the audit file at path, or creates it with mode 0640 in a directory that
 // must exist.
 //
 // The last element of path is never followed when it is a link, and anything but a
 // regular file of the process's own user or root, with one name, is refused
-// (plainfile.ErrUnsafe), as are a file that another process writes to
-// (plainfile.ErrLocked) and one that holds something else ([ErrNotTrail]). A chain that
-// is in the file is continued, and a torn last line repaired. Open has written and
+// (plainfile.ErrUnsafe), as are a file that is open already, in another process or in this
+// one (plainfile.ErrLocked), and one that holds something else ([ErrNotTrail]). A chain
+// that is in the file is continued, and a torn last line repaired. Open has written and
 // synced a first line when it returns.
 func Open(path string, opts Options) (*File, error) {
 	opts = opts.withDefaults()
-	dir, err := filepath.Abs(filepath.Dir(path))
-	if err == nil {
-		dir, err = filepath.EvalSymlinks(dir)
-	}
+	path, err := Resolve(path)
 	if err != nil {
 		return nil, fmt.Errorf("open audit file: %w", err)
 	}
-	path = filepath.Join(dir, filepath.Base(path))
-
 	patience := time.NewTimer(opts.Patience)
 	defer patience.Stop()
-	for {
-		f, previous := join(path, opts)
-		if previous == nil {
-			if err := f.await(patience.C); err != nil {
-				return nil, err
-			}
-			if err := f.Err(); err != nil && opts.OnState != nil {
-				opts.OnState(err)
-			}
-			return f, nil
-		}
+	if previous, ok := unfinished.Load(path); ok {
 		select {
-		case <-previous.done:
+		case <-previous.(chan struct{}): //nolint:forcetypeassert // nothing else is stored
 		case <-patience.C:
 			return nil, fmt.Errorf("open audit file %s: its last user still waits for the file system to close it", path)
 		}
 	}
-}
-
-// join makes a new user of the path's writer, which is started if there is none. A
-// writer that is about to end is returned instead: wait for it.
-func join(path string, opts Options) (*File, *writer) {
-	registry.Lock()
-	defer registry.Unlock()
-	w := registry.writers[path]
-	first := w == nil
-	if first {
-		w = newWriter(path, opts.disk, opts.clock)
-		registry.writers[path] = w
-	}
-	f := &File{w: w, opts: opts}
-	if !w.addUser(f) {
-		return nil, w
-	}
-	if first {
-		go w.run() // which needs the options from its first line on
-	}
-	return f, nil
-}
-
-// await waits until the writer has opened its file.
-func (f *File) await(patience <-chan time.Time) error {
+	w := newWriter(path, opts)
+	go w.run()
 	select {
-	case <-f.w.ready:
-		if f.w.startErr != nil {
-			return fmt.Errorf("open audit file: %w", f.w.startErr)
+	case <-w.ready:
+		if w.startErr != nil {
+			return nil, fmt.Errorf("open audit file: %w", w.startErr)
 		}
-		return nil
-	case <-patience:
-		f.w.removeUser(f)
-		return fmt.Errorf("open audit file %s: the file system gave no answer in %s", f.w.path, f.opts.Patience)
+		return &File{w}, nil
+	case <-patience.C:
+		w.close()
+		w.leave()
+		return nil, fmt.Errorf("open audit file %s: the file system gave no answer in %s", path, opts.Patience)
 	}
 }
 
@@ -188,7 +157,7 @@ func (f *File) Append(ctx context.Context, event []byte) error {
 	if err := checkEvent(event); err != nil {
 		return err
 	}
-	return f.w.append(ctx, f, event)
+	return f.w.append(ctx, event)
 }
 
 // Post hands over an event without waiting. Posted lines keep their order, are written
@@ -202,7 +171,7 @@ func (f *File) Post(event []byte) error {
 	if err := checkEvent(event); err != nil {
 		return err
 	}
-	return f.w.post(f, event)
+	return f.w.post(event)
 }
 
 // Room reports whether the longest event would fit into the budget of Post now.
@@ -212,47 +181,20 @@ func (f *File) Room() bool {
 	return f.w.roomLocked(MaxEvent)
 }
 
-// Healthy reports whether an Append would be tried.
-func (f *File) Healthy() bool { return f.Err() == nil }
-
-// Err is what made the file go down; nil while it works.
-func (f *File) Err() error {
-	f.w.mu.Lock()
-	defer f.w.mu.Unlock()
-	return f.w.down
-}
-
-// Stats are counts since the file was opened in this process; all Files on a path share
-// them.
-type Stats struct {
-	Lines    uint64 // written and synced, the trail's own included
-	Syncs    uint64 // groups: lines per sync is Lines/Syncs
-	Refused  uint64 // posts over the budget
-	Lost     uint64 // appends that failed
-	Sequence uint64 // of the last line that is on stable storage
-}
-
-// Stats returns the counts.
-func (f *File) Stats() Stats {
-	f.w.mu.Lock()
-	defer f.w.mu.Unlock()
-	return f.w.stats
-}
-
-// Close ends this use of the file. The last one to close it writes what was posted, a
-// [KindClosed] event and a checkpoint, and waits for all that at most for the Patience;
-// the error says when lines could not be written. Close again does nothing.
+// Close writes what was posted, a [KindClosed] event and a checkpoint, and waits for all
+// that at most for the Patience; the error says when lines could not be written. Close
+// again does nothing.
 func (f *File) Close() error {
-	last, again := f.w.removeUser(f)
-	if again || !last {
+	if !f.w.close() {
 		return nil
 	}
-	patience := time.NewTimer(f.opts.Patience)
+	patience := time.NewTimer(f.w.opts.Patience)
 	defer patience.Stop()
 	select {
 	case <-f.w.done:
 		return f.w.closeErr
 	case <-patience.C:
-		return fmt.Errorf("close audit file %s: the file system gave no answer in %s", f.w.path, f.opts.Patience)
+		f.w.leave()
+		return fmt.Errorf("close audit file %s: the file system gave no answer in %s", f.w.path, f.w.opts.Patience)
 	}
 }

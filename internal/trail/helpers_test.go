@@ -31,6 +31,22 @@ func openTest(tb testing.TB, path string, opts Options) *File {
 	return f
 }
 
+// err is what made the file go down; nil while it works.
+func (f *File) err() error {
+	f.w.mu.Lock()
+	defer f.w.mu.Unlock()
+	return f.w.down
+}
+
+// healthy reports whether an Append would be tried.
+func (f *File) healthy() bool { return f.err() == nil }
+
+func (f *File) stats() stats {
+	f.w.mu.Lock()
+	defer f.w.mu.Unlock()
+	return f.w.stats
+}
+
 func mustAppend(tb testing.TB, f *File, n int) {
 	tb.Helper()
 	if err := f.Append(soon(tb), event(n)); err != nil {

@@ -74,7 +74,7 @@ func TestLostAmongLate(t *testing.T) {
 				}
 			}
 			d.onWrite.clear()
-			waitFor(t, "up", f.Healthy)
+			waitFor(t, "up", f.healthy)
 			mustClose(t, f)
 			lost, late := 0, 0
 			for _, p := range lenientLog(t, path) {

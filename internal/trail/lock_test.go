@@ -146,7 +146,7 @@ func TestLockFileRemoved(t *testing.T) {
 				if err := errors.Join(file.close(), lock.release(false)); err != nil {
 					t.Fatal(err)
 				}
-				waitFor(t, "up", f.Healthy)
+				waitFor(t, "up", f.healthy)
 			}
 			mustAppend(t, f, 3)
 			if out, err := child(t, "open", path).CombinedOutput(); err == nil || !strings.Contains(string(out), plainfile.ErrLocked.Error()) {

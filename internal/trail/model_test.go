@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/pool"
+
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 )
@@ -54,7 +56,9 @@ func TestModel(t *testing.T) {
 type model struct {
 	path    string
 	disk    *faultyDisk
+	files   pool.Pool[*File] // as users that overlap have it
 	f       *File
+	release func() error
 	n       int
 	want    []int
 	lost    bool
@@ -62,11 +66,11 @@ type model struct {
 }
 
 func (m *model) open(t *rapid.T) {
-	f, err := Open(m.path, Options{disk: m.disk})
+	var err error
+	m.f, m.release, err = m.files.Acquire(m.path, func() (*File, error) { return Open(m.path, Options{disk: m.disk}) }, (*File).Close)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.f = f
 }
 
 func (m *model) append(t *rapid.T) {
@@ -104,22 +108,22 @@ func (m *model) rename(t *rapid.T) {
 }
 
 func (m *model) reopen(t *rapid.T) {
-	if err := m.f.Close(); err != nil {
+	if err := m.release(); err != nil {
 		t.Fatal(err)
 	}
 	m.open(t)
 }
 
 func (m *model) secondUser(t *rapid.T) {
-	old := m.f
+	old := m.release
 	m.open(t)
-	if err := old.Close(); err != nil {
+	if err := old(); err != nil {
 		t.Fatal(err)
 	}
 }
 
 func (m *model) tornTail(t *rapid.T) {
-	if err := m.f.Close(); err != nil {
+	if err := m.release(); err != nil {
 		t.Fatal(err)
 	}
 	torn := rapid.SampledFrom([]string{"{", `{"n":`, "\x00\x00\x00", `{"n":7,"event.sequence":`, "x"}).Draw(t, "torn")
@@ -161,14 +165,14 @@ func (m *model) down(t *rapid.T) {
 	}
 	m.want = append(m.want, m.n)
 	m.disk.onWrite.clear()
-	for !m.f.Healthy() {
+	for !m.f.healthy() {
 		time.Sleep(100 * time.Microsecond)
 	}
 	m.append(t)
 }
 
 func (m *model) check(t *rapid.T) {
-	if err := m.f.Close(); err != nil {
+	if err := m.release(); err != nil {
 		t.Fatal(err)
 	}
 	var sources []Source

@@ -131,11 +131,11 @@ func (w *writer) reopen() error {
 // attach opens what is at the path and makes it the file to write to.
 func (w *writer) attach(rewritten int) error {
 	if err := w.keepLock(); err != nil {
-		return w.explainLock(err)
+		return err
 	}
 	f, err := w.disk.open(w.path, w.alone)
 	if err != nil {
-		return w.explainLock(err)
+		return err
 	}
 	if err := w.adopt(f, rewritten); err != nil {
 		_ = f.close() // nothing was written to it
@@ -189,9 +189,6 @@ func (w *writer) adopt(f file, rewritten int) error {
 	}
 	w.safe = w.now
 	w.id = st.ID
-	w.mu.Lock()
-	w.openID = st.ID
-	w.mu.Unlock()
 	return nil
 }
 
@@ -301,29 +298,4 @@ func (w *writer) disturbed(f file, size int64, rewritten int) error {
 	w.now.size = size
 	w.safe = w.now
 	return nil
-}
-
-// explainLock tells a second process from a second name in this one.
-func (w *writer) explainLock(err error) error {
-	if !errors.Is(err, plainfile.ErrLocked) {
-		return err
-	}
-	st, statErr := w.disk.lstat(w.path)
-	if statErr != nil {
-		return err
-	}
-	registry.Lock()
-	defer registry.Unlock()
-	for path, other := range registry.writers {
-		if other == w {
-			continue
-		}
-		other.mu.Lock()
-		same := other.openID == st.ID
-		other.mu.Unlock()
-		if same {
-			return fmt.Errorf("%s and %s are one file: use one of the names", path, w.path)
-		}
-	}
-	return err
 }

@@ -73,7 +73,7 @@ func TestPathReplaced(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			waitFor(t, "down", func() bool { return !f.Healthy() })
+			waitFor(t, "down", func() bool { return !f.healthy() })
 			if err := f.Append(soon(t), event(-1)); !errors.Is(err, plainfile.ErrUnsafe) && !errors.Is(err, ErrNotTrail) {
 				t.Errorf("append: %v", err)
 			}
@@ -84,7 +84,7 @@ func TestPathReplaced(t *testing.T) {
 			if err := os.Rename(path, filepath.Join(dir, "away "+name)); err != nil {
 				t.Fatal(err)
 			}
-			waitFor(t, "up", f.Healthy)
+			waitFor(t, "up", f.healthy)
 			mustAppend(t, f, -2)
 			mustClose(t, f)
 			all := generations(t, path)
@@ -120,7 +120,7 @@ func init() {
 		if err := os.Chmod(dir, 0o700); err != nil {
 			return err
 		}
-		for !f.Healthy() {
+		for !f.healthy() {
 			time.Sleep(time.Millisecond)
 		}
 		return errors.Join(f.Append(testContext(), event(2)), f.Close())
@@ -167,12 +167,12 @@ func TestMovedBack(t *testing.T) {
 	if err := os.Rename(path, path+".1"); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, "down", func() bool { return !f.Healthy() })
+	waitFor(t, "down", func() bool { return !f.healthy() })
 	if err := os.Rename(path+".1", path); err != nil {
 		t.Fatal(err)
 	}
 	d.onOpen.clear()
-	waitFor(t, "up", f.Healthy)
+	waitFor(t, "up", f.healthy)
 	mustAppend(t, f, 2)
 	mustClose(t, f)
 	log := readLog(t, path)

@@ -21,7 +21,7 @@ func sample(tb testing.TB, n int, opts Options) []string {
 	tb.Helper()
 	path := filepath.Join(memoryDir(tb), "audit.log")
 	f := openTest(tb, path, opts)
-	for i := 2; f.Stats().Sequence < uint64(n-1); i++ {
+	for i := 2; f.stats().sequence < uint64(n-1); i++ {
 		mustAppend(tb, f, i)
 	}
 	mustClose(tb, f)

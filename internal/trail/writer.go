@@ -59,6 +59,7 @@ type request struct {
 // hangs holds up this goroutine alone.
 type writer struct {
 	path, dir string
+	opts      Options
 	disk      disk
 	readClock func() Clock
 	wake      chan struct{}
@@ -68,8 +69,6 @@ type writer struct {
 	closeErr  error
 
 	mu        sync.Mutex
-	users     []*File // the last one's options hold
-	opts      Options // which are these
 	closing   bool
 	queue     []*request
 	posts     [][]byte
@@ -78,8 +77,7 @@ type writer struct {
 	busySince time.Time
 	down      error
 	gap       gap
-	stats     Stats
-	openID    plainfile.ID // of the open file, for the message about two paths to one file
+	stats     stats
 
 	// What follows belongs to the goroutine alone.
 
@@ -112,6 +110,15 @@ type writer struct {
 	timer         *time.Timer
 	retryAt       time.Time
 	retryWait     time.Duration
+}
+
+// stats are counts since the file was opened.
+type stats struct {
+	lines    uint64 // written and synced, the trail's own included
+	syncs    uint64 // groups: lines per sync is lines/syncs
+	refused  uint64 // posts over the budget
+	lost     uint64 // appends that failed
+	sequence uint64 // of the last line that is on stable storage
 }
 
 // position is a place in the file and in the chain.
@@ -185,9 +192,9 @@ func (w *writer) announce(kind Kind, fields map[string]any) {
 	}
 }
 
-func newWriter(path string, d disk, clock func() Clock) *writer {
+func newWriter(path string, opts Options) *writer {
 	return &writer{
-		path: path, dir: filepath.Dir(path), disk: d, readClock: clock, clock: clock(),
+		path: path, dir: filepath.Dir(path), opts: opts, disk: opts.disk, readClock: opts.clock, clock: opts.clock(),
 		wake: make(chan struct{}, 1), ready: make(chan struct{}), done: make(chan struct{}),
 	}
 }
@@ -199,34 +206,26 @@ func (w *writer) poke() {
 	}
 }
 
-func (w *writer) addUser(f *File) bool {
+// close has the goroutine write what is left and end; false when it was called before.
+func (w *writer) close() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closing {
 		return false
 	}
-	w.users = append(w.users, f)
-	w.opts = f.opts
+	w.closing = true
+	w.poke()
 	return true
 }
 
-// removeUser reports whether f was the last user, and whether it had been removed
-// before.
-func (w *writer) removeUser(f *File) (last, again bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if f.closed {
-		return false, true
+// leave notes that nobody waits for the end any more, though it is still to come.
+func (w *writer) leave() {
+	unfinished.Store(w.path, w.done)
+	select {
+	case <-w.done:
+		unfinished.CompareAndDelete(w.path, w.done)
+	default: // retire will do that
 	}
-	f.closed = true
-	w.users = slices.DeleteFunc(w.users, func(u *File) bool { return u == f })
-	if len(w.users) > 0 {
-		w.opts = w.users[len(w.users)-1].opts
-		return false, false
-	}
-	w.closing = true // the options of the last one stay, for the last lines
-	w.poke()
-	return true, false
 }
 
 func (w *writer) isClosing() bool {
@@ -235,20 +234,14 @@ func (w *writer) isClosing() bool {
 	return w.closing
 }
 
-func (w *writer) options() Options {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.opts
-}
-
-func (w *writer) append(ctx context.Context, f *File, event []byte) error {
+func (w *writer) append(ctx context.Context, event []byte) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("audit file %s was not tried: %w", w.path, err)
 	}
 	// The writer may still read the event when nobody waits any more, so it gets its own.
 	r := &request{event: bytes.Clone(event), done: make(chan error, 1)}
 	w.mu.Lock()
-	if err := w.enqueueLocked(f, r); err != nil {
+	if err := w.enqueueLocked(r); err != nil {
 		w.mu.Unlock()
 		return err
 	}
@@ -262,9 +255,9 @@ func (w *writer) append(ctx context.Context, f *File, event []byte) error {
 	}
 }
 
-func (w *writer) enqueueLocked(f *File, r *request) error {
+func (w *writer) enqueueLocked(r *request) error {
 	switch {
-	case f.closed:
+	case w.closing:
 		return ErrClosed
 	case w.down != nil:
 		w.loseLocked(w.down)
@@ -286,7 +279,7 @@ func (w *writer) downError(cause error) error {
 func (w *writer) loseLocked(err error) {
 	w.gap.note(err)
 	w.gap.lost++
-	w.stats.Lost++
+	w.stats.lost++
 }
 
 // abandon is called when the caller of an Append cannot wait any longer.
@@ -319,14 +312,14 @@ func (w *writer) abandon(r *request, cause error) error {
 	return err
 }
 
-func (w *writer) post(f *File, event []byte) error {
+func (w *writer) post(event []byte) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if f.closed {
+	if w.closing {
 		return ErrClosed
 	}
 	if !w.roomLocked(len(event)) {
-		w.stats.Refused++
+		w.stats.refused++
 		return fmt.Errorf("%w: %d posted lines wait for %s", ErrBusy, len(w.posts), w.path)
 	}
 	w.posts = append(w.posts, bytes.Clone(event))

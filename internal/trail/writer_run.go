@@ -39,8 +39,7 @@ func (w *writer) run() {
 	}
 }
 
-// retire takes the writer out of the registry: from here on an Open begins with a new
-// one.
+// retire closes the file and ends the lock: from here on the path can be opened again.
 func (w *writer) retire() {
 	w.mu.Lock()
 	w.closing = true // also when the start failed
@@ -55,9 +54,7 @@ func (w *writer) retire() {
 		// a version that knows none.
 		_ = w.lock.release(w.lock.fresh() && w.startErr != nil && w.id == plainfile.ID{})
 	}
-	registry.Lock() // after the close, which ends the lock
-	delete(registry.writers, w.path)
-	registry.Unlock()
+	unfinished.CompareAndDelete(w.path, w.done)
 	close(w.done)
 }
 
@@ -99,7 +96,7 @@ func (w *writer) pause() time.Duration {
 		return max(time.Until(w.retryAt), time.Millisecond)
 	}
 	d := lookEvery
-	if o := w.options(); o.Key != nil && w.now.uncovered > 0 {
+	if o := &w.opts; o.Key != nil && w.now.uncovered > 0 {
 		d = min(d, time.Until(w.now.uncoveredAt.Add(o.CheckpointInterval)))
 	}
 	return max(d, time.Millisecond)
