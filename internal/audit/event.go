@@ -196,7 +196,7 @@ type Event struct {
 	Served          Served
 	Messages        int64
 	Records         int64
-	Bytes           int64
+	Bytes           int64         // with the length prefixes of the messages, without TLS
 	BytesAcked      *int64        // of these, what the client's end had acknowledged; nil when not known
 	Complete        bool          // the closing SOA was handed to the connection; of a decision: it is whole in one line
 	Duration        time.Duration // of an ended transfer

@@ -14,10 +14,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// surviveBrokenLog keeps the process alive when whoever reads its standard output has
-// died. The Go runtime ends it at the next write to descriptor 1 or 2 (os/signal), and
-// that the audit is down is such a write; with somebody notified it is an error like
-// others. Nobody needs to listen, and programs that CoreDNS starts are not affected.
+// surviveBrokenLog catches SIGPIPE. Without a handler the Go runtime ends the process at
+// the next write to a broken descriptor 1 or 2, and reporting a broken audit sink is such
+// a write. With one the write fails as any other. Programs that CoreDNS starts are not
+// affected.
 var surviveBrokenLog = sync.OnceFunc(func() { signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE) })
 
 // duplicate opens the same stream under another descriptor, so that closing ours ends

@@ -1,9 +1,9 @@
 // SPDX-FileCopyrightText: The xfrguard authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package coredns reads what CoreDNS and caddy do not export. When one of them moves, this
-// is what can break without a compile error; TestPinned says where. What is read out of
-// miekg/dns, the connection below a writer, stands in internal/wire/conn.go.
+// Package coredns reads what CoreDNS and caddy do not export. When one of them moves,
+// this is what can break without a compile error; TestPinned says where. What is read
+// out of miekg/dns, the connection below a writer, stands in internal/wire/conn.go.
 //
 //   - [Blocks]: the server blocks of a Corefile, from a map of the dns context.
 //   - [Chain]: the handlers of a block, along their exported Next.

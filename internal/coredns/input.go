@@ -10,8 +10,8 @@ import (
 	"github.com/coredns/caddy"
 )
 
-// Corefile returns the Corefile that the instance of a controller is made of. Caddy gives it to nobody while
-// the instance starts; it is read by reflection.
+// Corefile returns the Corefile that the instance of a controller is made of. Caddy
+// gives it to nobody while the instance starts; it is read by reflection.
 func Corefile(controller *caddy.Controller) (path string, text []byte, ok bool) {
 	v := reflect.ValueOf(controller)
 	for _, field := range []string{"instance", "caddyfileInput"} {

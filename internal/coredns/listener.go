@@ -24,8 +24,8 @@ func ListenerNames(c *dnsserver.Config) ([]string, error) {
 	return names, nil
 }
 
-// strangers are addresses that are nobody's (RFC 5737, RFC 3849), in two networks, so that
-// a policy for one of them is not taken for one for everybody.
+// strangers are addresses that are nobody's (RFC 5737, RFC 3849), in two networks, so
+// that a policy for one of them is not taken for one for everybody.
 var strangers = [][]string{{"192.0.2.1", "203.0.113.1"}, {"2001:db8::1", "3fff::1"}}
 
 // BelievesAnybody reports whether a policy takes PROXY headers from addresses that it

@@ -15,8 +15,8 @@ import (
 	"github.com/coredns/coredns/plugin/tsig"
 )
 
-// TestPinned holds the fields that are read by name against the CoreDNS in go.mod. One that
-// fails names what this package no longer finds.
+// TestPinned holds the fields that are read by name against the CoreDNS in go.mod. One
+// that fails names what this package no longer finds.
 func TestPinned(t *testing.T) {
 	field := func(v reflect.Type, name string, kind reflect.Kind) reflect.Type {
 		t.Helper()
@@ -51,8 +51,8 @@ func TestPinned(t *testing.T) {
 	}
 }
 
-// TestOrderKnown: each plugin in the lists is one that CoreDNS has, so that a renamed one
-// is seen.
+// TestOrderKnown: each plugin in the lists is one that CoreDNS has, so that a renamed
+// one is seen.
 func TestOrderKnown(t *testing.T) {
 	for _, name := range append(slices.Clone(Answering), Harmless...) {
 		if name != guardName && !slices.Contains(dnsserver.Directives, name) {

@@ -185,8 +185,8 @@ func parseSource(s string) (netip.Addr, error) {
 func WithoutLink(a netip.Addr) bool { return a.Is6() && a.IsLinkLocalUnicast() && a.Zone() == "" }
 
 // maybePort reports whether s, an IPv6 address without brackets, reads like a shorter
-// one with a port behind it. What is meant so can be told from the last group: the ports
-// of DNS, and those that are free for everybody.
+// one with a port behind it. What is meant so can be told from the last group: the
+// ports of DNS, and those that are free for everybody.
 func maybePort(s string) bool {
 	i := strings.LastIndexByte(s, ':')
 	if i < 0 || strings.ContainsAny(s, "[%") {

@@ -13,8 +13,8 @@ import (
 )
 
 // Origins returns the zones that a key of a server block stands for, canonical:
-// "dns://Example.org:1053" is example.org., and a prefix such as 10.0.0.0/23 is its reverse
-// zones. It reads keys as CoreDNS does, and returns nil for one that is none.
+// "dns://Example.org:1053" is example.org., and a prefix such as 10.0.0.0/23 is its
+// reverse zones. It reads keys as CoreDNS does, and returns nil for one that is none.
 func Origins(key string) []string {
 	for _, transport := range []string{"dns", "tls", "quic", "grpc", "https", "https3", "unix"} {
 		if rest, ok := strings.CutPrefix(key, transport+"://"); ok {
@@ -36,8 +36,8 @@ func Origins(key string) []string {
 
 var errNoOrigin = errors.New("neither a name nor a prefix")
 
-// splitOrigin splits NAME[:PORT] or PREFIX[:PORT]. A prefix becomes the reverse zones at
-// the next octet (IPv4) or nibble (IPv6) that together hold exactly its addresses.
+// splitOrigin splits NAME[:PORT] or PREFIX[:PORT]. A prefix becomes the reverse zones
+// at the next octet (IPv4) or nibble (IPv6) that together hold exactly its addresses.
 func splitOrigin(s string) (names []string, port string, err error) {
 	if i := strings.LastIndexByte(s, ':'); i >= 0 {
 		if n, err := strconv.Atoi(s[i+1:]); err == nil {

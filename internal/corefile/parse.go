@@ -1,9 +1,10 @@
 // SPDX-FileCopyrightText: The xfrguard authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package corefile is the grammar of the xfrguard directive: tokens in, configurations out.
-// It knows nothing of a server, so that a command reads a Corefile by the same code. Its
-// errors name file, line, token and what was expected, and never show a secret.
+// Package corefile is the grammar of the xfrguard directive: tokens in, configurations
+// out. It knows nothing of a server, so that a command reads a Corefile by the same
+// code. Its errors name file, line, token and what was expected, and never show a
+// secret.
 package corefile
 
 import (

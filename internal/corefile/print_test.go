@@ -105,8 +105,8 @@ func drawConfig(t *rapid.T) *Config {
 	return c
 }
 
-// drawRuleNotify lets a rule tell its addresses, where they are single ones that no other
-// rule tells.
+// drawRuleNotify lets a rule tell its addresses, where they are single ones that no
+// other rule tells.
 func drawRuleNotify(t *rapid.T, c *Config, r *policy.Rule) {
 	if r.Deny || r.Nets.Any() || len(r.Keys) > 1 || !policytest.Chance(t, "rule notify", 30) {
 		return

@@ -28,12 +28,13 @@ type chainResult struct {
 	from, until time.Time // the same would be found at any moment in between
 }
 
-// at reports whether the outcome is that of this moment. That of the zero value is none.
+// at reports whether the outcome is that of this moment. That of the zero value is
+// none.
 func (o *chainResult) at(now time.Time) bool { return !now.Before(o.from) && now.Before(o.until) }
 
-// lasts sets the time of an outcome found now: to the nearest moments before and after at
-// which one of the certificates begins or ends, and no longer than most: of roots that have
-// no part in it nothing is known.
+// lasts sets the time of an outcome found now: to the nearest moments before and after
+// at which one of the certificates begins or ends, and no longer than most: of roots
+// that have no part in it nothing is known.
 func (o *chainResult) lasts(now time.Time, most time.Duration, certs ...*x509.Certificate) {
 	o.from, o.until = now.Add(-most), now.Add(most)
 	for _, c := range certs {
@@ -48,9 +49,9 @@ func (o *chainResult) lasts(now time.Time, most time.Duration, certs ...*x509.Ce
 	}
 }
 
-// chainOf is what the certificates of a connection lead to at this moment, under the CA of
-// the listener and for client authentication. It does not depend on what client_auth made
-// of them in the handshake: under request and require nobody has looked yet.
+// chainOf is what the certificates of a connection lead to at this moment, under the CA
+// of the listener and for client authentication. It does not depend on what client_auth
+// made of them in the handshake: under request and require nobody has looked yet.
 func (g *Reader) chainOf(s *session, presented []*x509.Certificate, now time.Time) chainResult {
 	if g.Config == nil || g.Config.TLSConfig == nil || len(presented) > MaxPresented {
 		return chainResult{}
@@ -67,9 +68,9 @@ func (g *Reader) chainOf(s *session, presented []*x509.Certificate, now time.Tim
 	return s.chain
 }
 
-// leads looks for chains for client authentication from the first of the certificates to
-// one of the roots, at first without the other certificates: whoever needs none makes no
-// work with them. Of several roots the one with the smallest hash counts.
+// leads looks for chains for client authentication from the first of the certificates
+// to one of the roots, at first without the other certificates: whoever needs none
+// makes no work with them. Of several roots the one with the smallest hash counts.
 func leads(presented []*x509.Certificate, roots *x509.CertPool, now time.Time) (o chainResult) {
 	options := x509.VerifyOptions{
 		Roots: roots, Intermediates: x509.NewCertPool(), CurrentTime: now,
@@ -98,10 +99,10 @@ func leads(presented []*x509.Certificate, roots *x509.CertPool, now time.Time) (
 	return o
 }
 
-// intermediates are those of the certificates that may stand in the middle of a chain, at
-// most two of one name: an authority that changes its key, or that two others vouch for,
-// has two. x509 checks the signatures of all that have the right name, and a client may
-// give its certificates any name.
+// intermediates are those of the certificates that may stand in the middle of a chain,
+// at most two of one name: an authority that changes its key, or that two others vouch
+// for, has two. x509 checks the signatures of all that have the right name, and a
+// client may give its certificates any name.
 func intermediates(presented []*x509.Certificate, now time.Time) (chosen []*x509.Certificate) {
 	for _, c := range presented {
 		if !c.IsCA || !c.BasicConstraintsValid || !within(c, now) || len(c.UnhandledCriticalExtensions) > 0 {
@@ -121,8 +122,8 @@ func intermediates(presented []*x509.Certificate, now time.Time) (chosen []*x509
 }
 
 // chains remembers what certificates led to, whatever connection they came in: who
-// connects again and again with the same ones makes nobody build a chain again. The zero
-// value is ready.
+// connects again and again with the same ones makes nobody build a chain again. The
+// zero value is ready.
 type chains struct {
 	mu    sync.Mutex
 	known map[[sha256.Size]byte]chainResult

@@ -25,8 +25,8 @@ import (
 	"github.com/coredns/coredns/core/dnsserver"
 )
 
-// TestChainsRemembered: what certificates lead to is found out once, good or bad, and again
-// at each moment at which it may be something else.
+// TestChainsRemembered: what certificates lead to is found out once, good or bad, and
+// again at each moment at which it may be something else.
 func TestChainsRemembered(t *testing.T) {
 	now := time.Now()
 	soon, end := now.Add(3*time.Second), now.Add(5*time.Second)
@@ -118,9 +118,9 @@ func sessionOf(t *testing.T, id *catest.Identity) *tls.ConnectionState {
 	return cs
 }
 
-// TestChainOnceAConnection: who gets past an address gate makes the server build the chain
-// of its certificates once, good or bad, and not with each request or connection; and of
-// those who do not get past it none is built, whatever the handshake has found.
+// TestChainOnceAConnection: who gets past an address gate makes the server build the
+// chain of its certificates once, good or bad, and not with each request or connection;
+// and of those who do not get past it none is built, whatever the handshake has found.
 func TestChainOnceAConnection(t *testing.T) {
 	ca, now := catest.New(t), time.Now()
 	good, bad := ca.Client(t, "ns2.example.net"), catest.New(t).Client(t, "ns2.example.net")
@@ -190,9 +190,9 @@ func TestSessionsGo(t *testing.T) {
 	runtime.KeepAlive(first)
 }
 
-// TestIntermediatesBounded: of the certificates that a client sends along, those that may
-// stand in a chain and no more than two of a name cost a look; the right one is found in
-// whatever place it stands.
+// TestIntermediatesBounded: of the certificates that a client sends along, those that
+// may stand in a chain and no more than two of a name cost a look; the right one is
+// found in whatever place it stands.
 func TestIntermediatesBounded(t *testing.T) {
 	ca, now := catest.New(t), time.Now()
 	direct := ca.Client(t, "ns2.example.net")
@@ -256,8 +256,8 @@ func TestNoSystemCAs(t *testing.T) {
 	}
 }
 
-// TestCertificateWork: one more request of a connection allocates next to nothing for its
-// certificates, whatever they are.
+// TestCertificateWork: one more request of a connection allocates next to nothing for
+// its certificates, whatever they are.
 func TestCertificateWork(t *testing.T) {
 	ca := catest.New(t)
 	g := guardFor("192.0.2.0/24", tls.RequestClientCert, ca)

@@ -1,8 +1,8 @@
 // SPDX-FileCopyrightText: The xfrguard authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package evidence reads what a message and its connection show: where from, over what, with
-// which signature and certificate. It gives the facts that a policy decides by.
+// Package evidence reads what a message and its connection show: where from, over what,
+// with which signature and certificate. It gives the facts that a policy decides by.
 package evidence
 
 import (
@@ -46,8 +46,8 @@ type Evidence struct {
 	Idle     time.Duration // how long the listener keeps an idle connection; 0 is unknown
 }
 
-// Reader reads the evidence of one server block's messages. What a message shows depends
-// on the block: on its keys, its rules' addresses, its listener's CA.
+// Reader reads the evidence of one server block's messages. What a message shows
+// depends on the block: on its keys, its rules' addresses, its listener's CA.
 type Reader struct {
 	Config   *dnsserver.Config // of the block's first key
 	Policies policy.Policies
@@ -60,8 +60,8 @@ type Reader struct {
 	weakKeys weakKeys
 }
 
-// NewReader returns the reader of a block whose config and keys are set later. replays is
-// asked for the memory of signatures at each message.
+// NewReader returns the reader of a block whose config and keys are set later. replays
+// is asked for the memory of signatures at each message.
 func NewReader(replays func() *limit.ReplayMemory, anybody func(listener string) bool) Reader {
 	return Reader{Policies: make(policy.Policies), sessions: newSessions(), replays: replays, Anybody: anybody}
 }

@@ -16,8 +16,8 @@ import (
 )
 
 // readOrigin says who asks and how the request came in. What shows it is the connection
-// itself, below all plugins: neither what a writer in front says of it, nor the type of an
-// address, is evidence.
+// itself, below all plugins: neither what a writer in front says of it, nor the type of
+// an address, is evidence.
 func (g *Reader) readOrigin(e *Evidence, w dns.ResponseWriter) wire.Origin {
 	o, known := wire.OriginOf(w)
 	if !known { // DoH, gRPC, DoQ, and what cannot be followed: none of them carries a transfer
@@ -71,8 +71,9 @@ func addrPort(a net.Addr) netip.AddrPort {
 	return netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port())
 }
 
-// ownWriters are the transports whose requests CoreDNS hands over with writers of its own.
-// None of them carries a transfer, so that nothing has to be known of their connections.
+// ownWriters are the transports whose requests CoreDNS hands over with writers of its
+// own. None of them carries a transfer, so that nothing has to be known of their
+// connections.
 var ownWriters = []policy.Transport{policy.TransportHTTPS, policy.TransportHTTP3, policy.TransportQUIC, policy.TransportGRPC}
 
 // transportOf names how the request came in. TCP and TLS are what ends in a TCP

@@ -18,8 +18,9 @@ import (
 
 // sessions keeps what was found out about the certificates of each open connection. A
 // client sends them once and may then ask as often as it likes, at some thirty octets a
-// request, so nothing about them is worked out twice. An entry goes when the certificates
-// of its connection do; nothing that a client does makes room for another's.
+// request, so nothing about them is worked out twice. An entry goes when the
+// certificates of its connection do; nothing that a client does makes room for
+// another's.
 type sessions struct {
 	mu   sync.Mutex
 	open map[sessionKey]*session
@@ -96,8 +97,8 @@ func (s *session) facts(leaf *x509.Certificate) *leafFacts {
 	return &s.leaf
 }
 
-// weakKey names a weak key that the certificate rests on: its own, or one of the chain that
-// was found for it. "" when there is none.
+// weakKey names a weak key that the certificate rests on: its own, or one of the chain
+// that was found for it. "" when there is none.
 func (s *session) weakKey(leaf *x509.Certificate) string {
 	s.mu.Lock()
 	chained := s.chain.weak

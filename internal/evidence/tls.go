@@ -46,8 +46,8 @@ func (g *Reader) readTLS(e *Evidence, cs *tls.ConnectionState) {
 	}
 }
 
-// cipherNames has the names of all cipher suites; crypto/tls makes its lists anew whenever
-// it is asked for one.
+// cipherNames has the names of all cipher suites; crypto/tls makes its lists anew
+// whenever it is asked for one.
 var cipherNames = func() map[uint16]string {
 	names := make(map[uint16]string)
 	for _, s := range slices.Concat(tls.CipherSuites(), tls.InsecureCipherSuites()) {
@@ -63,10 +63,10 @@ func cipherName(id uint16) string {
 	return tls.CipherSuiteName(id)
 }
 
-// ProofOf is what the session proves at this moment. The handshake may have been
-// long ago, in this connection or in the one that it resumes, and under another CA
-// when a reload came in between: nothing is taken over from it. Of a client whose address
-// no rule knows the certificate is not looked at, for what it says would change nothing.
+// ProofOf is what the session proves at this moment. The handshake may have been long
+// ago, in this connection or in the one that it resumes, and under another CA when a
+// reload came in between: nothing is taken over from it. Of a client whose address no
+// rule knows the certificate is not looked at, for what it says would change nothing.
 func (g *Reader) ProofOf(cs *tls.ConnectionState, client netip.Addr, now time.Time) policy.TLSProof {
 	p := policy.TLSProof{Version: cs.Version, ALPN: cs.NegotiatedProtocol, HasCert: len(cs.PeerCertificates) > 0}
 	if !p.HasCert || !g.Policies.Knows(&policy.Request{Client: client}) {
@@ -112,8 +112,9 @@ func isHostName(name string) bool {
 	return true
 }
 
-// MaxPresented bounds the certificates that a client may send: a leaf, the intermediates
-// of any real hierarchy, and its root. With each more there are many more ways to try.
+// MaxPresented bounds the certificates that a client may send: a leaf, the
+// intermediates of any real hierarchy, and its root. With each more there are many more
+// ways to try.
 const MaxPresented = 5
 
 // VerifiesClients reports whether the handshake fails for a certificate that does
@@ -125,9 +126,9 @@ func within(c *x509.Certificate, now time.Time) bool {
 }
 
 // forClients reports whether the certificate may be used for client authentication: an
-// extended key usage must say so where there is one (RFC 5280 §4.2.1.12), a key usage must
-// let its key sign (§4.2.1.3; RFC 8446 §4.4.2.2), and what it calls critical must be
-// understood (§4.2).
+// extended key usage must say so where there is one (RFC 5280 §4.2.1.12), a key usage
+// must let its key sign (§4.2.1.3; RFC 8446 §4.4.2.2), and what it calls critical must
+// be understood (§4.2).
 func forClients(c *x509.Certificate) bool {
 	limited := len(c.ExtKeyUsage) > 0 || len(c.UnknownExtKeyUsage) > 0
 	allowed := slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageClientAuth) || slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageAny)
@@ -136,8 +137,8 @@ func forClients(c *x509.Certificate) bool {
 
 var oidKeyUsage = asn1.ObjectIdentifier{2, 5, 29, 15}
 
-// signs reports whether the certificate's key may sign something else than certificates. A
-// key usage that allows nothing allows no signatures either.
+// signs reports whether the certificate's key may sign something else than
+// certificates. A key usage that allows nothing allows no signatures either.
 func signs(c *x509.Certificate) bool {
 	if c.KeyUsage != 0 {
 		return c.KeyUsage&x509.KeyUsageDigitalSignature != 0

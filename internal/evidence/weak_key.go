@@ -11,7 +11,8 @@ import (
 	"sync"
 )
 
-// The shortest keys that are not weak: 112 bits of security (NIST SP 800-57 part 1, table 2).
+// The shortest keys that are not weak: 112 bits of security (NIST SP 800-57 part 1,
+// table 2).
 const (
 	MinRSABits = 2048
 	minECBits  = 224
@@ -61,8 +62,8 @@ func (w *weakKeys) first(spki [32]byte) bool {
 	return true
 }
 
-// WeakKey names the weak key that the client's certificate rests on, the first time that it
-// is asked about this key; "" when there is none, or it has been told already.
+// WeakKey names the weak key that the client's certificate rests on, the first time
+// that it is asked about this key; "" when there is none, or it has been told already.
 func (g *Reader) WeakKey(e *Evidence) string {
 	if e.Cert == nil {
 		return ""

@@ -21,8 +21,8 @@ type clientID struct {
 	addr  netip.Addr
 }
 
-// settle turns the source address into the one that stands for the client: where the rule
-// names the very address, that.
+// settle turns the source address into the one that stands for the client: where the
+// rule names the very address, that.
 func (a *Admission) settle() {
 	a.Client = a.Client.Unmap().WithZone("")
 	if !a.Single {
@@ -174,9 +174,9 @@ func (r *standings) of(id clientID) standing {
 	return standingUnknown
 }
 
-// Remember notes how the transfer of the lease has ended: taken as a whole, or not taken
-// through the client's fault. Of what ended in another way nothing is to be noted. It
-// may be called before or after Release, and on nil.
+// Remember notes how the transfer of the lease has ended: taken as a whole, or not
+// taken through the client's fault. Of what ended in another way nothing is to be
+// noted. It may be called before or after Release, and on nil.
 func (s *Lease) Remember(taken bool) {
 	if s == nil {
 		return

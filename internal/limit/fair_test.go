@@ -15,8 +15,9 @@ import (
 	"github.com/xfrguard/xfrguard/internal/policy"
 )
 
-// A client is what it proved together with its address, a configured identity may always
-// run one, and one proof takes no more than eight clients' worth from all its addresses.
+// A client is what it proved together with its address, a configured identity may
+// always run one, and one proof takes no more than eight clients' worth from all its
+// addresses.
 func TestLimitClients(t *testing.T) {
 	const a, b, c = "192.0.2.1", "192.0.2.2", "192.0.2.3"
 	const sec = time.Second
@@ -246,9 +247,9 @@ func TestLimitPaceEndsTheSlowest(t *testing.T) {
 	})
 }
 
-// Stalled and trickling readers, few and many, from one and from many addresses, with one
-// key and with many: who has an identity of its own is served at once, and who shares
-// their rule and key, and took its last transfer, within `wait`.
+// Stalled and trickling readers, few and many, from one and from many addresses, with
+// one key and with many: who has an identity of its own is served at once, and who
+// shares their rule and key, and took its last transfer, within `wait`.
 func TestLimitFairness(t *testing.T) {
 	for _, n := range []int{10, 200, 2000} {
 		for name, who := range map[string]func(i int) (netip.Addr, string){

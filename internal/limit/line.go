@@ -176,8 +176,8 @@ func compareWaiters(a, b *waiter) int {
 }
 
 // lastLocked returns who leaves the line when it is too long: one whose client did not
-// take its last transfer, before one of a client that has the most in line, and of these
-// the last to come.
+// take its last transfer, before one of a client that has the most in line, and of
+// these the last to come.
 func (s *limitScope) lastLocked() *waiter {
 	var last *waiter
 	for e := s.line.Front(); e != nil; e = e.Next() {

@@ -37,7 +37,8 @@ func (b *naiveBucket) take(r policy.Rate, now int64) bool {
 
 func TestLimitRateOracle(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		// Halves of powers of two are exact in floating point, so that the two must agree to the nanosecond.
+		// Halves of powers of two are exact in floating point, so that the two must agree to
+		// the nanosecond.
 		r := policy.Rate{
 			Count:  rapid.SampledFrom([]int{1, 2, 4, 64}).Draw(t, "count"),
 			Period: rapid.SampledFrom([]time.Duration{time.Second, 4 * time.Second, 64 * time.Second}).Draw(t, "period"),

@@ -47,10 +47,10 @@ type sample struct {
 }
 
 // Watch lets the limiter end the transfer of the lease while somebody waits who could
-// use its place. progress returns how many octets the client has taken so far, and counts
-// time in which there was nothing to take as if it had kept the pace; end is called at
-// most once, with errTooSlow, and must see to it that the transfer ends and the lease is
-// released soon. Both are called from a goroutine of the limiter and never
+// use its place. progress returns how many octets the client has taken so far, and
+// counts time in which there was nothing to take as if it had kept the pace; end is
+// called at most once, with errTooSlow, and must see to it that the transfer ends and
+// the lease is released soon. Both are called from a goroutine of the limiter and never
 // after Release has returned; so they must neither block nor call Release. A lease that
 // is not watched is never ended.
 func (s *Lease) Watch(progress func() int64, end func(cause error)) {
@@ -123,8 +123,8 @@ func (m sample) since(before sample) (taken int64, span time.Duration) {
 	return m.taken - before.taken, m.at.Sub(before.at)
 }
 
-// slowLocked reports whether the transfer may be ended for anybody who waits: the average
-// over the last minute, or since its start, is below the pace.
+// slowLocked reports whether the transfer may be ended for anybody who waits: the
+// average over the last minute, or since its start, is below the pace.
 func (s *Lease) slowLocked() bool {
 	w := &s.watch
 	if s.pace <= 0 || w.grace == nil {
@@ -135,10 +135,10 @@ func (s *Lease) slowLocked() bool {
 }
 
 // stillLocked is slowLocked without what the client took at once: what its kernel has
-// room for says nothing of its pace, and lets a reader that never reads pass for a quick
-// one for up to a minute. A rest of two seconds is allowed. It is enough for those whose
-// last transfer was complete to be let in before such a client, about four seconds after
-// that one stopped.
+// room for says nothing of its pace, and lets a reader that never reads pass for a
+// quick one for up to a minute. A rest of two seconds is allowed. It is enough for
+// those whose last transfer was complete to be let in before such a client, about four
+// seconds after that one stopped.
 func (s *Lease) stillLocked() bool {
 	w := &s.watch
 	if s.pace <= 0 || w.grace == nil {
@@ -284,8 +284,8 @@ func (s *limitScope) makeRoomLocked(now time.Time) []*Lease {
 	return out
 }
 
-// candidatesLocked returns the transfers that may be ended, in that order, and those that
-// have been ended and still hold their slot.
+// candidatesLocked returns the transfers that may be ended, in that order, and those
+// that have been ended and still hold their slot.
 func (s *limitScope) candidatesLocked() (slow []candidate, ending []*Lease) {
 	for r := range s.watched {
 		switch c := (candidate{lease: r, slow: r.slowLocked()}); {

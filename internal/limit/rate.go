@@ -13,15 +13,8 @@ import (
 // bucketID names whose requests count together: each has a token bucket. A client has
 // one for each zone, and so has a proof, for all its addresses.
 //
-// Buckets are bounded by dropping the ones used longest ago, and whoever was
-// dropped starts with a full one. Nobody can harm another that way: the worst an
-// attacker with many addresses does to a secondary is to give it a full bucket
-// early. What he can gain: n clients have n budgets whatever is remembered; only
-// one with more than maxBuckets pairs of client and zone, all of them allowed by
-// the policy and used in turn before they have filled again, takes more than
-// those budgets. Limits.Total is what holds him, for it does not depend on
-// memory. Nor can he reach into another scope. A bucket that is full again says
-// nothing and goes first, so what is kept is about those who came lately.
+// Buckets are bounded by dropping the ones used longest ago; one that is dropped starts
+// full again. docs/THREATS.md says why nobody gains by that.
 type bucketID struct {
 	client clientID // without an address: the proof's
 	zone   string

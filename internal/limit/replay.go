@@ -19,40 +19,26 @@ const replayWindow = 300
 // longer than any request waits for its turn.
 const longGone = 3600
 
-// minMAC is the fewest octets of a MAC that RFC 8945 §5.2.2.1 lets anybody send.
+// minMAC is the fewest octets of a MAC that RFC 8945 §5.2.2.1 allows.
 const minMAC = 10
 
 // macID is what identifies a MAC: its first octets, as many as every legal MAC
 // has. A MAC cut short is then still the same one, and a request sent again with
 // its MAC truncated is still a replay. Two genuine MACs agree in 80 bits by
-// chance only, or by the work of somebody who has the key, against that key.
+// chance only, or by work of a holder of that key.
 type macID [minMAC]byte
 
 // ReplayMemory remembers the signatures of accepted requests, so that a recorded
 // request opens nothing (RFC 8945 §5.2.3 and §10): all that a window still reaches,
 // and the last ones whatever their age, for the clock may be set back.
 //
-// RFC 8945 §5.2.3 suggests one mark per key, the latest Time Signed, and to
-// refuse what is older. A secondary that opens many connections has its requests
-// arrive out of order, within a second and across, and would be refused at
-// random. So each MAC is remembered, and a mark per key, the floor, stands only
-// for what is not remembered any longer: whatever was signed at or before it
-// counts as seen. Forgetting raises the floor, always. What has expired is below
-// every window, so in ordinary times the floor refuses nobody.
+// Each MAC is remembered, and for each key a mark, the floor: everything signed at or
+// before it counts as seen. The floor stands for what is not remembered any longer, and
+// forgetting always raises it. Only requests whose MAC is proven may be put in.
 //
-// When the clock was ahead and is set back, the floors are of a time that has not
-// come yet, and would refuse everybody until it has. They go then, and with them what
-// they stood for: a request that was forgotten already, signed in the time that is
-// repeated, can be accepted once more. That takes keep other requests after it.
-//
-// Only requests whose MAC is proven may be put in: nobody without a key can
-// fill it. When it is full the key with the most signatures loses its oldest:
-// a client that floods takes nothing from other keys, and its own key, while it
-// floods, refuses what was signed long before or arrives late. There are no more
-// keys than the configuration has.
-//
-// The memory starts empty with the process. A request recorded before a restart
-// can be sent once more after it, while its window lasts.
+// docs/THREATS.md says why it is not one mark per key alone, as RFC 8945 §5.2.3
+// suggests, what happens when the memory is full, and what a clock that is set back and
+// a restart make possible.
 type ReplayMemory struct {
 	keep int // signatures that stay however old they are
 	most int // signatures in all

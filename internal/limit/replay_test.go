@@ -70,8 +70,8 @@ func TestReplayWindow(t *testing.T) {
 	})
 }
 
-// TestReplayAfterClockStep: the clock was an hour ahead and is set right. Fresh requests
-// are accepted at once, what was accepted before is not, whatever its age.
+// TestReplayAfterClockStep: the clock was an hour ahead and is set right. Fresh
+// requests are accepted at once, what was accepted before is not, whatever its age.
 func TestReplayAfterClockStep(t *testing.T) {
 	const ahead = 100_000 + 3600
 	m := NewReplayMemory(4, 6)
@@ -286,9 +286,9 @@ func (n *naiveReplays) accept(s replayStep, most int) bool {
 	return true
 }
 
-// TestReplayOracle: what expires is forgotten only beyond what is kept, so that a memory
-// which keeps all that it may hold is as the naive list; and one that keeps less accepts
-// nothing twice either, unless the clock is set back further than it remembers.
+// TestReplayOracle: what expires is forgotten only beyond what is kept, so that a
+// memory which keeps all that it may hold is as the naive list; and one that keeps less
+// accepts nothing twice either, unless the clock is set back further than it remembers.
 func TestReplayOracle(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		most := rapid.IntRange(1, 12).Draw(t, "signatures")

@@ -77,7 +77,7 @@ var Transports = []Transport{
 
 // Carries reports whether a transfer of this type can be answered on the transport:
 // AXFR over UDP is undefined (RFC 5936 §4.2), and the others of CoreDNS keep one
-// message of an answer only. No transport carries a type that is no transfer.
+// message of an answer only. It is false for every other query type.
 func (t Transport) Carries(qtype uint16) bool {
 	switch t {
 	case TransportTCP, TransportTLS:
@@ -160,8 +160,8 @@ func sameHost(want, san string) bool {
 	return wantLabel == "*" && sanLabel != "" || sanLabel == "*" && wantLabel != ""
 }
 
-// Passes reports whether an allowed client that is refused for this reason has only come
-// at the wrong moment.
+// Passes reports whether an allowed client that is refused for this reason has only
+// come at the wrong moment.
 func (r Reason) Passes() bool {
 	switch r {
 	case ReasonRateLimited, ReasonConcurrencyLimited, ReasonShutdown, ReasonAuditUnavailable, ReasonZoneUnavailable:

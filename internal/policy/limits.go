@@ -17,7 +17,8 @@ type Limits struct {
 	Pace      int64         // bytes a second below which a transfer makes room for who waits; 0 is never
 }
 
-// DefaultLimits are those of a directive that says nothing else, as the README has them.
+// DefaultLimits are those of a directive that says nothing else, as the README has
+// them.
 var DefaultLimits = Limits{
 	Rate:      Rate{Count: 60, Period: time.Minute, Burst: 10},
 	Total:     16,

@@ -13,8 +13,8 @@ import (
 	"github.com/gaissmai/bart"
 )
 
-// Nets is a set of addresses. The zero Nets is empty and contains nothing. It must not be
-// changed while it is used, and a copy shares the set with the original.
+// Nets is a set of addresses. The zero Nets is empty and contains nothing. It must not
+// be changed while it is used, and a copy shares the set with the original.
 type Nets struct {
 	any     bool
 	implied bool                    // any, because the rule has no `net`
@@ -33,7 +33,8 @@ func (n *Nets) prefixes() *bart.Lite {
 	return n.table
 }
 
-// Add puts the prefix into the set, an IPv4-mapped IPv6 prefix as the IPv4 prefix it stands for.
+// Add puts the prefix into the set, an IPv4-mapped IPv6 prefix as the IPv4 prefix it
+// stands for.
 func (n *Nets) Add(p netip.Prefix) {
 	p = UnmapPrefix(p)
 	if n.table == nil {
@@ -85,7 +86,8 @@ func (n *Nets) Named() []netip.Addr {
 	return slices.SortedFunc(maps.Keys(n.named), netip.Addr.Compare)
 }
 
-// Wide returns the first prefix added that is more than one address, or the zero Prefix.
+// Wide returns the first prefix added that is more than one address, or the zero
+// Prefix.
 func (n *Nets) Wide() netip.Prefix { return n.wide }
 
 // Prefixes returns all prefixes of the set, in no order.
@@ -145,8 +147,8 @@ func (n *Nets) overlaps(other *Nets) bool {
 	return n.any || other.any || n.prefixes().Overlaps(other.prefixes())
 }
 
-// String is the set as the Corefile has it: "net *", "net 192.0.2.0/24 2001:db8::1/128", or
-// "" where the rule has no `net`.
+// String is the set as the Corefile has it: "net *", "net 192.0.2.0/24
+// 2001:db8::1/128", or "" where the rule has no `net`.
 func (n *Nets) String() string {
 	if n.implied {
 		return ""

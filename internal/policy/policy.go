@@ -60,15 +60,15 @@ type TLSProof struct {
 // within one condition are alternatives.
 type Rule struct {
 	Name     string
-	Deny     bool     // a deny rule has Nets and nothing else
-	Nets     Nets     // empty: nobody; a rule without `net` has every address
-	Types    []uint16 // empty: AXFR and IXFR
-	Keys     []string // canonical key names; empty: no key needed, which only Unsigned or Certs may say
-	Certs    []Cert   // empty: no certificate needed
-	TLS      bool     // TLS 1.3 is needed
-	TLSUntil time.Time
-	Unsigned bool
-	Notify   bool // its addresses, which are single ones, are told of new serials
+	Deny     bool      // a deny rule has Nets and nothing else
+	Nets     Nets      // empty: nobody; a rule without `net` has every address
+	Types    []uint16  // empty: AXFR and IXFR
+	Keys     []string  // canonical key names; empty: no key needed, which only Unsigned or Certs may say
+	Certs    []Cert    // empty: no certificate needed
+	TLS      bool      // TLS 1.3 is needed
+	TLSUntil time.Time // the first moment at which TLS is needed; zero: TLS needs it at once
+	Unsigned bool      // a request without a TSIG can match
+	Notify   bool      // its addresses, which are single ones, are told of new serials
 
 	Rate       *Rate // nil: the block's
 	Concurrent int   // 0: the block's per-client limit
@@ -121,7 +121,8 @@ func (ps Policies) Decide(r *Request) Decision {
 	return ps.DecideKnowing(r, func() bool { return ps.Knows(r) })
 }
 
-// DecideKnowing is Decide with a way to find out Known, for whoever has found it out already.
+// DecideKnowing is Decide with a way to find out Known, for whoever has found it out
+// already.
 func (ps Policies) DecideKnowing(r *Request, knows func() bool) Decision {
 	var d Decision
 	switch p := ps[r.Zone]; {
@@ -255,7 +256,8 @@ func (r *Rule) holds(q *Request) bool {
 // everywhere reports whether the rule matches every address.
 func (r *Rule) everywhere() bool { return r.Nets.any }
 
-// stranger is the denial of a client whose address no rule allows (r is nil), or r denies.
+// stranger is the denial of a client whose address no rule allows (r is nil), or r
+// denies.
 func (r *Rule) stranger(q *Request) Decision {
 	d := Decision{Reason: ReasonClientNotAllowed}
 	if r != nil {

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// Proof names what an allowed client has proved itself with: its key, the certificate that
-// the rule asks for, or both; "" where an address alone does.
+// Proof names what an allowed client has proved itself with: its key, the certificate
+// that the rule asks for, or both; "" where an address alone does.
 func (r *Rule) Proof(q *Request) string {
 	var proofs []string
 	if q.TSIG.Status == TSIGValid {
@@ -25,9 +25,10 @@ func (r *Rule) Proof(q *Request) string {
 	return strings.Join(proofs, " ")
 }
 
-// Place names the identity of an allowed client that the Corefile knows, which may always
-// run one transfer: a key, or a certificate that is named or pinned, with the address
-// where the rule names that. What the Corefile does not tell apart has one place together.
+// Place names the identity of an allowed client that the Corefile knows, which may
+// always run one transfer: a key, or a certificate that is named or pinned, with the
+// address where the rule names that. What the Corefile does not tell apart has one
+// place together.
 func (r *Rule) Place(q *Request) string {
 	who := "rule " + r.Name
 	known := len(r.Keys) > 0

@@ -87,11 +87,12 @@ func (r *Rule) line(nets int) string {
 	return b.String()
 }
 
-// Identity names what rule i of a directive asks of a client, in 64 octets. It stays the
-// same for two rules only if every client that the second allows was allowed by the first:
-// it covers the conditions, the denials before the rule that overlap its addresses, the
-// accepted algorithms, and a MAC under the secret of each key, because a name may get
-// another secret. Limits do not count. secret returns the octets of a key's secret.
+// Identity names what rule i of a directive asks of a client, in 64 octets. It stays
+// the same for two rules only if every client that the second allows was allowed by the
+// first: it covers the conditions, the denials before the rule that overlap its
+// addresses, the accepted algorithms, and a MAC under the secret of each key, because a
+// name may get another secret. Limits do not count. secret returns the octets of a
+// key's secret.
 func Identity(rules []Rule, i int, algorithms []string, secret func(key string) []byte) string {
 	asks := rules[i]
 	asks.Rate, asks.Concurrent, asks.Notify = nil, 0, false

@@ -1,8 +1,8 @@
 // SPDX-FileCopyrightText: The xfrguard authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package pool shares values that must exist once in a process: the first user opens one,
-// the last user closes it.
+// Package pool shares values that must exist once in a process: the first user opens
+// one, the last user closes it.
 package pool
 
 import "sync"

@@ -12,7 +12,8 @@ import (
 	"github.com/xfrguard/xfrguard/internal/pool"
 )
 
-// The pool opens once and closes once, whatever the order, and opening waits for closing.
+// The pool opens once and closes once, whatever the order, and opening waits for
+// closing.
 func TestPool(t *testing.T) {
 	var p pool.Pool[*int]
 	var open, opens, most int

@@ -54,7 +54,8 @@ func Few[T comparable](t *rapid.T, label string, list []T) []T {
 	return rapid.SliceOfNDistinct(rapid.SampledFrom(list), 1, min(3, len(list)), rapid.ID[T]).Draw(t, label)
 }
 
-// DrawRule draws a rule as parse lets it through, or any rule that a Go program could build.
+// DrawRule draws a rule as parse lets it through, or any rule that a Go program could
+// build.
 func DrawRule(t *rapid.T, name string, parseable bool) Rule {
 	s := Rule{Name: name, Deny: Chance(t, "deny", 20), Nets: Few(t, "nets", SomeNets)}
 	if Chance(t, "all nets", 5) {

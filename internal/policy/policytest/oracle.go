@@ -125,8 +125,8 @@ func (p Policy) signature(r *policy.Request) policy.Reason {
 	return reason
 }
 
-// walk is the sentence "the first rule whose conditions all hold decides, none
-// holds: denied", and the nearest miss: the rule that fails last in the order of checks.
+// walk is the sentence "the first rule whose conditions all hold decides, none holds:
+// denied", and the nearest miss: the rule that fails last in the order of checks.
 func (p Policy) walk(r *policy.Request) (allow bool, rule, near string, reason policy.Reason) {
 	missed := make([]string, 5)
 	reasons := make([]policy.Reason, 5)
