@@ -28,6 +28,7 @@ func (x *exchange) event() audit.Event {
 		Action:     audit.ActionDecision,
 		Client:     x.Req.Client.String(),
 		ClientPort: int(x.Port),
+		ClientLink: x.Link,
 		Claimed:    x.Claim(),
 		Server:     x.Server.Addr().String(),
 		ServerPort: int(x.Server.Port()),

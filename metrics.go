@@ -15,7 +15,7 @@ import (
 const subsystem = "xfrguard"
 
 // The metrics. Labels are the listener (server), the configured zone or "-"
-// (zone, never a name the client made up), the view, and closed lists; never an address.
+// (zone, never a name the client made up), the view, and closed lists; never the address of a client.
 var (
 	requestsTotal = promauto.NewCounterVec(prometheus.CounterOpts{
 		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "requests_total",
@@ -63,6 +63,16 @@ var (
 		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "notifies_total",
 		Help: "Counter of NOTIFYs, retries not counted, by what became of them.",
 	}, []string{"server", "zone", "view", "outcome"})
+
+	notifyUp = promauto.NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "notify_up",
+		Help: "Gauge of whether a secondary answers NOTIFY: 1, or 0 when it has answered none for some time.",
+	}, []string{"server", "view", "target"})
+
+	notifyLastAnswer = promauto.NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "notify_last_answer_timestamp_seconds",
+		Help: "Gauge of the moment of a secondary's last answer to a NOTIFY, in Unix time.",
+	}, []string{"server", "view", "target"})
 
 	policyInfo = promauto.NewGaugeVec(prometheus.GaugeOpts{
 		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "policy_info",

@@ -35,10 +35,13 @@ type notifier struct {
 	sender  *notify.Sender
 	targets map[string][]*notify.Target // by apex
 	began   time.Time
+	left    sync.Once
 
 	mu   sync.Mutex
 	seen map[string]*dns.SOA // the last one, by apex
 	told map[noticeKey]uint32
+	past map[string]serialPast // by apex
+	down map[*notify.Target]bool
 }
 
 // noticeKey names a target in words that hold across a reload.
@@ -58,24 +61,24 @@ func keyOfNotice(apex string, t *notify.Target) noticeKey {
 	return k
 }
 
-// startNotify begins to notify, when there is somebody to. What the previous instance
-// has brought to its targets is not sent again; the rest is.
+// startNotify begins to follow the serials and to notify, when there is somebody to. What
+// the previous instance has brought to its targets is not sent again; the rest is.
 func (g *guard) startNotify(previous *instance) {
 	if g.auditOf != nil || g.mode != corefile.ModeEnforce {
 		return
 	}
 	n := &notifier{
 		guard: g, targets: g.notifyTargets(), began: time.Now(),
-		seen: make(map[string]*dns.SOA), told: make(map[noticeKey]uint32),
+		seen: make(map[string]*dns.SOA), told: make(map[noticeKey]uint32), past: make(map[string]serialPast),
+		down: make(map[*notify.Target]bool),
 	}
-	if len(n.targets) == 0 {
-		g.store.Watch(zone.Period, nil, nil)
-		return
-	}
+	o := notifyOptions
+	o.Done, o.State = n.done, n.heard
+	n.sender = notify.NewSender(o)
+	targetSeries.enter(n)
 	if previous != nil {
 		n.inherit(previous)
 	}
-	n.sender = notify.NewSender(notify.Options{Done: n.done})
 	g.notifier = n
 	reminders.enter(n)
 	g.store.Watch(zone.Period, slices.Collect(maps.Keys(n.targets)), n.OnSerial)
@@ -86,10 +89,15 @@ func (g *guard) stopNotify() {
 	if n := g.notifier; n != nil {
 		reminders.leave(n)
 		n.sender.Close()
+		n.left.Do(func() { targetSeries.leave(n) })
 	}
 }
 
-// inherit takes over what the same block told its targets before a reload.
+// notifyOptions are those of every Sender; tests have shorter times.
+var notifyOptions notify.Options
+
+// inherit takes over what the same block told its targets before a reload, and which of
+// them were silent.
 func (n *notifier) inherit(previous *instance) {
 	for _, old := range previous.sorted() {
 		if old.notifier == nil || old.server() != n.guard.server() || old.Config.ViewName != n.guard.Config.ViewName {
@@ -104,7 +112,9 @@ func (n *notifier) inherit(previous *instance) {
 				}
 			}
 		}
+		maps.Copy(n.past, old.notifier.past)
 		old.notifier.mu.Unlock()
+		n.resume(old.notifier.sender.Spells())
 	}
 }
 
@@ -114,6 +124,7 @@ func (n *notifier) OnSerial(apex string, soa *dns.SOA) {
 	n.mu.Lock()
 	before, known := n.seen[apex]
 	n.seen[apex] = soa
+	back := n.followLocked(apex, soa.Serial)
 	var tell []*notify.Target
 	if !known || before.Serial != soa.Serial {
 		for _, t := range n.targets[apex] {
@@ -123,20 +134,27 @@ func (n *notifier) OnSerial(apex string, soa *dns.SOA) {
 		}
 	}
 	n.mu.Unlock()
+	if back != nil {
+		n.wentBack(apex, back, soa.Serial)
+	}
 	for _, t := range tell {
 		delay := time.Until(n.began.Add(notifySettle))
-		if !known {
-			delay += rand.N(notifySpread)
+		if known {
+			n.sender.Send(t, apex, soa, delay)
+		} else {
+			n.sender.Begin(t, apex, soa, delay+rand.N(notifySpread))
 		}
-		n.sender.Send(t, apex, soa, delay)
 	}
 }
 
 // tells reports whether a client of the same block is told of a zone.
 func (n *notifier) tells(k reminderKey) bool {
 	return n.guard.server() == k.server && n.guard.Config.ViewName == k.view &&
-		slices.ContainsFunc(n.targets[k.apex], func(t *notify.Target) bool { return t.Addr.Addr().Unmap() == k.client })
+		slices.ContainsFunc(n.targets[k.apex], func(t *notify.Target) bool { return addrOf(t) == k.client })
 }
+
+// addrOf is the address of a target as its own requests have it.
+func addrOf(t *notify.Target) netip.Addr { return t.Addr.Addr().WithZone("") }
 
 // knows reports whether there is a serial to tell of.
 func (n *notifier) knows(apex string) bool {
@@ -151,7 +169,7 @@ func (n *notifier) again(apex string, client netip.Addr) {
 	soa := n.seen[apex]
 	n.mu.Unlock()
 	for _, t := range n.targets[apex] {
-		if soa != nil && t.Addr.Addr().Unmap() == client {
+		if soa != nil && addrOf(t) == client {
 			n.sender.Send(t, apex, soa, 0)
 		}
 	}
@@ -161,14 +179,9 @@ func (n *notifier) again(apex string, client netip.Addr) {
 func (n *notifier) done(r notify.Result) {
 	g := n.guard
 	notifiesTotal.WithLabelValues(g.server(), r.Zone, g.Config.ViewName, string(r.Outcome)).Inc()
-	e := &audit.Event{
-		Action: audit.ActionNotifyFailed, Reason: string(r.Outcome), Block: g.server(), Zone: r.Zone, View: g.Config.ViewName,
-		Transport: policy.Transport(r.Transport),
-		Extra: map[string]any{
-			audit.ExtraNotified: r.Target.Addr.Addr().String(), audit.ExtraNotifiedPort: int(r.Target.Addr.Port()),
-			audit.ExtraNotifySerial: int64(r.Serial), audit.ExtraNotifyTries: r.Tries,
-		},
-	}
+	e := n.event(audit.ActionNotifyFailed, r.Target, r.Zone)
+	e.Reason, e.Transport = string(r.Outcome), policy.Transport(r.Transport)
+	e.Extra[audit.ExtraNotifySerial], e.Extra[audit.ExtraNotifyTries] = int64(r.Serial), r.Tries
 	if key := r.Target.Key; key != nil {
 		e.TSIG = policy.TSIGProof{Key: key.Name, Algorithm: r.Algorithm}
 		if r.Proven {
@@ -186,6 +199,7 @@ func (n *notifier) done(r notify.Result) {
 		n.mu.Unlock()
 	case !r.Outcome.Failed():
 		return // another notice tells what comes of it
+	case n.isDown(r.Target): // that it is has been said
 	default:
 		log.Warningf("NOTIFY of %s, serial %d, to %s: %s: %s", r.Zone, r.Serial, r.Target.Addr, r.Outcome, e.Error)
 	}

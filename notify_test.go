@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,13 +28,21 @@ import (
 // keys of these tests does, and takes no NOTIFY that is unsigned.
 type listener struct {
 	*dns.Server
+	mute atomic.Bool // it answers nothing
 	mu   sync.Mutex
 	came []string // "example.org. 7 a.example.net. hmac-sha256."
+	from []string // the addresses they came from
+	at   []time.Time
 }
 
 func newListener(t *testing.T) *listener {
 	t.Helper()
-	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	return listenerAt(t, "127.0.0.1:0")
+}
+
+func listenerAt(t *testing.T, addr string) *listener {
+	t.Helper()
+	conn, err := net.ListenPacket("udp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,8 +73,14 @@ func (l *listener) serve(w dns.ResponseWriter, r *dns.Msg) {
 	if len(r.Answer) == 1 {
 		serial = fmt.Sprint(r.Answer[0].(*dns.SOA).Serial)
 	}
+	if l.mute.Load() {
+		return
+	}
 	l.mu.Lock()
 	l.came = append(l.came, r.Question[0].Name+" "+serial+" "+key)
+	host, _, _ := net.SplitHostPort(w.RemoteAddr().String())
+	l.from = append(l.from, host)
+	l.at = append(l.at, time.Now())
 	l.mu.Unlock()
 	_ = w.WriteMsg(m)
 }
@@ -171,7 +186,8 @@ func TestNotify(t *testing.T) {
 	}
 	for _, e := range events {
 		if e["event.code"] != "XFR140" || e["event.reason"] != "accepted" || e["destination.ip"] != "127.0.0.1" ||
-			fmt.Sprint(e["destination.port"]) != l.port() || e["coredns.xfr.tsig.status"] != "valid" || e["coredns.xfr.transport"] != "udp" {
+			fmt.Sprint(e["destination.port"]) != l.port() || e["coredns.xfr.tsig.status"] != "valid" || e["coredns.xfr.transport"] != "udp" ||
+			e["coredns.xfr.secondary"] != "127.0.0.1" || e["rule.name"] != "rule-1" {
 			t.Errorf("event %v", e)
 		}
 	}
@@ -194,7 +210,7 @@ func TestNotifyRefused(t *testing.T) {
 		events = notifyEvents(t, filepath.Join(s.dir, "audit.log"))
 	}
 	if len(events) != 1 || events[0]["event.code"] != "XFR141" || events[0]["event.reason"] != "refused" || events[0]["log.level"] != "warn" ||
-		events[0]["error.message"] == nil || events[0]["coredns.xfr.tsig.key"] != nil {
+		events[0]["error.message"] == nil || events[0]["coredns.xfr.secondary"] != "127.0.0.1" || events[0]["coredns.xfr.tsig.key"] != nil {
 		t.Errorf("events %v", events)
 	}
 }

@@ -80,7 +80,7 @@ func TestReadmeMetrics(t *testing.T) {
 	}
 	var registered []string
 	for _, c := range []prometheus.Collector{
-		requestsTotal, transfersTotal, transferBytes, transferRecords, transferDuration, inFlight, waitingRequests, waitSeconds, notifiesTotal,
+		requestsTotal, transfersTotal, transferBytes, transferRecords, transferDuration, inFlight, waitingRequests, waitSeconds, notifiesTotal, notifyUp, notifyLastAnswer,
 		audit.AuditEvents, audit.AuditFailures, audit.AuditRefused, audit.AuditSinkUp, audit.ClockSteps, policyInfo, reloadFailures, tlsUntil,
 	} {
 		ch := make(chan *prometheus.Desc, 1)

@@ -84,7 +84,7 @@ func (e *Event) putHead(o *object, spec *eventSpec) {
 	failed := e.failed(spec)
 	level := "info"
 	switch {
-	case spec.failure && spec.action != ActionDenied && spec.action != ActionNotifyFailed:
+	case spec.failure && !spec.warns():
 		level = "error"
 	case failed:
 		level = "warn"
@@ -141,7 +141,7 @@ func (e *Event) message(spec *eventSpec) string {
 		return "zone transfer allowed"
 	case e.Action == ActionDecision:
 		return "zone transfer denied: " + e.Reason
-	case e.Action == ActionEnd || e.Action == ActionDenied || e.Action == ActionAnswered || e.Action == ActionNotifyFailed:
+	case e.Action == ActionEnd || e.Action == ActionDenied || e.Action == ActionAnswered || e.Action == ActionNotifyFailed || e.Action == ActionTargetDown:
 		return spec.message + ": " + e.Reason
 	}
 	return spec.message
@@ -151,6 +151,7 @@ func (e *Event) message(spec *eventSpec) string {
 func (e *Event) putEnds(o *object) {
 	o.word("client.ip", e.Client)
 	o.num("client.port", int64(e.ClientPort))
+	o.str("coredns.xfr.client.zone_id", e.ClientLink, capWord)
 	o.word("coredns.xfr.client.claimed", e.Claimed)
 	o.word("server.ip", e.Server)
 	o.num("server.port", int64(e.ServerPort))
@@ -192,6 +193,7 @@ func (e *Event) putPolicy(o *object) {
 	o.str("coredns.zone", e.Zone, capName)
 	o.str("coredns.view", e.View, capRule)
 	o.str("rule.name", e.Rule, capRule)
+	o.str("coredns.xfr.secondary", e.Secondary, capName)
 	o.str("rule.version", e.Policy, capRule)
 	o.str("coredns.xfr.rule.nearest", e.Near, capRule)
 	if !e.TLSUntil.IsZero() {

@@ -186,7 +186,7 @@ func TestEncodeLongest(t *testing.T) {
 	for _, a := range eventSpecs {
 		e := Event{
 			Time: sampleTime, Action: a.action, ID: long, EventID: long, Message: long, Reason: long,
-			Client: long, ClientPort: 65535, Server: long, ServerPort: 65535, Transport: policy.TransportHTTP3,
+			Client: long, ClientPort: 65535, ClientLink: long, Secondary: long, Server: long, ServerPort: 65535, Transport: policy.TransportHTTP3,
 			QueryID: 65535, QueryName: long, QueryType: long, QueryClass: long, Opcode: long, Rcode: long,
 			Block: long, Zone: long, View: long, Rule: long, Near: long, Policy: long,
 			TSIG: policy.TSIGProof{Status: policy.TSIGStatus(long), Key: long, Algorithm: long},
@@ -201,15 +201,20 @@ func TestEncodeLongest(t *testing.T) {
 				Count: 1 << 62, ClientsTotal: 64, KeysTotal: 64, Class: long, Prefix: long,
 				Clients: []string{long}, Keys: []string{long}, Reasons: []string{long},
 			},
-			Error: long, Extra: map[string]any{},
+			Error: long,
 		}
-		for _, f := range extraFields {
-			e.Extra[f] = long
-		}
-		event := e.Encode()
-		line := audittest.Seal(t, event)[0]
-		if len(line) > trail.MaxLine || !bytes.Contains(event, []byte(`"coredns.xfr.truncated":true`)) {
-			t.Errorf("%s: %d bytes", a.action, len(line))
+		for _, ofFile := range []bool{false, true} { // no event has fields of both kinds
+			e.Extra = map[string]any{}
+			for _, f := range extraFields {
+				if strings.HasPrefix(f, "coredns.xfr.audit.") == ofFile {
+					e.Extra[f] = long
+				}
+			}
+			event := e.Encode()
+			line := audittest.Seal(t, event)[0]
+			if len(line) > trail.MaxLine || !bytes.Contains(event, []byte(`"coredns.xfr.truncated":true`)) {
+				t.Errorf("%s: %d bytes", a.action, len(line))
+			}
 		}
 	}
 }

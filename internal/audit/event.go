@@ -19,18 +19,21 @@ type Code string
 // The actions. docs/EVENTS.md explains each; a test holds table, schema and
 // document against this list.
 const (
-	ActionDecision     Action = "zone-transfer-decision" // a request was allowed or denied
-	ActionEnd          Action = "zone-transfer-end"      // an allowed transfer is over
-	ActionDenied       Action = "zone-transfer-denied"   // several denials of one kind, folded into one line
-	ActionAnswered     Action = "zone-transfer-answered" // several answers of the SOA alone, folded into one line
-	ActionLineage      Action = "zone-lineage-change"    // a known serial came back with other content
-	ActionNotified     Action = "zone-notify-accepted"   // a secondary has taken the NOTIFY of a serial
-	ActionNotifyFailed Action = "zone-notify-failed"     // it has not, and is not asked again
+	ActionDecision     Action = "zone-transfer-decision"  // a request was allowed or denied
+	ActionEnd          Action = "zone-transfer-end"       // an allowed transfer is over
+	ActionDenied       Action = "zone-transfer-denied"    // several denials of one kind, folded into one line
+	ActionAnswered     Action = "zone-transfer-answered"  // several answers of the SOA alone, folded into one line
+	ActionLineage      Action = "zone-lineage-change"     // a known serial came back with other content
+	ActionNotified     Action = "zone-notify-accepted"    // a secondary has taken the NOTIFY of a serial
+	ActionNotifyFailed Action = "zone-notify-failed"      // it has not, and is not asked again
+	ActionTargetDown   Action = "zone-notify-target-down" // a secondary answers no NOTIFY, of whatever serial
+	ActionTargetUp     Action = "zone-notify-target-up"   // it answers again
 	ActionStart        Action = "audit-start"
 	ActionStop         Action = "audit-stop"
 	ActionPolicyLoaded Action = "policy-load"
 	ActionReload       Action = "policy-reload"
 	ActionReloadFailed Action = "policy-reload-failed" // the policy in force stays
+	ActionFinding      Action = "policy-finding"       // something is not as it seems, and shows while the server runs
 	ActionSinkDown     Action = "audit-sink-down"
 	ActionSinkUp       Action = "audit-sink-up"
 	ActionGap          Action = "audit-gap"        // events were lost: how many, since when, why
@@ -65,11 +68,14 @@ var eventSpecs = []eventSpec{
 	{ActionLineage, "XFR130", "network", []string{"info"}, true, "zone content changed without its serial"},
 	{ActionNotified, "XFR140", "network", []string{"info", "protocol"}, false, "secondary notified"},
 	{ActionNotifyFailed, "XFR141", "network", []string{"info", "protocol"}, true, "secondary not notified"},
+	{ActionTargetDown, "XFR142", "network", []string{"info", "protocol"}, true, "secondary does not answer NOTIFY"},
+	{ActionTargetUp, "XFR143", "network", []string{"info", "protocol"}, false, "secondary answers NOTIFY again"},
 	{ActionStart, "XFR200", "process", []string{"start"}, false, "audit started"},
 	{ActionStop, "XFR201", "process", []string{"end"}, false, "audit stopped"},
 	{ActionPolicyLoaded, "XFR210", "configuration", []string{"info"}, false, "policy loaded"},
 	{ActionReload, "XFR211", "configuration", []string{"change"}, false, "policy reloaded"},
 	{ActionReloadFailed, "XFR212", "configuration", []string{"change"}, true, "policy not reloaded, the one in force stays"},
+	{ActionFinding, "XFR215", "configuration", []string{"info"}, true, "finding"},
 	{ActionSinkDown, "XFR220", "process", []string{"change"}, true, "audit sink down"},
 	{ActionSinkUp, "XFR221", "process", []string{"change"}, false, "audit sink up"},
 	{ActionGap, "XFR222", "process", []string{"info"}, true, "audit events were lost"},
@@ -82,6 +88,15 @@ var eventSpecs = []eventSpec{
 	{ActionTruncated, "XFR235", "file", []string{"change"}, true, "audit file was cut from outside"},
 	{ActionForeign, "XFR236", "file", []string{"change"}, true, "foreign bytes in the audit file"},
 	{ActionCheckpoint, "XFR237", "file", []string{"info"}, false, "audit checkpoint"},
+}
+
+// warns reports whether a failure of this kind is a warning: nothing of the guard failed.
+func (s *eventSpec) warns() bool {
+	switch s.action {
+	case ActionDenied, ActionNotifyFailed, ActionTargetDown, ActionFinding:
+		return true
+	}
+	return false
 }
 
 // specOf finds the row of an action. An action that nobody declared is a fault of
@@ -163,6 +178,7 @@ type Event struct {
 
 	Client     string // client.ip
 	ClientPort int
+	ClientLink string // zone identifier of a link-local client: coredns.xfr.client.zone_id
 	Claimed    string // coredns.xfr.client.claimed
 	Server     string // server.ip
 	ServerPort int
@@ -179,10 +195,11 @@ type Event struct {
 	Zone  string // the configured zone, "-" when none: coredns.zone
 	View  string
 
-	Rule     string // the rule that decided
-	Near     string // denied: the rule that came closest
-	Policy   string // digest of the policy: rule.version
-	Enforced bool   // false in observe mode
+	Rule      string // the rule that decided, or that the transfers of a notified secondary come under
+	Secondary string // coredns.xfr.secondary
+	Near      string // denied: the rule that came closest
+	Policy    string // digest of the policy: rule.version
+	Enforced  bool   // false in observe mode
 
 	TLSUntil time.Time // until when that rule lets plain TCP in; for requests without TLS only
 
@@ -267,17 +284,20 @@ const (
 	extraLostDenials = trail.FieldLostDenials      // int64: denials that lost folded lines stood for
 	ExtraPolicy      = "coredns.xfr.policy"        // string: the rules in plain text
 
-	ExtraNotified     = "destination.ip"            // string
-	ExtraNotifiedPort = "destination.port"          // int
-	ExtraNotifySerial = "coredns.xfr.notify.serial" // int64
-	ExtraNotifyTries  = "coredns.xfr.notify.tries"  // int
+	ExtraNotified     = "destination.ip"             // string
+	ExtraNotifiedPort = "destination.port"           // int
+	ExtraNotifySerial = "coredns.xfr.notify.serial"  // int64
+	ExtraNotifyTries  = "coredns.xfr.notify.tries"   // int
+	ExtraNotifyLink   = "coredns.xfr.notify.zone_id" // string
+	ExtraNotifySince  = "coredns.xfr.notify.since"   // time.Time
+	ExtraFinding      = "coredns.xfr.finding.code"   // string
 )
 
 // extraFields is every Extra field. The encoder takes no others, so that every
 // event fits event.schema.json.
 var extraFields = []string{
 	extraSinks, extraFailure, extraSink, ExtraLostAllowed, extraLostDenials, ExtraPolicy,
-	ExtraNotified, ExtraNotifiedPort, ExtraNotifySerial, ExtraNotifyTries,
+	ExtraNotified, ExtraNotifiedPort, ExtraNotifySerial, ExtraNotifyTries, ExtraNotifyLink, ExtraNotifySince, ExtraFinding,
 	trail.FieldKind, trail.FieldCause, trail.FieldRewritten, trail.FieldAction, trail.FieldBytes, trail.FieldBytesHash,
 	trail.FieldSizeBefore, trail.FieldSizeNow, trail.FieldLost, trail.FieldLate, trail.FieldLateFirst, trail.FieldLateLast,
 	trail.FieldSince, trail.FieldError, trail.FieldCheckpoint, trail.FieldClockStep,

@@ -62,6 +62,7 @@ func sampleEvents() map[string]*Event {
 		"decision-denied": make(func(e *Event) {
 			e.Action, e.Reason, e.Near, e.Rcode = ActionDecision, string(policy.ReasonTSIGBadSignature), "ns2", "NOTAUTH"
 			e.Opcode, e.Claimed = "NOTIFY", "192.0.2.66"
+			e.Client, e.ClientLink = "fe80::53", "eth0"
 			e.TSIG.Status = policy.TSIGBadSignature
 		}),
 		"decision-observed": make(func(e *Event) {
@@ -112,12 +113,29 @@ func sampleEvents() map[string]*Event {
 			e.Reason, e.Block, e.Zone, e.Transport = string(notify.Accepted), base.Block, base.Zone, policy.TransportUDP
 			e.TSIG = base.TSIG
 			e.Extra = map[string]any{ExtraNotified: base.Client, ExtraNotifiedPort: 53, ExtraNotifySerial: int64(served), ExtraNotifyTries: 1}
+			e.Secondary, e.Rule = base.Client, "ns2"
 		}),
 		"notify-failed": life(ActionNotifyFailed, func(e *Event) {
 			e.Reason, e.Block, e.Zone, e.Transport = string(notify.Timeout), base.Block, base.Zone, policy.TransportTLS
 			e.TSIG = policy.TSIGProof{Key: base.TSIG.Key, Algorithm: base.TSIG.Algorithm}
 			e.Error = "no answer in time"
 			e.Extra = map[string]any{ExtraNotified: "2001:db8::53", ExtraNotifiedPort: 853, ExtraNotifySerial: int64(served), ExtraNotifyTries: 5}
+			e.Secondary = "[2001:db8::53]:853"
+		}),
+		"notify-target-down": life(ActionTargetDown, func(e *Event) {
+			e.Reason, e.Block, e.Zone, e.Transport = string(notify.Timeout), base.Block, base.Zone, policy.TransportTCP
+			e.Secondary, e.Rule, e.Error = "fe80::53", "ns2", "no answer in time"
+			e.Extra = map[string]any{ExtraNotified: "fe80::53", ExtraNotifiedPort: 53, ExtraNotifyLink: "eth0", ExtraNotifyTries: 5, ExtraNotifySince: sampleTime.Add(-40 * time.Second)}
+		}),
+		"notify-target-up": life(ActionTargetUp, func(e *Event) {
+			e.Reason, e.Block, e.Zone, e.Transport = string(notify.Accepted), base.Block, base.Zone, policy.TransportUDP
+			e.Secondary, e.Rule = base.Client, "ns2"
+			e.Extra = map[string]any{ExtraNotified: base.Client, ExtraNotifiedPort: 53, ExtraNotifyTries: 700, ExtraNotifySince: sampleTime.Add(-time.Hour)}
+		}),
+		"finding": life(ActionFinding, func(e *Event) {
+			e.Reason, e.Block, e.Zone, e.SerialServed = "serial-backwards", base.Block, base.Zone, &served
+			e.Message = "serial-backwards: zone example.org. went from serial 2026112206 back: secondaries that have it will not follow"
+			e.Extra = map[string]any{ExtraFinding: "serial-backwards"}
 		}),
 		"start": life(ActionStart, func(e *Event) {
 			e.Extra = map[string]any{extraSinks: []string{"file:/var/log/coredns/xfr.log", "stdout"}, extraFailure: string(corefile.AuditRefuse)}

@@ -40,6 +40,7 @@ type Evidence struct {
 
 	claimed  netip.Addr // what a PROXY header says in place of req.Client, when anybody may have sent it
 	Port     uint16
+	Link     string // zone identifier of a link-local client, which rules know nothing of
 	Server   netip.AddrPort
 	Listener string // "dns://127.0.0.1:53"
 	View     string

@@ -33,7 +33,21 @@ func (g *Reader) readOrigin(e *Evidence, w dns.ResponseWriter) wire.Origin {
 		}
 	}
 	e.Req.Client, e.Port, e.Server = client.Addr(), client.Port(), server
+	if client.Addr().IsLinkLocalUnicast() {
+		e.Link = linkOf(o.Remote)
+	}
 	return o
+}
+
+// linkOf returns the zone identifier of a connection's end: the name of the interface.
+func linkOf(a net.Addr) string {
+	switch a := a.(type) {
+	case *net.TCPAddr:
+		return a.Zone
+	case *net.UDPAddr:
+		return a.Zone
+	}
+	return ""
 }
 
 // claimed reports whether the client's address may be out of a PROXY header (told), and

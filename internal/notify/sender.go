@@ -16,8 +16,10 @@ import (
 
 // Options of a Sender. The zero value of a field has its default.
 type Options struct {
-	// Done is told the end of every notice. It must not block, nor call the Sender.
-	Done func(Result)
+	// Done is told the end of every notice, and State whether targets answer. They must
+	// not block, nor call the Sender.
+	Done  func(Result)
+	State func(State)
 
 	Tries int // for one notice, default 5 (RFC 1996 §3.6)
 	// Wait is for an answer over UDP, and then over TCP, or over TLS; default 3 s.
@@ -28,6 +30,11 @@ type Options struct {
 	PerSecond int // tries begun, to all targets; default 100
 	InFlight  int // tries at once, to all targets; default 64
 	PerTarget int // tries at once, to one target; default 4, 1 while it keeps silent
+	PerStart  int // tries a second of Begin, to one target; default 20
+	// DownTries is after how many tries without an answer a target is down, and DownAfter
+	// how long there must have been none; default 3, and 30 s.
+	DownTries int
+	DownAfter time.Duration
 
 	exchange func(context.Context, *Target, *request, time.Duration) reply
 }
@@ -42,6 +49,11 @@ func (o *Options) defaults() {
 	set(&o.PerSecond, 100)
 	set(&o.InFlight, 64)
 	set(&o.PerTarget, 4)
+	set(&o.PerStart, 20)
+	set(&o.DownTries, 3)
+	if o.DownAfter <= 0 {
+		o.DownAfter = 30 * time.Second
+	}
 	if o.Wait <= 0 {
 		o.Wait = 3 * time.Second
 	}
@@ -50,6 +62,9 @@ func (o *Options) defaults() {
 	}
 	if o.Done == nil {
 		o.Done = func(Result) {}
+	}
+	if o.State == nil {
+		o.State = func(State) {}
 	}
 	if o.exchange == nil {
 		o.exchange = exchange
@@ -95,6 +110,7 @@ type Sender struct {
 	slowed   bool // a timer will dispatch
 	closed   bool
 	over     []Result // for tell
+	states   []State  // likewise
 
 	telling sync.Mutex // held while Done is called; taken before mu
 }
@@ -104,9 +120,12 @@ type lane struct {
 	target    *Target
 	notices   map[string]*notice // by zone
 	due       []*notice
+	begun     []*notice     // of Begin, behind those of due
+	calm      *rate.Limiter // of begun
 	inFlight  int
 	silent    bool // the last try had no answer
 	algorithm int  // of the key's, the one to try first
+	spell     Spell
 }
 
 // notice is one zone's serial on its way to one target.
@@ -118,6 +137,14 @@ type notice struct {
 	timer   *time.Timer // runs while it waits for its next try
 	running bool
 	next    *dns.SOA // came while a try was under way
+
+	calm    bool // it was sent with Begin
+	waiting bool // in the lane's begun
+
+	failed  int    // tries that were not enough, of this serial and of those it took the place of
+	last    reply  // the last of them
+	lastBy  string // the algorithm it was signed with
+	accused bool   // that has been told
 }
 
 // NewSender returns a Sender that runs until Close.
@@ -133,6 +160,17 @@ func NewSender(o Options) *Sender {
 // serial is on its way already. zone is the apex. Send does not block; after Close it
 // does nothing.
 func (s *Sender) Send(t *Target, zone string, soa *dns.SOA, delay time.Duration) {
+	s.send(t, zone, soa, delay, false)
+}
+
+// Begin is Send for what there is to tell of at a start, where no secondary is in a hurry
+// and one may have thousands of zones: those to one target keep a pace, and let what is
+// new pass.
+func (s *Sender) Begin(t *Target, zone string, soa *dns.SOA, delay time.Duration) {
+	s.send(t, zone, soa, delay, true)
+}
+
+func (s *Sender) send(t *Target, zone string, soa *dns.SOA, delay time.Duration, calm bool) {
 	defer s.tell()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -141,21 +179,24 @@ func (s *Sender) Send(t *Target, zone string, soa *dns.SOA, delay time.Duration)
 	switch {
 	case s.closed:
 	case n == nil:
-		n = &notice{lane: l, zone: zone, soa: soa}
+		n = &notice{lane: l, zone: zone, soa: soa, calm: calm}
 		l.notices[zone] = n
 		s.laterLocked(n, delay)
 	case n.running:
-		n.next = nil
+		n.next, n.calm = nil, n.calm && calm
 		if soa.Serial != n.soa.Serial {
 			n.next = soa
 		}
 	case soa.Serial != n.soa.Serial:
-		s.overLocked(n, reply{answer: answer{outcome: Superseded}}, "")
+		s.supersededLocked(n)
 		n.soa = soa
 		if n.tries > 0 && n.timer.Stop() {
 			s.dueLocked(n)
 		}
 		n.tries = 0
+		s.hurryLocked(n, calm)
+	default:
+		s.hurryLocked(n, calm)
 	}
 	s.dispatchLocked()
 }
@@ -163,146 +204,14 @@ func (s *Sender) Send(t *Target, zone string, soa *dns.SOA, delay time.Duration)
 func (s *Sender) laneLocked(t *Target) *lane {
 	l := s.lanes[t]
 	if l == nil {
-		l = &lane{target: t, notices: make(map[string]*notice)}
+		l = &lane{target: t, notices: make(map[string]*notice), calm: rate.NewLimiter(rate.Limit(s.o.PerStart), 1)}
 		s.lanes[t] = l
 	}
 	return l
 }
 
-// laterLocked puts the notice into its lane after the delay.
-func (s *Sender) laterLocked(n *notice, delay time.Duration) {
-	if delay <= 0 {
-		s.dueLocked(n)
-		return
-	}
-	n.timer = time.AfterFunc(delay, func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if !s.closed {
-			s.dueLocked(n)
-			s.dispatchLocked()
-		}
-	})
-}
-
-func (s *Sender) dueLocked(n *notice) {
-	l := n.lane
-	l.due = append(l.due, n)
-	if len(l.due) == 1 {
-		s.ready = append(s.ready, l)
-	}
-}
-
-// dispatchLocked starts what may run now.
-func (s *Sender) dispatchLocked() {
-	for !s.closed && s.inFlight < s.o.InFlight {
-		i := s.freeLocked()
-		if i < 0 {
-			return
-		}
-		if !s.pace.Allow() {
-			s.slowLocked()
-			return
-		}
-		s.startLocked(i)
-	}
-}
-
-// freeLocked finds the next lane that may have another try; silent targets have one at
-// a time, so that a dead one costs the others little.
-func (s *Sender) freeLocked() int {
-	for i, l := range s.ready {
-		if l.inFlight == 0 || (!l.silent && l.inFlight < s.o.PerTarget) {
-			return i
-		}
-	}
-	return -1
-}
-
-// slowLocked arranges a dispatch for when the pace allows it.
-func (s *Sender) slowLocked() {
-	if s.slowed {
-		return
-	}
-	s.slowed = true
-	time.AfterFunc(time.Second/time.Duration(s.o.PerSecond), func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.slowed = false
-		s.dispatchLocked()
-	})
-}
-
-// startLocked takes a notice of lane i, which goes behind the others.
-func (s *Sender) startLocked(i int) {
-	l := s.ready[i]
-	n := l.due[0]
-	l.due[0] = nil
-	l.due = l.due[1:]
-	s.ready = append(s.ready[:i], s.ready[i+1:]...)
-	if len(l.due) > 0 {
-		s.ready = append(s.ready, l)
-	} else {
-		l.due = nil
-	}
-	n.running = true
-	n.tries++
-	l.inFlight++
-	s.inFlight++
-	soa, first := n.soa, l.algorithm
-	s.runs.Go(func() {
-		r, used := s.try(l.target, n.zone, soa, first)
-		s.ended(n, r, used)
-		s.tell()
-	})
-}
-
-// try sends one NOTIFY and waits for its answer. Where the target does not take the
-// algorithm, those of the key are tried in turn; should it take none, the answer that
-// counts is the first that proves itself, or else the first.
-func (s *Sender) try(t *Target, zone string, soa *dns.SOA, first int) (best reply, used int) {
-	algorithms := []string{""}
-	if t.Key != nil {
-		algorithms = t.Key.Algorithms
-	}
-	best.outcome, best.err = Unsendable, errNoAlgorithm
-	for i := range algorithms {
-		at := (first + i) % len(algorithms)
-		m, err := newRequest(zone, soa, t.Key, algorithms[at])
-		if err != nil {
-			return reply{answer: answer{outcome: Unsendable}, err: err}, at
-		}
-		r := s.o.exchange(s.ctx, t, m, s.o.Wait)
-		if !r.otherAlgorithm() {
-			return r, at
-		}
-		if i == 0 || r.proven && !best.proven {
-			best, used = r, at
-		}
-	}
-	return best, used
-}
-
-// otherAlgorithm reports whether the key with another algorithm may have a better
-// answer. NSD says REFUSED, and signs it, where others say BADKEY.
-func (r reply) otherAlgorithm() bool {
-	switch r.outcome {
-	case Refused:
-		return true
-	case BadKey, BadSignature, NotAuth:
-		return !r.proven
-	}
-	return false
-}
-
-// again reports whether the target is asked again: also after a refusal that anybody
-// may have sent.
-func (r reply) again() bool {
-	return r.outcome.Again() || (r.transport == UDP && !r.proven)
-}
-
 // ended takes the end of a try.
-func (s *Sender) ended(n *notice, r reply, used int) {
+func (s *Sender) ended(n *notice, r reply, used int, began time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.dispatchLocked()
@@ -310,7 +219,8 @@ func (s *Sender) ended(n *notice, r reply, used int) {
 	l.inFlight--
 	s.inFlight--
 	n.running = false
-	l.silent = r.outcome == Timeout || r.outcome == Unreachable || r.outcome == TLSFailed
+	l.silent = r.silent()
+	s.heardLocked(n, r, began)
 	algorithm := ""
 	if key := l.target.Key; key != nil && used < len(key.Algorithms) {
 		algorithm = key.Algorithms[used]
@@ -318,11 +228,16 @@ func (s *Sender) ended(n *notice, r reply, used int) {
 	if r.outcome == Accepted {
 		l.algorithm = used
 	}
+	if r.again() {
+		n.failed, n.last, n.lastBy = n.failed+1, r, algorithm
+	}
 	if n.next != nil {
-		if r.outcome != Accepted {
-			r = reply{answer: answer{outcome: Superseded}}
+		if r.outcome == Accepted {
+			s.overLocked(n, r, algorithm, n.tries)
+			n.failed, n.accused = 0, false
+		} else {
+			s.supersededLocked(n)
 		}
-		s.overLocked(n, r, algorithm)
 		n.soa, n.next, n.tries = n.next, nil, 0
 		if !s.closed {
 			s.dueLocked(n)
@@ -338,16 +253,28 @@ func (s *Sender) ended(n *notice, r reply, used int) {
 		return
 	}
 	delete(l.notices, n.zone)
-	s.overLocked(n, r, algorithm)
+	s.overLocked(n, r, algorithm, n.tries)
+}
+
+// supersededLocked notes that another serial takes the place of the notice's. When all
+// that was tried for a zone was in vain, however often its serial changed meanwhile, that
+// is told once in place of it.
+func (s *Sender) supersededLocked(n *notice) {
+	if n.failed < s.o.Tries || n.accused {
+		s.overLocked(n, reply{answer: answer{outcome: Superseded}}, "", n.tries)
+		return
+	}
+	n.accused = true
+	s.overLocked(n, n.last, n.lastBy, n.failed)
 }
 
 // overLocked notes the end of a notice, for tell.
-func (s *Sender) overLocked(n *notice, r reply, algorithm string) {
+func (s *Sender) overLocked(n *notice, r reply, algorithm string, tries int) {
 	if r.err == nil && r.outcome.Failed() {
 		r.err = errors.New("the answer is " + rcodeName(r.rcode))
 	}
 	s.over = append(s.over, Result{
-		Target: n.lane.target, Zone: n.zone, Serial: n.soa.Serial, Outcome: r.outcome, Tries: n.tries,
+		Target: n.lane.target, Zone: n.zone, Serial: n.soa.Serial, Outcome: r.outcome, Tries: tries,
 		Transport: r.transport, Algorithm: algorithm, Proven: r.proven && n.lane.target.Key != nil, Err: r.err,
 	})
 }
@@ -358,9 +285,12 @@ func (s *Sender) tell() {
 	s.telling.Lock()
 	defer s.telling.Unlock()
 	s.mu.Lock()
-	over := s.over
-	s.over = nil
+	over, states := s.over, s.states
+	s.over, s.states = nil, nil
 	s.mu.Unlock()
+	for _, st := range states {
+		s.o.State(st)
+	}
 	for _, r := range over {
 		s.o.Done(r)
 	}
@@ -381,7 +311,7 @@ func (s *Sender) Close() {
 					n.timer.Stop()
 				}
 				delete(l.notices, zone)
-				s.overLocked(n, reply{answer: answer{outcome: Stopped}}, "")
+				s.overLocked(n, reply{answer: answer{outcome: Stopped}}, "", n.tries)
 			}
 		}
 	}

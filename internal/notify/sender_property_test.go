@@ -49,7 +49,11 @@ func TestSenderProperty(t *testing.T) {
 			for i := range sends {
 				p := place{rapid.SampledFrom(targets).Draw(rt, "target"), rapid.SampledFrom([]string{"a.", "b."}).Draw(rt, "zone")}
 				last[p] = uint32(i + 1)
-				l.Send(p.to, p.zone, testSOA(last[p]), time.Duration(rapid.IntRange(0, 2000).Draw(rt, "delay"))*time.Millisecond)
+				send := l.Send
+				if rapid.Bool().Draw(rt, "at a pace") {
+					send = l.Begin
+				}
+				send(p.to, p.zone, testSOA(last[p]), time.Duration(rapid.IntRange(0, 2000).Draw(rt, "delay"))*time.Millisecond)
 				time.Sleep(time.Duration(rapid.IntRange(0, 4000).Draw(rt, "then wait")) * time.Millisecond)
 			}
 			if rapid.Bool().Draw(rt, "until all is over") {

@@ -15,8 +15,9 @@ const Period = 2 * time.Second
 
 // Watch begins to read the serials every period, until the store is closed. A new
 // version of a zone that has been asked for is built at once, before the secondaries ask.
-// onSOA gets the SOA of the watched zones, again and again the same, and that of a new
-// version when it is ready to be sent; it must not block. It may be nil.
+// onSOA gets the SOA of the watched zones and of those that have been asked for, again
+// and again the same, and that of a new version when it is ready to be sent; it must not
+// block. It may be nil.
 func (s *Store) Watch(period time.Duration, watched []string, onSOA func(apex string, soa *dns.SOA)) {
 	for _, apex := range watched {
 		if sl := s.slots[apex]; sl != nil {
@@ -85,16 +86,12 @@ func (s *Store) read(ctx context.Context, sl *slot) {
 	}
 }
 
-// tell hands the SOA of a watched zone to who wants it.
+// tell hands the SOA of a zone that has been read to who wants it.
 func (s *Store) tell(sl *slot, soa *dns.SOA) {
-	sl.mu.Lock()
-	watched := sl.watched
-	sl.mu.Unlock()
-	if !watched {
-		return
-	}
 	s.mu.Lock()
 	onSOA := s.onSOA
 	s.mu.Unlock()
-	onSOA(sl.apex, soa)
+	if onSOA != nil {
+		onSOA(sl.apex, soa)
+	}
 }
