@@ -87,7 +87,7 @@ func (w *writer) checkpoint() {
 	}
 	event := composeEvent(o.Compose, KindCheckpoint, map[string]any{FieldCheckpoint: string(signed)})
 	w.buf = w.now.chain.appendSealed(w.buf, event)
-	w.now.uncovered = 0
+	w.now.unsigned = 0
 	w.notes = append(w.notes, string(signed))
 }
 

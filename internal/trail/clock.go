@@ -52,8 +52,8 @@ func (w *writer) lookAtClock() {
 func (v *verifier) clockSet(o *own) {
 	step := time.Duration(o.ClockStep)
 	// The first of them is the line that tells of it, and has the new time.
-	if c := v.cur; c.bare > 1 {
-		c.bareAt = c.bareAt.Add(step)
+	if c := v.cur; c.unsigned > 1 {
+		c.unsignedSince = c.unsignedSince.Add(step)
 	}
 	v.warn(ProblemClock, v.at, "the clock was set by %s, or stood still while the machine slept: times before and after do not compare", step)
 }

@@ -36,7 +36,7 @@ func (w *writer) commit(b *batch, sync bool) error {
 			return nil
 		}
 		if w.now.size == w.safe.size {
-			w.settle() // there was nothing to write, and the file can be looked at
+			w.synced() // there was nothing to write, and the file can be looked at
 			return nil
 		}
 		if err := w.f.sync(); err != nil {
@@ -47,7 +47,7 @@ func (w *writer) commit(b *batch, sync bool) error {
 			return err
 		}
 		if !moved {
-			w.settle()
+			w.synced()
 			return nil
 		}
 	}
@@ -97,7 +97,7 @@ func (w *writer) compose(b *batch) {
 	for _, r := range b.reqs {
 		r.seq = w.seal(r.event)
 	}
-	if w.now.uncovered > 0 && (w.force || time.Since(w.now.uncoveredAt) >= w.opts.CheckpointInterval) {
+	if w.now.unsigned > 0 && (w.force || time.Since(w.now.unsignedSince) >= w.opts.CheckpointInterval) {
 		w.checkpoint()
 	}
 }
@@ -106,19 +106,19 @@ func (w *writer) compose(b *batch) {
 // sequence.
 func (w *writer) seal(event []byte) uint64 {
 	w.buf = w.now.chain.appendSealed(w.buf, event)
-	if w.now.uncovered == 0 {
-		w.now.uncoveredAt = time.Now()
+	if w.now.unsigned == 0 {
+		w.now.unsignedSince = time.Now()
 	}
-	w.now.uncovered++
+	w.now.unsigned++
 	seq := w.now.chain.seq
-	if w.now.uncovered >= uint64(w.opts.CheckpointEvery) {
+	if w.now.unsigned >= uint64(w.opts.CheckpointEvery) {
 		w.checkpoint()
 	}
 	return seq
 }
 
-// settle is called when everything written is on stable storage.
-func (w *writer) settle() {
+// synced is called when everything written is on stable storage.
+func (w *writer) synced() {
 	w.safe = w.now
 	w.unsynced, w.unsyncedBytes, w.again, w.notices = nil, 0, nil, nil
 	w.newline, w.force, w.retryWait = false, false, 0
@@ -136,7 +136,7 @@ func (w *writer) settle() {
 	w.up = w.up || wasDown
 }
 
-// report makes the owner's calls about what is settled. The callers are released by
+// report makes the owner's calls about what is synced. The callers are released by
 // then: they do not wait for a log.
 func (w *writer) report() {
 	o := &w.opts

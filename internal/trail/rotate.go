@@ -227,7 +227,7 @@ func (w *writer) adoptOther(f file, size int64) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", w.path, err)
 	}
-	if !t.found || t.chain != w.now.chain || t.bare || len(t.torn) > 0 {
+	if !t.found || t.chain != w.now.chain || t.unended || len(t.torn) > 0 {
 		return fmt.Errorf("%s: %w of this chain: move it away", w.path, ErrNotTrail)
 	}
 	w.now.size = size
@@ -251,7 +251,7 @@ func (w *writer) adoptTail(f file, size int64) error {
 	}
 	w.stayed(t.chain.seq)
 	w.now = w.safe
-	w.now.uncovered += t.chain.seq - w.safe.chain.seq
+	w.now.unsigned += t.chain.seq - w.safe.chain.seq
 	w.now.chain, w.now.size = t.chain, size
 	w.unsure = false
 	w.repair(f, &t)
@@ -262,7 +262,7 @@ func (w *writer) adoptTail(f file, size int64) error {
 // repair removes the torn tail; where that is not allowed it ends it with a newline.
 // The event that tells of it stands right behind it.
 func (w *writer) repair(f file, t *tail) {
-	w.newline = t.bare
+	w.newline = t.unended
 	if len(t.torn) == 0 {
 		return
 	}

@@ -27,11 +27,11 @@ var ErrNotTrail = errors.New("the file is not an audit file")
 
 // tail is the end of a file.
 type tail struct {
-	found bool   // there is a valid line, and chain is how it stood after the last of them
-	chain Chain  //
-	whole int64  // where the last newline ends
-	torn  []byte // what follows it
-	bare  bool   // the last line is valid and lacks only its newline; nothing is torn
+	found   bool   // there is a valid line, and chain is how it stood after the last of them
+	chain   Chain  //
+	whole   int64  // where the last newline ends
+	torn    []byte // what follows it
+	unended bool   // the last line is valid and lacks only its newline; nothing is torn
 }
 
 // readTail reads the end of a file of the given size.
@@ -66,7 +66,7 @@ func scanTail(buf []byte, all bool) (tail, bool) {
 		return t, false
 	}
 	if s, ok := parseLine(t.torn); ok && s.intact(t.torn) {
-		return tail{found: true, chain: s.chain, whole: int64(len(buf)), bare: true}, true
+		return tail{found: true, chain: s.chain, whole: int64(len(buf)), unended: true}, true
 	}
 	for end := whole; end > 0; {
 		start := bytes.LastIndexByte(buf[:end-1], '\n') + 1

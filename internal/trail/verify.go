@@ -99,21 +99,21 @@ const maxChains = 64
 
 // chainState is what is known of one chain so far.
 type chainState struct {
-	uid     string
-	last    uint64
-	heads   [2][sha256.Size]byte // what the next line's prev may be; two if the last sequence is there twice
-	place   place                // of the last line
-	blamed  bool                 // the last line has a finding already
-	closed  bool
-	holes   []hole
-	seen    [recent]seenLine
-	outside map[uint64][sha256.Size]byte // of this chain, see verifier
-	every   uint64
-	within  time.Duration
-	bare    uint64 // lines since the last checkpoint
-	bareAt  time.Time
-	bareIn  place
-	late    bool // that there are too many is reported
+	uid           string
+	last          uint64
+	heads         [2][sha256.Size]byte // what the next line's prev may be; two if the last sequence is there twice
+	place         place                // of the last line
+	blamed        bool                 // the last line has a finding already
+	closed        bool
+	holes         []hole
+	seen          [recent]seenLine
+	outside       map[uint64][sha256.Size]byte // of this chain, see verifier
+	every         uint64
+	within        time.Duration
+	unsigned      uint64    // lines since the last checkpoint
+	unsignedSince time.Time // when the first of them was written
+	unsignedFrom  place
+	late          bool // that there are too many is reported
 }
 
 type seenLine struct {
@@ -180,7 +180,7 @@ func (v *verifier) line(raw rawLine) {
 	var o own
 	if !changed {
 		// The time is needed of the first line after a checkpoint only.
-		if bytes.Contains(raw.text, []byte(`"`+FieldKind+`":`)) || bytes.Contains(raw.text, []byte(`"`+FieldLost+`":`)) || v.keys != nil && (v.cur == nil || v.cur.bare == 0) {
+		if bytes.Contains(raw.text, []byte(`"`+FieldKind+`":`)) || bytes.Contains(raw.text, []byte(`"`+FieldLost+`":`)) || v.keys != nil && (v.cur == nil || v.cur.unsigned == 0) {
 			o = ownFields(raw.text)
 		}
 		v.flush(&s, &o)
@@ -196,7 +196,7 @@ func (v *verifier) line(raw rawLine) {
 	inPlace := v.follow(&s, actual, blamed)
 	v.starts = false
 	if inPlace {
-		v.covered(&o)
+		v.countUnsigned(&o)
 	}
 	if changed {
 		v.cur.closed = false

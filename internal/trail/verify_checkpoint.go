@@ -16,19 +16,19 @@ import (
 	"golang.org/x/mod/sumdb/note"
 )
 
-// covered counts the lines that no checkpoint covers yet.
-func (v *verifier) covered(o *own) {
+// countUnsigned counts the lines that no checkpoint covers yet.
+func (v *verifier) countUnsigned(o *own) {
 	c := v.cur
 	if v.keys == nil || o.Kind == KindCheckpoint {
 		return
 	}
-	c.bare++
-	if c.bare == 1 {
-		c.bareAt, c.bareIn = o.Time, v.at
+	c.unsigned++
+	if c.unsigned == 1 {
+		c.unsignedSince, c.unsignedFrom = o.Time, v.at
 	}
-	if c.bare > c.every && !c.late {
+	if c.unsigned > c.every && !c.late {
 		c.late = true
-		v.add(ProblemUnsigned, v.at, "no checkpoint in the %d lines from %s on: one is due", c.every, c.bareIn)
+		v.add(ProblemUnsigned, v.at, "no checkpoint in the %d lines from %s on: one is due", c.every, c.unsignedFrom)
 	}
 }
 
@@ -47,11 +47,11 @@ func (v *verifier) checkpoint(s *sealed, o *own) {
 	}
 	v.report.Checkpoints++
 	v.signed = true
-	if v.keys != nil && c.bare > 0 && !c.late && !c.bareAt.IsZero() && cp.Time.Sub(c.bareAt) > c.within+slack {
-		v.add(ProblemUnsigned, v.at, "the checkpoint is late: %s was written %s before it", c.bareIn, cp.Time.Sub(c.bareAt).Round(time.Second))
+	if v.keys != nil && c.unsigned > 0 && !c.late && !c.unsignedSince.IsZero() && cp.Time.Sub(c.unsignedSince) > c.within+slack {
+		v.add(ProblemUnsigned, v.at, "the checkpoint is late: %s was written %s before it", c.unsignedFrom, cp.Time.Sub(c.unsignedSince).Round(time.Second))
 	}
 	c.every, c.within = cp.Every, cp.Interval
-	c.bare, c.late = 0, false
+	c.unsigned, c.late = 0, false
 }
 
 // excuse says that the lines before this one stand without a checkpoint because the
@@ -59,12 +59,12 @@ func (v *verifier) checkpoint(s *sealed, o *own) {
 // they were found.
 func (v *verifier) excuse(o *own, when string) {
 	c := v.cur
-	if v.keys == nil || c.bare < 2 {
+	if v.keys == nil || c.unsigned < 2 {
 		return
 	}
 	v.unknown("the %s before %s had no checkpoint %s: whoever could write to the file then could have changed them",
-		count(c.bare-1, "line", "lines"), v.at, when)
-	c.bareAt, c.bareIn = o.Time, v.at
+		count(c.unsigned-1, "line", "lines"), v.at, when)
+	c.unsignedSince, c.unsignedFrom = o.Time, v.at
 }
 
 var errNote = errors.New("it has no signed note")
@@ -149,8 +149,8 @@ func (v *verifier) finish() {
 		c := v.chains[uid]
 		v.stillMissing(c)
 		v.cut(c)
-		if v.keys != nil && c.bare > 0 {
-			v.bareTail(c)
+		if v.keys != nil && c.unsigned > 0 {
+			v.unsignedTail(c)
 		}
 	}
 	for _, uid := range slices.Sorted(maps.Keys(v.outside)) {
@@ -184,10 +184,10 @@ func (v *verifier) cut(c *chainState) {
 	}
 }
 
-func (v *verifier) bareTail(c *chainState) {
-	if age := v.opts.Now.Sub(c.bareAt); !c.bareAt.IsZero() && age > c.within+slack && !c.late {
-		v.add(ProblemUnsigned, c.bareIn, "no checkpoint covers the last %s from here on, %s old", count(c.bare, "line", "lines"), age.Round(time.Second))
+func (v *verifier) unsignedTail(c *chainState) {
+	if age := v.opts.Now.Sub(c.unsignedSince); !c.unsignedSince.IsZero() && age > c.within+slack && !c.late {
+		v.add(ProblemUnsigned, c.unsignedFrom, "no checkpoint covers the last %s from here on, %s old", count(c.unsigned, "line", "lines"), age.Round(time.Second))
 		return
 	}
-	v.unknown("the last %s of chain %s have no checkpoint yet", count(c.bare, "line", "lines"), c.uid)
+	v.unknown("the last %s of chain %s have no checkpoint yet", count(c.unsigned, "line", "lines"), c.uid)
 }

@@ -123,10 +123,10 @@ type stats struct {
 
 // position is a place in the file and in the chain.
 type position struct {
-	chain       Chain
-	size        int64     // of the file
-	uncovered   uint64    // lines since the last checkpoint
-	uncoveredAt time.Time // when the first of them was written
+	chain         Chain
+	size          int64     // of the file
+	unsigned      uint64    // lines since the last checkpoint
+	unsignedSince time.Time // when the first of them was written
 }
 
 type notice struct {

@@ -96,8 +96,8 @@ func (w *writer) pause() time.Duration {
 		return max(time.Until(w.retryAt), time.Millisecond)
 	}
 	d := lookEvery
-	if o := &w.opts; o.Key != nil && w.now.uncovered > 0 {
-		d = min(d, time.Until(w.now.uncoveredAt.Add(o.CheckpointInterval)))
+	if o := &w.opts; o.Key != nil && w.now.unsigned > 0 {
+		d = min(d, time.Until(w.now.unsignedSince.Add(o.CheckpointInterval)))
 	}
 	return max(d, time.Millisecond)
 }

@@ -14,10 +14,10 @@ const (
 	pointerBits  = 0xC000
 	pointerLimit = 0x4000 // a pointer has 14 bits, RFC 1035 §4.1.4
 
-	slotCount = 4096 // a message under 16 KiB with more names than fit is rare and only packs worse
-	slotMask  = slotCount - 1
-	slotLimit = slotCount * 3 / 4
-	probes    = 16
+	tableSize  = 4096 // a message under 16 KiB with more names than fit is rare and only packs worse
+	tableMask  = tableSize - 1
+	tableLimit = tableSize * 3 / 4
+	probes     = 16
 )
 
 // hashSeed is secret, so that names that collide cannot be added to a zone on purpose.
@@ -30,10 +30,10 @@ var hashSeed = rand.Uint64()
 type compressor struct {
 	gen   uint16 // entries of another generation are free
 	used  int
-	slots [slotCount]slot
+	table [tableSize]tableEntry
 }
 
-type slot struct {
+type tableEntry struct {
 	gen    uint16
 	tag    uint16
 	parent uint16
@@ -45,7 +45,7 @@ func (c *compressor) reset() {
 	c.used = 0
 	c.gen++
 	if c.gen == 0 { // wrapped around: old entries would look new
-		clear(c.slots[:])
+		clear(c.table[:])
 		c.gen = 1
 	}
 }
@@ -57,7 +57,7 @@ func (c *compressor) append(msg []byte, n *name) ([]byte, uint16) {
 	var (
 		parent uint16
 		i      = n.labels
-		at     *slot
+		at     *tableEntry
 		tag    uint16
 	)
 	for ; i > 0; i-- {
@@ -85,10 +85,10 @@ func (c *compressor) append(msg []byte, n *name) ([]byte, uint16) {
 	for {
 		i--
 		off := uint16(base + int(n.start[i]))
-		if at == nil || c.used >= slotLimit {
+		if at == nil || c.used >= tableLimit {
 			return msg, 0
 		}
-		*at = slot{gen: c.gen, tag: tag, parent: parent, off: off}
+		*at = tableEntry{gen: c.gen, tag: tag, parent: parent, off: off}
 		c.used++
 		parent = off
 		if i == 0 {
@@ -98,13 +98,13 @@ func (c *compressor) append(msg []byte, n *name) ([]byte, uint16) {
 	}
 }
 
-// find looks for a label (length octet first) under parent. A miss gives offset 0
-// and the slot to put it into, nil if there is no free one near.
-func (c *compressor) find(msg []byte, parent uint16, n *name, start int, label []byte) (*slot, uint16, uint16) {
+// find looks for a label (length octet first) under parent. A miss returns offset 0
+// and the entry to put it into, nil if there is no free one near.
+func (c *compressor) find(msg []byte, parent uint16, n *name, start int, label []byte) (*tableEntry, uint16, uint16) {
 	h := hashLabel(parent, n, start, len(label))
 	tag := uint16(h >> 48)
 	for i := range uint64(probes) {
-		s := &c.slots[(h+i)&slotMask]
+		s := &c.table[(h+i)&tableMask]
 		if s.gen != c.gen {
 			return s, tag, 0
 		}
@@ -117,7 +117,7 @@ func (c *compressor) find(msg []byte, parent uint16, n *name, start int, label [
 
 // hashLabel hashes size octets of n from start, eight at a time; name.wire has the
 // room to read past its end. Folding the 128-bit product lets every octet reach the
-// low bits, which choose the slot.
+// low bits, which choose the entry.
 func hashLabel(parent uint16, n *name, start, size int) uint64 {
 	h := hashSeed ^ uint64(parent)<<32
 	for ; size > 8; size, start = size-8, start+8 {

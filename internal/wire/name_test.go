@@ -250,11 +250,11 @@ func TestCompressorComparesParents(t *testing.T) {
 	}
 	msg, at := c.append(make([]byte, headerSize), &n)
 	label := n.wire[:n.start[1]]
-	slot, _, off := c.find(msg, 0, &n, 0, label)
+	entry, _, off := c.find(msg, 0, &n, 0, label)
 	if at == 0 || off != at {
 		t.Fatalf("at %d, found at %d", at, off)
 	}
-	slot.parent = 99
+	entry.parent = 99
 	if _, _, off := c.find(msg, 0, &n, 0, label); off != 0 {
 		t.Error("found under another suffix")
 	}
@@ -282,7 +282,7 @@ func TestCompressorBeyondPointers(t *testing.T) {
 	}
 }
 
-// TestCompressorOverfull packs more suffixes than there are slots; it may only
+// TestCompressorOverfull packs more suffixes than there are entries; it may only
 // compress worse.
 func TestCompressorOverfull(t *testing.T) {
 	var c compressor
@@ -300,7 +300,7 @@ func TestCompressorOverfull(t *testing.T) {
 			t.Fatalf("name %d: %x", i, got)
 		}
 	}
-	if c.used > slotLimit {
-		t.Fatalf("%d of %d slots in use", c.used, slotLimit)
+	if c.used > tableLimit {
+		t.Fatalf("%d of %d entries in use", c.used, tableLimit)
 	}
 }

@@ -45,45 +45,45 @@ func (e *encoder) appendRdata(b []byte, rr dns.RR) (_ []byte, known bool, err er
 		b = binary.BigEndian.AppendUint16(b, rr.Priority)
 		b = binary.BigEndian.AppendUint16(b, rr.Weight)
 		b = binary.BigEndian.AppendUint16(b, rr.Port)
-		b, err = e.appendNewName(b, rr.Target)
+		b, err = e.appendUncompressed(b, rr.Target)
 		return b, true, err
 	case *dns.DNAME:
-		b, err = e.appendNewName(b, rr.Target)
+		b, err = e.appendUncompressed(b, rr.Target)
 		return b, true, err
 	}
-	if b, known, err = e.appendOldRdata(b, rr); known {
+	if b, known, err = e.appendRFC1035(b, rr); known {
 		return b, true, err
 	}
-	return e.appendSecureRdata(b, rr)
+	return e.appendDNSSEC(b, rr)
 }
 
-// appendOldRdata has the types of RFC 1035 with names in their data.
-func (e *encoder) appendOldRdata(b []byte, rr dns.RR) (_ []byte, known bool, err error) {
+// appendRFC1035 has the types of RFC 1035 with names in their data.
+func (e *encoder) appendRFC1035(b []byte, rr dns.RR) (_ []byte, known bool, err error) {
 	switch rr := rr.(type) {
 	case *dns.NS:
-		b, err = e.appendOldName(b, rr.Ns)
+		b, err = e.appendCompressible(b, rr.Ns)
 	case *dns.CNAME:
-		b, err = e.appendOldName(b, rr.Target)
+		b, err = e.appendCompressible(b, rr.Target)
 	case *dns.PTR:
-		b, err = e.appendOldName(b, rr.Ptr)
+		b, err = e.appendCompressible(b, rr.Ptr)
 	case *dns.MX:
 		b = binary.BigEndian.AppendUint16(b, rr.Preference)
-		b, err = e.appendOldName(b, rr.Mx)
+		b, err = e.appendCompressible(b, rr.Mx)
 	case *dns.SOA:
 		b, err = e.appendTwoNames(b, rr.Ns, rr.Mbox)
 		for _, v := range [...]uint32{rr.Serial, rr.Refresh, rr.Retry, rr.Expire, rr.Minttl} {
 			b = binary.BigEndian.AppendUint32(b, v)
 		}
 	case *dns.MB:
-		b, err = e.appendOldName(b, rr.Mb)
+		b, err = e.appendCompressible(b, rr.Mb)
 	case *dns.MD:
-		b, err = e.appendOldName(b, rr.Md)
+		b, err = e.appendCompressible(b, rr.Md)
 	case *dns.MF:
-		b, err = e.appendOldName(b, rr.Mf)
+		b, err = e.appendCompressible(b, rr.Mf)
 	case *dns.MG:
-		b, err = e.appendOldName(b, rr.Mg)
+		b, err = e.appendCompressible(b, rr.Mg)
 	case *dns.MR:
-		b, err = e.appendOldName(b, rr.Mr)
+		b, err = e.appendCompressible(b, rr.Mr)
 	case *dns.MINFO:
 		b, err = e.appendTwoNames(b, rr.Rmail, rr.Email)
 	default:
@@ -93,15 +93,15 @@ func (e *encoder) appendOldRdata(b []byte, rr dns.RR) (_ []byte, known bool, err
 }
 
 func (e *encoder) appendTwoNames(b []byte, first, second string) ([]byte, error) {
-	b, err := e.appendOldName(b, first)
+	b, err := e.appendCompressible(b, first)
 	if err != nil {
 		return b, err
 	}
-	return e.appendOldName(b, second)
+	return e.appendCompressible(b, second)
 }
 
-// appendSecureRdata has the types that fill signed zones (RFC 4034, RFC 5155).
-func (e *encoder) appendSecureRdata(b []byte, rr dns.RR) (_ []byte, known bool, err error) {
+// appendDNSSEC has the types that fill signed zones (RFC 4034, RFC 5155).
+func (e *encoder) appendDNSSEC(b []byte, rr dns.RR) (_ []byte, known bool, err error) {
 	switch rr := rr.(type) {
 	case *dns.RRSIG:
 		b = binary.BigEndian.AppendUint16(b, rr.TypeCovered)
@@ -110,7 +110,7 @@ func (e *encoder) appendSecureRdata(b []byte, rr dns.RR) (_ []byte, known bool, 
 		b = binary.BigEndian.AppendUint32(b, rr.Expiration)
 		b = binary.BigEndian.AppendUint32(b, rr.Inception)
 		b = binary.BigEndian.AppendUint16(b, rr.KeyTag)
-		if b, err = e.appendNewName(b, rr.SignerName); err == nil {
+		if b, err = e.appendUncompressed(b, rr.SignerName); err == nil {
 			b, err = appendBase64(b, rr.Signature)
 		}
 	case *dns.DNSKEY:
@@ -122,7 +122,7 @@ func (e *encoder) appendSecureRdata(b []byte, rr dns.RR) (_ []byte, known bool, 
 		b = append(b, rr.Algorithm, rr.DigestType)
 		b, err = appendHex(b, rr.Digest)
 	case *dns.NSEC:
-		if b, err = e.appendNewName(b, rr.NextDomain); err == nil {
+		if b, err = e.appendUncompressed(b, rr.NextDomain); err == nil {
 			b, err = appendBitmap(b, rr.TypeBitMap)
 		}
 	case *dns.NSEC3:

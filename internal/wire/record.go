@@ -73,10 +73,10 @@ func skipName(b []byte) (int, error) {
 
 // layout says where the names in a type's RDATA are.
 type layout struct {
-	skip  int  // octets before the first name
-	texts int  // character strings between these and the name
-	names int  // names one after the other
-	old   bool // of RFC 1035: they may be compressed (RFC 3597 §4)
+	skip         int  // octets before the first name
+	texts        int  // character strings between these and the name
+	names        int  // names one after the other
+	compressible bool // of RFC 1035: they may be compressed (RFC 3597 §4)
 }
 
 // layoutOf returns the layout of the types whose names are in lower case in canonical
@@ -85,11 +85,11 @@ type layout struct {
 func layoutOf(rrtype uint16) layout {
 	switch rrtype {
 	case dns.TypeNS, dns.TypeCNAME, dns.TypePTR, dns.TypeMB, dns.TypeMD, dns.TypeMF, dns.TypeMG, dns.TypeMR:
-		return layout{names: 1, old: true}
+		return layout{names: 1, compressible: true}
 	case dns.TypeMX:
-		return layout{skip: 2, names: 1, old: true}
+		return layout{skip: 2, names: 1, compressible: true}
 	case dns.TypeSOA, dns.TypeMINFO:
-		return layout{names: 2, old: true}
+		return layout{names: 2, compressible: true}
 	case dns.TypeDNAME:
 		return layout{names: 1}
 	case dns.TypeRP:
@@ -202,7 +202,7 @@ func (m Message) Read(offset int, r *Record) (next int, err error) {
 		return 0, fmt.Errorf("%w: record is cut short", ErrFormat)
 	}
 	l := layoutOf(r.Type())
-	if !l.old {
+	if !l.compressible {
 		r.Wire = append(r.Wire, b[data:next]...)
 		return next, nil
 	}
@@ -275,21 +275,21 @@ func (n *name) load(b []byte) {
 // appendRecord appends a record from its wire format, as appendRR does.
 func (e *encoder) appendRecord(msg []byte, r *Record) ([]byte, error) {
 	var extents [4]int
-	old := layoutOf(r.Type()).old
+	compressible := layoutOf(r.Type()).compressible
 	found := extents[:0]
-	if old {
+	if compressible {
 		var err error
 		if found, err = r.names(found); err != nil {
 			return msg, err
 		}
 	}
 	e.lastOwner, e.lastOff = "", 0
-	b := e.appendLoaded(msg, r.Owner())
+	b := e.appendWireName(msg, r.Owner())
 	b = append(b, r.Wire[r.owner:r.owner+rrFixedSize]...)
 	start, at := len(b), r.owner+rrFixedSize
 	for i := 0; i < len(found); i += 2 {
 		b = append(b, r.Wire[at:found[i]]...)
-		b = e.appendLoaded(b, r.Wire[found[i]:found[i+1]])
+		b = e.appendWireName(b, r.Wire[found[i]:found[i+1]])
 		at = found[i+1]
 	}
 	b = append(b, r.Wire[at:]...)
@@ -297,8 +297,8 @@ func (e *encoder) appendRecord(msg []byte, r *Record) ([]byte, error) {
 	return b, nil
 }
 
-// appendLoaded appends a name given in wire format, compressed if that is done here.
-func (e *encoder) appendLoaded(msg, wire []byte) []byte {
+// appendWireName appends a name given in wire format, compressed if that is done here.
+func (e *encoder) appendWireName(msg, wire []byte) []byte {
 	if e.compressor == nil {
 		return append(msg, wire...)
 	}

@@ -62,7 +62,7 @@ func (e *encoder) appendRR(msg []byte, rr dns.RR) ([]byte, error) {
 	start := len(b)
 	b, known, err := e.appendRdata(b, rr)
 	if err == nil && !known {
-		b, err = e.appendForeign(b, rr)
+		b, err = e.appendViaMiekg(b, rr)
 	}
 	if err == nil && len(b)-start > math.MaxUint16 {
 		err = ErrRecordTooLarge
@@ -90,8 +90,8 @@ func (e *encoder) appendOwner(msg []byte, owner string) ([]byte, error) {
 	return msg, nil
 }
 
-// appendOldName is for names in the data of RFC 1035's types, which may be compressed.
-func (e *encoder) appendOldName(msg []byte, s string) ([]byte, error) {
+// appendCompressible is for names in the data of RFC 1035's types, which may be compressed.
+func (e *encoder) appendCompressible(msg []byte, s string) ([]byte, error) {
 	if err := e.name.parse(s); err != nil {
 		return msg, err
 	}
@@ -102,24 +102,24 @@ func (e *encoder) appendOldName(msg []byte, s string) ([]byte, error) {
 	return msg, nil
 }
 
-// appendNewName is for names in the data of all other types (RFC 3597 §4).
-func (e *encoder) appendNewName(msg []byte, s string) ([]byte, error) {
+// appendUncompressed is for names in the data of all other types (RFC 3597 §4).
+func (e *encoder) appendUncompressed(msg []byte, s string) ([]byte, error) {
 	if err := e.name.parse(s); err != nil {
 		return msg, err
 	}
 	return append(msg, e.name.bytes()...), nil
 }
 
-// foreignSize holds any record that miekg/dns can pack: it needs no exact size in
+// viaMiekgSize holds any record that miekg/dns can pack: it needs no exact size in
 // advance, and one over the limit is found by its length.
-const foreignSize = 2 * dns.MaxMsgSize
+const viaMiekgSize = 2 * dns.MaxMsgSize
 
-// appendForeign appends the data of a record as miekg/dns packs it. It packs a whole
+// appendViaMiekg appends the data of a record as miekg/dns packs it. It packs a whole
 // message because dns.PackRR writes into the record's header, which is a data race
 // on a zone's shared records.
-func (e *encoder) appendForeign(dst []byte, rr dns.RR) ([]byte, error) {
+func (e *encoder) appendViaMiekg(dst []byte, rr dns.RR) ([]byte, error) {
 	if e.scratch == nil {
-		e.scratch = make([]byte, foreignSize)
+		e.scratch = make([]byte, viaMiekgSize)
 	}
 	m := dns.Msg{Answer: []dns.RR{rr}}
 	packed, err := m.PackBuffer(e.scratch)
