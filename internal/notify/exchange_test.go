@@ -135,104 +135,118 @@ func certificate(t *testing.T) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
+// exchangeWait is the patience where nothing comes.
+const exchangeWait = 1500 * time.Millisecond
+
+// answers makes the answers of a peer to a NOTIFY that came over a transport.
+type answers = func(t *testing.T, via Transport, b []byte, from net.Addr) [][]byte
+
+// maker makes one answer.
+type maker = func(t *testing.T, b []byte) []byte
+
+func one(make maker) answers {
+	return func(t *testing.T, _ Transport, b []byte, _ net.Addr) [][]byte { return [][]byte{make(t, b)} }
+}
+
+func both(first, then maker) answers {
+	return func(t *testing.T, via Transport, b []byte, _ net.Addr) [][]byte {
+		if via == TCP { // asked as well, where the first one proves nothing
+			time.Sleep(exchangeWait / 2)
+			return [][]byte{then(t, b)}
+		}
+		return [][]byte{first(t, b), then(t, b)}
+	}
+}
+
+func onTCP(udp, tcp maker) answers {
+	return func(t *testing.T, via Transport, b []byte, _ net.Addr) [][]byte {
+		if via == UDP && udp == nil || via == TCP && tcp == nil {
+			return nil
+		} else if via == UDP {
+			return [][]byte{udp(t, b)}
+		}
+		return [][]byte{tcp(t, b)}
+	}
+}
+
+func flood(forged, last maker) answers {
+	return func(t *testing.T, via Transport, b []byte, _ net.Addr) (all [][]byte) {
+		if via == TCP {
+			return [][]byte{last(t, b)}
+		}
+		for range maxForged {
+			all = append(all, forged(t, b))
+		}
+		return append(all, last(t, b))
+	}
+}
+
+func truncated(m *dns.Msg) { m.Truncated = true }
+
+func badMAC(t *testing.T, b []byte) []byte {
+	got := signed()(t, b)
+	got[2] ^= 4 // AA
+	return got
+}
+
+func badKey(t *testing.T, b []byte) []byte { return packTSIGError(t, respond(t, b), dns.RcodeBadKey) }
+
+var (
+	refused = withRcode(dns.RcodeRefused)
+	wrongID = plain(func(m *dns.Msg) { m.Id++ })
+)
+
+var exchangeCases = map[string]struct {
+	keyed bool
+	off   closed
+	peer  answers
+	want  Outcome
+	via   Transport
+	slow  bool // takes the whole wait, once or twice
+}{
+	"unsigned, over UDP":                           {false, closed{}, one(plain()), Accepted, UDP, false},
+	"signed, over UDP":                             {true, closed{}, one(signed()), Accepted, UDP, false},
+	"REFUSED":                                      {true, closed{}, one(signed(withRcode(dns.RcodeRefused))), Refused, UDP, false},
+	"NOTAUTH":                                      {true, closed{}, one(signed(withRcode(dns.RcodeNotAuth))), NotAuth, UDP, false},
+	"NOTIMP, no signature":                         {true, closed{}, one(plain(withRcode(dns.RcodeNotImplemented))), NotImplemented, TCP, false},
+	"BADKEY":                                       {true, closed{}, one(badKey), BadKey, TCP, false},
+	"a lost answer: TCP":                           {true, closed{}, onTCP(nil, signed()), Accepted, TCP, true},
+	"cut short: TCP":                               {true, closed{}, onTCP(signed(truncated), signed()), Accepted, TCP, false},
+	"cut short, refused over TCP":                  {true, closed{}, onTCP(signed(truncated), signed(withRcode(dns.RcodeRefused))), Refused, TCP, false},
+	"cut short, no TCP":                            {true, closed{tcp: true}, one(signed(truncated)), Accepted, UDP, false},
+	"UDP closed: TCP":                              {true, closed{udp: true}, one(signed()), Accepted, TCP, false},
+	"nobody there":                                 {true, closed{udp: true, tcp: true}, one(signed()), Unreachable, UDP, false},
+	"no answer, TCP closed":                        {true, closed{tcp: true}, onTCP(nil, nil), Timeout, UDP, true},
+	"no answer at all":                             {true, closed{}, onTCP(nil, nil), Timeout, UDP, true},
+	"another ID before the true one":               {true, closed{}, both(wrongID, signed()), Accepted, UDP, false},
+	"another ID alone":                             {false, closed{tcp: true}, one(wrongID), Timeout, UDP, true},
+	"unsigned before the true one":                 {true, closed{}, both(plain(), signed()), Accepted, UDP, false},
+	"unsigned before the true refusal":             {true, closed{}, both(plain(), signed(withRcode(dns.RcodeRefused))), Refused, UDP, false},
+	"a bad MAC before the true one":                {true, closed{}, both(badMAC, signed()), Accepted, UDP, false},
+	"noise before the true one":                    {true, closed{}, both(func(*testing.T, []byte) []byte { return []byte("noise") }, signed()), Accepted, UDP, false},
+	"unsigned alone":                               {true, closed{}, one(plain()), Unproven, TCP, false},
+	"a bad MAC alone, no TCP":                      {true, closed{tcp: true}, one(badMAC), Unproven, UDP, true},
+	"forged over UDP, true over TCP":               {true, closed{}, onTCP(plain(), signed()), Accepted, TCP, false},
+	"a forged REFUSED before the true one":         {true, closed{}, both(plain(refused), signed()), Accepted, UDP, false},
+	"a forged REFUSED, then a lost answer":         {true, closed{}, onTCP(plain(refused), signed()), Accepted, TCP, false},
+	"a forged NOTIMP before the true one":          {true, closed{}, both(plain(withRcode(dns.RcodeNotImplemented)), signed()), Accepted, UDP, false},
+	"a forged SERVFAIL before the true one":        {true, closed{}, both(plain(withRcode(dns.RcodeServerFailure)), signed()), Accepted, UDP, false},
+	"a forged BADKEY before the true one":          {true, closed{}, both(badKey, signed()), Accepted, UDP, false},
+	"a REFUSED with a bad MAC before the true one": {true, closed{}, both(badMAC, signed()), Accepted, UDP, false},
+	"a forged TC before the true one":              {true, closed{}, both(plain(truncated), signed()), Accepted, UDP, false},
+	"another question before the true one":         {true, closed{}, both(plain(func(m *dns.Msg) { m.Question[0].Name = "." }), signed()), Accepted, UDP, false},
+	"a forged REFUSED alone, no TCP":               {true, closed{tcp: true}, one(plain(refused)), Refused, UDP, true},
+	"a flood of other IDs: TCP":                    {false, closed{}, flood(wrongID, plain()), Accepted, TCP, false},
+	"a flood of forged refusals: TCP":              {true, closed{}, flood(plain(refused), signed()), Accepted, TCP, false},
+	"REFUSED without signature over TCP":           {true, closed{udp: true}, one(plain(refused)), Refused, TCP, false},
+	"another ID over TCP":                          {true, closed{udp: true}, one(wrongID), OtherAnswer, TCP, false},
+	"an empty message over TCP":                    {true, closed{udp: true}, one(func(*testing.T, []byte) []byte { return nil }), OtherAnswer, TCP, false},
+	"SERVFAIL over UDP is not asked over":          {false, closed{}, one(plain(withRcode(dns.RcodeServerFailure))), ServerFailure, UDP, false},
+}
+
 // What comes back, and what the exchange makes of it.
 func TestExchange(t *testing.T) {
-	const wait = 1500 * time.Millisecond
-	type answers = func(t *testing.T, via Transport, b []byte, from net.Addr) [][]byte
-	one := func(make func(*testing.T, []byte) []byte) answers {
-		return func(t *testing.T, _ Transport, b []byte, _ net.Addr) [][]byte { return [][]byte{make(t, b)} }
-	}
-	plain := func(options ...option) func(*testing.T, []byte) []byte {
-		return func(t *testing.T, b []byte) []byte { return packPlain(t, respond(t, b, options...)) }
-	}
-	signed := func(options ...option) func(*testing.T, []byte) []byte {
-		return func(t *testing.T, b []byte) []byte { return packSigned(t, respond(t, b, options...), b) }
-	}
-	both := func(first, then func(*testing.T, []byte) []byte) answers {
-		return func(t *testing.T, via Transport, b []byte, _ net.Addr) [][]byte {
-			if via == TCP { // asked as well, where the first one proves nothing
-				time.Sleep(wait / 2)
-				return [][]byte{then(t, b)}
-			}
-			return [][]byte{first(t, b), then(t, b)}
-		}
-	}
-	onTCP := func(udp, tcp func(*testing.T, []byte) []byte) answers {
-		return func(t *testing.T, via Transport, b []byte, _ net.Addr) [][]byte {
-			if via == UDP && udp == nil || via == TCP && tcp == nil {
-				return nil
-			} else if via == UDP {
-				return [][]byte{udp(t, b)}
-			}
-			return [][]byte{tcp(t, b)}
-		}
-	}
-	wrongID := plain(func(m *dns.Msg) { m.Id++ })
-	badMAC := func(t *testing.T, b []byte) []byte {
-		got := signed()(t, b)
-		got[2] ^= 4 // AA
-		return got
-	}
-	truncated, refused := func(m *dns.Msg) { m.Truncated = true }, withRcode(dns.RcodeRefused)
-	badKey := func(t *testing.T, b []byte) []byte { return packTSIGError(t, respond(t, b), dns.RcodeBadKey) }
-	flood := func(forged, last func(*testing.T, []byte) []byte) answers {
-		return func(t *testing.T, via Transport, b []byte, _ net.Addr) (all [][]byte) {
-			if via == TCP {
-				return [][]byte{last(t, b)}
-			}
-			for range maxForged {
-				all = append(all, forged(t, b))
-			}
-			return append(all, last(t, b))
-		}
-	}
-	for name, c := range map[string]struct {
-		keyed bool
-		off   closed
-		peer  answers
-		want  Outcome
-		via   Transport
-		slow  bool // takes the whole wait, once or twice
-	}{
-		"unsigned, over UDP":                           {false, closed{}, one(plain()), Accepted, UDP, false},
-		"signed, over UDP":                             {true, closed{}, one(signed()), Accepted, UDP, false},
-		"REFUSED":                                      {true, closed{}, one(signed(withRcode(dns.RcodeRefused))), Refused, UDP, false},
-		"NOTAUTH":                                      {true, closed{}, one(signed(withRcode(dns.RcodeNotAuth))), NotAuth, UDP, false},
-		"NOTIMP, no signature":                         {true, closed{}, one(plain(withRcode(dns.RcodeNotImplemented))), NotImplemented, TCP, false},
-		"BADKEY":                                       {true, closed{}, one(func(t *testing.T, b []byte) []byte { return packTSIGError(t, respond(t, b), dns.RcodeBadKey) }), BadKey, TCP, false},
-		"a lost answer: TCP":                           {true, closed{}, onTCP(nil, signed()), Accepted, TCP, true},
-		"cut short: TCP":                               {true, closed{}, onTCP(signed(truncated), signed()), Accepted, TCP, false},
-		"cut short, refused over TCP":                  {true, closed{}, onTCP(signed(truncated), signed(withRcode(dns.RcodeRefused))), Refused, TCP, false},
-		"cut short, no TCP":                            {true, closed{tcp: true}, one(signed(truncated)), Accepted, UDP, false},
-		"UDP closed: TCP":                              {true, closed{udp: true}, one(signed()), Accepted, TCP, false},
-		"nobody there":                                 {true, closed{udp: true, tcp: true}, one(signed()), Unreachable, UDP, false},
-		"no answer, TCP closed":                        {true, closed{tcp: true}, onTCP(nil, nil), Timeout, UDP, true},
-		"no answer at all":                             {true, closed{}, onTCP(nil, nil), Timeout, UDP, true},
-		"another ID before the true one":               {true, closed{}, both(wrongID, signed()), Accepted, UDP, false},
-		"another ID alone":                             {false, closed{tcp: true}, one(wrongID), Timeout, UDP, true},
-		"unsigned before the true one":                 {true, closed{}, both(plain(), signed()), Accepted, UDP, false},
-		"unsigned before the true refusal":             {true, closed{}, both(plain(), signed(withRcode(dns.RcodeRefused))), Refused, UDP, false},
-		"a bad MAC before the true one":                {true, closed{}, both(badMAC, signed()), Accepted, UDP, false},
-		"noise before the true one":                    {true, closed{}, both(func(*testing.T, []byte) []byte { return []byte("noise") }, signed()), Accepted, UDP, false},
-		"unsigned alone":                               {true, closed{}, one(plain()), Unproven, TCP, false},
-		"a bad MAC alone, no TCP":                      {true, closed{tcp: true}, one(badMAC), Unproven, UDP, true},
-		"forged over UDP, true over TCP":               {true, closed{}, onTCP(plain(), signed()), Accepted, TCP, false},
-		"a forged REFUSED before the true one":         {true, closed{}, both(plain(refused), signed()), Accepted, UDP, false},
-		"a forged REFUSED, then a lost answer":         {true, closed{}, onTCP(plain(refused), signed()), Accepted, TCP, false},
-		"a forged NOTIMP before the true one":          {true, closed{}, both(plain(withRcode(dns.RcodeNotImplemented)), signed()), Accepted, UDP, false},
-		"a forged SERVFAIL before the true one":        {true, closed{}, both(plain(withRcode(dns.RcodeServerFailure)), signed()), Accepted, UDP, false},
-		"a forged BADKEY before the true one":          {true, closed{}, both(badKey, signed()), Accepted, UDP, false},
-		"a REFUSED with a bad MAC before the true one": {true, closed{}, both(badMAC, signed()), Accepted, UDP, false},
-		"a forged TC before the true one":              {true, closed{}, both(plain(truncated), signed()), Accepted, UDP, false},
-		"another question before the true one":         {true, closed{}, both(plain(func(m *dns.Msg) { m.Question[0].Name = "." }), signed()), Accepted, UDP, false},
-		"a forged REFUSED alone, no TCP":               {true, closed{tcp: true}, one(plain(refused)), Refused, UDP, true},
-		"a flood of other IDs: TCP":                    {false, closed{}, flood(wrongID, plain()), Accepted, TCP, false},
-		"a flood of forged refusals: TCP":              {true, closed{}, flood(plain(refused), signed()), Accepted, TCP, false},
-		"REFUSED without signature over TCP":           {true, closed{udp: true}, one(plain(refused)), Refused, TCP, false},
-		"another ID over TCP":                          {true, closed{udp: true}, one(wrongID), OtherAnswer, TCP, false},
-		"an empty message over TCP":                    {true, closed{udp: true}, one(func(*testing.T, []byte) []byte { return nil }), OtherAnswer, TCP, false},
-		"SERVFAIL over UDP is not asked over":          {false, closed{}, one(plain(withRcode(dns.RcodeServerFailure))), ServerFailure, UDP, false},
-	} {
+	for name, c := range exchangeCases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := startPeer(t, nil, c.off, func(via Transport, b []byte, from net.Addr) [][]byte { return c.peer(t, via, b, from) })
@@ -242,7 +256,7 @@ func TestExchange(t *testing.T) {
 			}
 			patience := 5 * time.Second
 			if c.slow {
-				patience = wait
+				patience = exchangeWait
 			}
 			began := time.Now()
 			got := exchange(t.Context(), target, mustRequest(t, target.Key), patience)
@@ -252,7 +266,7 @@ func TestExchange(t *testing.T) {
 			if (got.err != nil) != (c.want == Timeout || c.want == Unreachable || c.want == Unproven || c.want == OtherAnswer) {
 				t.Errorf("error %v", got.err)
 			}
-			if took := time.Since(began); c.slow && took < wait || took > 2*wait+4*time.Second {
+			if took := time.Since(began); c.slow && took < exchangeWait || took > 2*exchangeWait+4*time.Second {
 				t.Errorf("took %v", took)
 			}
 		})

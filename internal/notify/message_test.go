@@ -106,98 +106,110 @@ func TestRequestErrors(t *testing.T) {
 	}
 }
 
+func plain(options ...option) maker {
+	return func(t *testing.T, b []byte) []byte { return packPlain(t, respond(t, b, options...)) }
+}
+
+func signed(options ...option) maker {
+	return func(t *testing.T, b []byte) []byte { return packSigned(t, respond(t, b, options...), b) }
+}
+
+func changed(change func(*dns.TSIG)) maker {
+	return func(t *testing.T, b []byte) []byte { return packSigned(t, respond(t, b), b, change) }
+}
+
+func tsigError(code uint16) maker {
+	return func(t *testing.T, b []byte) []byte { return packTSIGError(t, respond(t, b), code) }
+}
+
+func noQuestion(m *dns.Msg) { m.Question = nil }
+
+// foreign stands for a message that is no answer.
+const foreign Outcome = ""
+
+type readCase struct {
+	make   func(*testing.T, []byte) []byte
+	want   Outcome
+	proven bool
+}
+
+var unsignedReads = map[string]readCase{
+	"unsigned: NOERROR":               {plain(), Accepted, true},
+	"unsigned: name in capitals":      {plain(func(m *dns.Msg) { m.Question[0].Name = "EXAMPLE.ORG." }), Accepted, true},
+	"unsigned: REFUSED":               {plain(withRcode(dns.RcodeRefused)), Refused, true},
+	"unsigned: REFUSED, header alone": {plain(withRcode(dns.RcodeRefused), noQuestion), Refused, true},
+	"unsigned: NOTAUTH":               {plain(withRcode(dns.RcodeNotAuth)), NotAuth, true},
+	"unsigned: NOTIMP":                {plain(withRcode(dns.RcodeNotImplemented)), NotImplemented, true},
+	"unsigned: SERVFAIL":              {plain(withRcode(dns.RcodeServerFailure)), ServerFailure, true},
+	"unsigned: FORMERR":               {plain(withRcode(dns.RcodeFormatError)), OtherAnswer, true},
+	"NOERROR without question":        {plain(noQuestion), foreign, false},
+	"another ID":                      {plain(func(m *dns.Msg) { m.Id++ }), foreign, false},
+	"the NOTIFY itself":               {func(_ *testing.T, b []byte) []byte { return b }, foreign, false},
+	"a response to a query":           {plain(func(m *dns.Msg) { m.Opcode = dns.OpcodeQuery }), foreign, false},
+	"another zone":                    {plain(func(m *dns.Msg) { m.Question[0].Name = "example.com." }), foreign, false},
+	"another zone, REFUSED":           {plain(withRcode(dns.RcodeRefused), func(m *dns.Msg) { m.Question[0].Name = "." }), foreign, false},
+	"another type":                    {plain(func(m *dns.Msg) { m.Question[0].Qtype = dns.TypeNS }), foreign, false},
+	"another class":                   {plain(func(m *dns.Msg) { m.Question[0].Qclass = dns.ClassCHAOS }), foreign, false},
+	"two questions":                   {plain(func(m *dns.Msg) { m.Question = append(m.Question, m.Question[0]) }), foreign, false},
+	"half a message":                  {func(t *testing.T, b []byte) []byte { return plain()(t, b)[:20] }, foreign, false},
+	"nothing":                         {func(*testing.T, []byte) []byte { return nil }, foreign, false},
+}
+
+var signedReads = map[string]readCase{
+	"signed: NOERROR":              {signed(), Accepted, true},
+	"signed: REFUSED":              {signed(withRcode(dns.RcodeRefused)), Refused, true},
+	"signed: NOTAUTH":              {signed(withRcode(dns.RcodeNotAuth)), NotAuth, true},
+	"signed: SERVFAIL":             {signed(withRcode(dns.RcodeServerFailure)), ServerFailure, true},
+	"NOERROR without signature":    {plain(), Unproven, false},
+	"REFUSED without signature":    {plain(withRcode(dns.RcodeRefused)), Refused, false},
+	"NOTAUTH without signature":    {plain(withRcode(dns.RcodeNotAuth)), NotAuth, false},
+	"BADKEY":                       {tsigError(dns.RcodeBadKey), BadKey, false},
+	"BADSIG":                       {tsigError(dns.RcodeBadSig), BadSignature, false},
+	"BADTRUNC":                     {tsigError(dns.RcodeBadTrunc), BadSignature, false},
+	"BADTIME":                      {tsigError(dns.RcodeBadTime), BadTime, false},
+	"a TSIG error of its own kind": {tsigError(99), OtherAnswer, false},
+	"a signature of last hour":     {changed(func(s *dns.TSIG) { s.TimeSigned -= 3600 }), Unproven, false},
+	"a signature of next hour":     {changed(func(s *dns.TSIG) { s.TimeSigned += 3600 }), Unproven, false},
+	"another key's name":           {changed(func(s *dns.TSIG) { s.Hdr.Name = "other.example.net." }), Unproven, false},
+	"another algorithm":            {changed(func(s *dns.TSIG) { s.Algorithm = dns.HmacSHA512 }), Unproven, false},
+	"signed as if to another NOTIFY": {func(t *testing.T, b []byte) []byte {
+		m := respond(t, b)
+		m.SetTsig("ns2.example.net.", dns.HmacSHA256, 300, int64(mustNow()))
+		signed, _, err := dns.TsigGenerate(m, testSecret, strings.Repeat("00", 32), false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return signed
+	}, Unproven, false},
+	"signed, and changed": {func(t *testing.T, b []byte) []byte {
+		got := packSigned(t, respond(t, b, withRcode(dns.RcodeRefused)), b)
+		got[3] &^= 0xf // NOERROR
+		return got
+	}, Unproven, false},
+	"two signatures": {func(t *testing.T, b []byte) []byte {
+		m := new(dns.Msg)
+		if err := m.Unpack(packSigned(t, respond(t, b), b)); err != nil {
+			t.Fatal(err)
+		}
+		m.Extra = append(m.Extra, m.Extra[0])
+		return packPlain(t, m)
+	}, Unproven, false},
+	"no MAC": {func(t *testing.T, b []byte) []byte {
+		m := respond(t, b)
+		m.SetTsig("ns2.example.net.", dns.HmacSHA256, 300, int64(mustNow()))
+		return packPlain(t, m)
+	}, Unproven, false},
+}
+
 // What counts as an answer, and what it says: RFC 1996 §3.6 to §3.12, RFC 8945 §5.3.
 func TestRead(t *testing.T) {
-	other := testKey()
-	other.Name = "other.example.net."
-	plain := func(options ...option) func(*testing.T, []byte) []byte {
-		return func(t *testing.T, b []byte) []byte { return packPlain(t, respond(t, b, options...)) }
-	}
-	signed := func(options ...option) func(*testing.T, []byte) []byte {
-		return func(t *testing.T, b []byte) []byte { return packSigned(t, respond(t, b, options...), b) }
-	}
-	changed := func(change func(*dns.TSIG)) func(*testing.T, []byte) []byte {
-		return func(t *testing.T, b []byte) []byte { return packSigned(t, respond(t, b), b, change) }
-	}
-	tsigError := func(code uint16) func(*testing.T, []byte) []byte {
-		return func(t *testing.T, b []byte) []byte { return packTSIGError(t, respond(t, b), code) }
-	}
-	noQuestion := func(m *dns.Msg) { m.Question = nil }
-	const foreign Outcome = ""
-	for name, c := range map[string]struct {
-		keyed  bool
-		make   func(*testing.T, []byte) []byte
-		want   Outcome
-		proven bool
-	}{
-		"unsigned: NOERROR":               {false, plain(), Accepted, true},
-		"unsigned: name in capitals":      {false, plain(func(m *dns.Msg) { m.Question[0].Name = "EXAMPLE.ORG." }), Accepted, true},
-		"unsigned: REFUSED":               {false, plain(withRcode(dns.RcodeRefused)), Refused, true},
-		"unsigned: REFUSED, header alone": {false, plain(withRcode(dns.RcodeRefused), noQuestion), Refused, true},
-		"unsigned: NOTAUTH":               {false, plain(withRcode(dns.RcodeNotAuth)), NotAuth, true},
-		"unsigned: NOTIMP":                {false, plain(withRcode(dns.RcodeNotImplemented)), NotImplemented, true},
-		"unsigned: SERVFAIL":              {false, plain(withRcode(dns.RcodeServerFailure)), ServerFailure, true},
-		"unsigned: FORMERR":               {false, plain(withRcode(dns.RcodeFormatError)), OtherAnswer, true},
-		"NOERROR without question":        {false, plain(noQuestion), foreign, false},
-		"another ID":                      {false, plain(func(m *dns.Msg) { m.Id++ }), foreign, false},
-		"the NOTIFY itself":               {false, func(_ *testing.T, b []byte) []byte { return b }, foreign, false},
-		"a response to a query":           {false, plain(func(m *dns.Msg) { m.Opcode = dns.OpcodeQuery }), foreign, false},
-		"another zone":                    {false, plain(func(m *dns.Msg) { m.Question[0].Name = "example.com." }), foreign, false},
-		"another zone, REFUSED":           {false, plain(withRcode(dns.RcodeRefused), func(m *dns.Msg) { m.Question[0].Name = "." }), foreign, false},
-		"another type":                    {false, plain(func(m *dns.Msg) { m.Question[0].Qtype = dns.TypeNS }), foreign, false},
-		"another class":                   {false, plain(func(m *dns.Msg) { m.Question[0].Qclass = dns.ClassCHAOS }), foreign, false},
-		"two questions":                   {false, plain(func(m *dns.Msg) { m.Question = append(m.Question, m.Question[0]) }), foreign, false},
-		"half a message":                  {false, func(t *testing.T, b []byte) []byte { return plain()(t, b)[:20] }, foreign, false},
-		"nothing":                         {false, func(*testing.T, []byte) []byte { return nil }, foreign, false},
+	checkReads(t, nil, unsignedReads)
+	checkReads(t, testKey(), signedReads)
+}
 
-		"signed: NOERROR":              {true, signed(), Accepted, true},
-		"signed: REFUSED":              {true, signed(withRcode(dns.RcodeRefused)), Refused, true},
-		"signed: NOTAUTH":              {true, signed(withRcode(dns.RcodeNotAuth)), NotAuth, true},
-		"signed: SERVFAIL":             {true, signed(withRcode(dns.RcodeServerFailure)), ServerFailure, true},
-		"NOERROR without signature":    {true, plain(), Unproven, false},
-		"REFUSED without signature":    {true, plain(withRcode(dns.RcodeRefused)), Refused, false},
-		"NOTAUTH without signature":    {true, plain(withRcode(dns.RcodeNotAuth)), NotAuth, false},
-		"BADKEY":                       {true, tsigError(dns.RcodeBadKey), BadKey, false},
-		"BADSIG":                       {true, tsigError(dns.RcodeBadSig), BadSignature, false},
-		"BADTRUNC":                     {true, tsigError(dns.RcodeBadTrunc), BadSignature, false},
-		"BADTIME":                      {true, tsigError(dns.RcodeBadTime), BadTime, false},
-		"a TSIG error of its own kind": {true, tsigError(99), OtherAnswer, false},
-		"a signature of last hour":     {true, changed(func(s *dns.TSIG) { s.TimeSigned -= 3600 }), Unproven, false},
-		"a signature of next hour":     {true, changed(func(s *dns.TSIG) { s.TimeSigned += 3600 }), Unproven, false},
-		"another key's name":           {true, changed(func(s *dns.TSIG) { s.Hdr.Name = other.Name }), Unproven, false},
-		"another algorithm":            {true, changed(func(s *dns.TSIG) { s.Algorithm = dns.HmacSHA512 }), Unproven, false},
-		"signed as if to another NOTIFY": {true, func(t *testing.T, b []byte) []byte {
-			m := respond(t, b)
-			m.SetTsig("ns2.example.net.", dns.HmacSHA256, 300, int64(mustNow()))
-			signed, _, err := dns.TsigGenerate(m, testSecret, strings.Repeat("00", 32), false)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return signed
-		}, Unproven, false},
-		"signed, and changed": {true, func(t *testing.T, b []byte) []byte {
-			got := packSigned(t, respond(t, b, withRcode(dns.RcodeRefused)), b)
-			got[3] &^= 0xf // NOERROR
-			return got
-		}, Unproven, false},
-		"two signatures": {true, func(t *testing.T, b []byte) []byte {
-			m := new(dns.Msg)
-			if err := m.Unpack(packSigned(t, respond(t, b), b)); err != nil {
-				t.Fatal(err)
-			}
-			m.Extra = append(m.Extra, m.Extra[0])
-			return packPlain(t, m)
-		}, Unproven, false},
-		"no MAC": {true, func(t *testing.T, b []byte) []byte {
-			m := respond(t, b)
-			m.SetTsig("ns2.example.net.", dns.HmacSHA256, 300, int64(mustNow()))
-			return packPlain(t, m)
-		}, Unproven, false},
-	} {
-		var key *Key
-		if c.keyed {
-			key = testKey()
-		}
+func checkReads(t *testing.T, key *Key, cases map[string]readCase) {
+	t.Helper()
+	for name, c := range cases {
 		r := mustRequest(t, key)
 		got, err := r.read(c.make(t, r.packed))
 		if errors.Is(err, errForeign) != (c.want == foreign) || (err != nil) != (c.want == foreign) {

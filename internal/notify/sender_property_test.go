@@ -16,16 +16,18 @@ import (
 	"pgregory.net/rapid"
 )
 
+// place is a zone at a target.
+type place struct {
+	to   *Target
+	zone string
+}
+
 // Whatever is sent and answered in whatever order: every serial that took its place in
 // the line ends once, the last one of each zone and target ends last and is what the
 // target was told last, and nothing is left.
 func TestSenderProperty(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		synctest.Test(t, func(*testing.T) {
-			type place struct {
-				to   *Target
-				zone string
-			}
 			script := rapid.SliceOfN(rapid.SampledFrom([]Outcome{Accepted, Timeout, ServerFailure, Refused}), 1, 50).Draw(rt, "answers")
 			delays := rapid.SliceOfN(rapid.IntRange(0, 9000), 1, 20).Draw(rt, "answer delays")
 			var mu sync.Mutex
@@ -66,31 +68,34 @@ func TestSenderProperty(t *testing.T) {
 				}
 			}
 			l.Close()
-			ends := map[place][]uint32{}
-			total := 0
-			for _, r := range l.results {
-				p := place{r.Target, r.Zone}
-				if slices.Contains(ends[p], r.Serial) {
-					rt.Errorf("%v: serial %d ended twice", p, r.Serial)
-				}
-				ends[p] = append(ends[p], r.Serial)
-				total++
-			}
-			for p, serial := range last {
-				if all := ends[p]; len(all) == 0 || all[len(all)-1] != serial {
-					rt.Errorf("%v: ends %v, want %d last", p, all, serial)
-				}
-			}
-			for _, lane := range l.lanes {
-				if len(lane.notices) != 0 || lane.inFlight != 0 {
-					rt.Errorf("left: %d notices, %d tries", len(lane.notices), lane.inFlight)
-				}
-			}
-			if l.inFlight != 0 {
-				rt.Errorf("%d in flight", l.inFlight)
-			}
+			checkEnds(rt, l, last)
 		})
 	})
+}
+
+// checkEnds: every notice ended once, and the last serial of each place ended last.
+func checkEnds(rt *rapid.T, l *lab, last map[place]uint32) {
+	ends := map[place][]uint32{}
+	for _, r := range l.results {
+		p := place{r.Target, r.Zone}
+		if slices.Contains(ends[p], r.Serial) {
+			rt.Errorf("%v: serial %d ended twice", p, r.Serial)
+		}
+		ends[p] = append(ends[p], r.Serial)
+	}
+	for p, serial := range last {
+		if all := ends[p]; len(all) == 0 || all[len(all)-1] != serial {
+			rt.Errorf("%v: ends %v, want %d last", p, all, serial)
+		}
+	}
+	for _, lane := range l.lanes {
+		if len(lane.notices) != 0 || lane.inFlight != 0 {
+			rt.Errorf("left: %d notices, %d tries", len(lane.notices), lane.inFlight)
+		}
+	}
+	if l.inFlight != 0 {
+		rt.Errorf("%d in flight", l.inFlight)
+	}
 }
 
 // With real sockets: a thousand zones to five targets, one of them dead.

@@ -167,30 +167,50 @@ func TestSenderClose(t *testing.T) {
 	})
 }
 
+// atOnce counts the tries that run at the same time.
+type atOnce struct {
+	mu            sync.Mutex
+	running, most map[*Target]int
+	mostAll       int
+}
+
+// begin counts a try until the returned function is called.
+func (c *atOnce) begin(to *Target) (end func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.running[to]++
+	c.most[to] = max(c.most[to], c.running[to])
+	all := 0
+	for _, n := range c.running {
+		all += n
+	}
+	c.mostAll = max(c.mostAll, all)
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.running[to]--
+	}
+}
+
+// take returns the most tries at once to a target, and begins anew.
+func (c *atOnce) take(to *Target) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	defer delete(c.most, to)
+	return c.most[to]
+}
+
 // A target that keeps silent holds nobody else up, and has one try at a time; nothing
 // exceeds the limits.
 func TestSenderDeadTarget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		tries := atOnce{running: map[*Target]int{}, most: map[*Target]int{}}
 		var mu sync.Mutex
-		running, most, mostAll := map[*Target]int{}, map[*Target]int{}, 0
 		dead := target(1)
 		began := time.Now()
 		var lastAlive time.Duration
 		l := newLab(Options{Tries: 2, Pause: secondsApart, PerSecond: 1000, InFlight: 8, PerTarget: 4}, func(_ context.Context, to *Target, _ *request) reply {
-			mu.Lock()
-			running[to]++
-			most[to] = max(most[to], running[to])
-			all := 0
-			for _, n := range running {
-				all += n
-			}
-			mostAll = max(mostAll, all)
-			mu.Unlock()
-			defer func() {
-				mu.Lock()
-				running[to]--
-				mu.Unlock()
-			}()
+			defer tries.begin(to)()
 			if to == dead {
 				time.Sleep(6 * time.Second)
 				return says(Timeout)
@@ -213,19 +233,16 @@ func TestSenderDeadTarget(t *testing.T) {
 			}
 		}
 		time.Sleep(5 * time.Second)
+		deadAtOnce := tries.take(dead)
 		mu.Lock()
-		deadAtOnce := most[dead]
-		most[dead] = 0
 		if lastAlive > 2*time.Second {
 			t.Errorf("the others were told after %v", lastAlive)
 		}
 		mu.Unlock()
 		time.Sleep(2 * zones * 6 * time.Second)
 		synctest.Wait()
-		mu.Lock()
-		defer mu.Unlock()
-		if deadAtOnce > 4 || most[dead] != 1 || mostAll > 8 || most[targets[1]] > 4 {
-			t.Errorf("at once to the dead target %d, then %d, to another %d, in all %d", deadAtOnce, most[dead], most[targets[1]], mostAll)
+		if deadThen, other := tries.take(dead), tries.take(targets[1]); deadAtOnce > 4 || deadThen != 1 || tries.mostAll > 8 || other > 4 {
+			t.Errorf("at once to the dead target %d, then %d, to another %d, in all %d", deadAtOnce, deadThen, other, tries.mostAll)
 		}
 		count := map[Outcome]int{}
 		for _, r := range l.results {

@@ -18,15 +18,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func TestOpenRefuses(t *testing.T) {
-	dir := t.TempDir()
-	at := func(name string) string { return filepath.Join(dir, name) }
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+// unsafeFiles makes what is never opened in a directory.
+func unsafeFiles(t *testing.T, at func(name string) string, must func(error)) {
+	t.Helper()
 	must(os.WriteFile(at("plain"), nil, 0o600))
 	must(os.Symlink(at("plain"), at("link")))
 	must(os.Symlink(at("nowhere"), at("dangling")))
@@ -44,6 +38,18 @@ func TestOpenRefuses(t *testing.T) {
 	must(os.Chmod(at(".log.lock"), 0o640))
 	must(os.WriteFile(at("trap"), nil, 0o600))
 	must(os.Symlink(at("plain"), at(".trap.lock")))
+}
+
+func TestOpenRefuses(t *testing.T) {
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	unsafeFiles(t, at, must)
 	theirs := error(nil)
 	must(os.WriteFile(at("theirs"), nil, 0o600))
 	if os.Geteuid() == 0 { // nobody else can give a file away

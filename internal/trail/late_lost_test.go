@@ -13,6 +13,34 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// firstWaitsThenFull makes the first write wait for the release; a later one, of all that
+// was queued meanwhile, finds the disk full after some lines, and nothing fits any more.
+func firstWaitsThenFull(d *faultyDisk, inFile int) (begun <-chan struct{}, release func()) {
+	begins, out := make(chan struct{}), make(chan struct{})
+	waited, full := false, false
+	d.onWrite.set(func(do func([]byte) (int, error), b []byte) (int, error) {
+		switch {
+		case !waited:
+			waited = true
+			close(begins)
+			<-out
+			return do(b)
+		case full:
+			return 0, unix.ENOSPC
+		case bytes.Count(b, []byte("\n")) < 4:
+			return do(b)
+		}
+		full = true
+		n := 0
+		for range inFile {
+			n += bytes.IndexByte(b[n:], '\n') + 1
+		}
+		n, err := do(b[:n])
+		return n, errors.Join(err, unix.ENOSPC)
+	})
+	return begins, sync.OnceFunc(func() { close(out) })
+}
+
 // TestLostAmongLate: where nothing can be removed, as under the append-only attribute,
 // a write that the disk was too full for leaves its first lines in the file. They make
 // up for no line that is missing: the gap event tells of it, and Verify fails.
@@ -22,32 +50,8 @@ func TestLostAmongLate(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "audit.log")
 			d := &faultyDisk{}
 			f := openTest(t, path, Options{disk: d})
-			// The first write waits; a later one, of all that was queued meanwhile, finds the
-			// disk full after some lines; and nothing fits any more.
-			in, out := make(chan struct{}), make(chan struct{})
-			release := sync.OnceFunc(func() { close(out) })
+			in, release := firstWaitsThenFull(d, inFile)
 			defer release()
-			begun, full := false, false
-			d.onWrite.set(func(do func([]byte) (int, error), b []byte) (int, error) {
-				switch {
-				case !begun:
-					begun = true
-					close(in)
-					<-out
-					return do(b)
-				case full:
-					return 0, unix.ENOSPC
-				case bytes.Count(b, []byte("\n")) < 4:
-					return do(b)
-				}
-				full = true
-				n := 0
-				for range inFile {
-					n += bytes.IndexByte(b[n:], '\n') + 1
-				}
-				n, err := do(b[:n])
-				return n, errors.Join(err, unix.ENOSPC)
-			})
 			if err := f.Post(event(1)); err != nil {
 				t.Fatal(err)
 			}

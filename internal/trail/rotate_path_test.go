@@ -19,13 +19,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The path is taken by something that must not be followed: the file is down until that
-// is gone, and no line goes there.
-func TestPathReplaced(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
+// replacements put something else at the path of an audit file. dir has a file "target".
+func replacements(dir string) map[string]func(path string) error {
 	target := filepath.Join(dir, "target")
-	for name, replace := range map[string]func(path string) error{
+	return map[string]func(path string) error{
 		"link":      func(path string) error { return os.Symlink(target, path) },
 		"fifo":      func(path string) error { return unix.Mkfifo(path, 0o600) },
 		"directory": func(path string) error { return os.Mkdir(path, 0o700) },
@@ -48,7 +45,16 @@ func TestPathReplaced(t *testing.T) {
 			}
 			return os.Remove(theirs)
 		},
-	} {
+	}
+}
+
+// The path is taken by something that must not be followed: the file is down until that
+// is gone, and no line goes there.
+func TestPathReplaced(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	target := filepath.Join(dir, "target")
+	for name, replace := range replacements(dir) {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "audit.log")
 			if err := os.WriteFile(target, nil, 0o600); err != nil {

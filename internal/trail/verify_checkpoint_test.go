@@ -37,35 +37,29 @@ func keyed(tb testing.TB) (note.Signer, note.Verifier) {
 	return signer, verifier
 }
 
-func TestCheckpoints(t *testing.T) {
-	signer, verifier := keyed(t)
-	_, stranger := keyed(t)
-	var notes []string
-	log := sample(t, 30, Options{Key: signer, CheckpointEvery: 5, OnCheckpoint: func(n string) { notes = append(notes, n) }})
-	isNote := func(line string) bool { return strings.Contains(line, `"coredns.xfr.audit.kind":"checkpoint"`) }
-	var at []int // the checkpoints' places
-	for i, line := range log {
-		if isNote(line) {
-			at = append(at, i)
+func isNote(line string) bool {
+	return strings.Contains(line, `"coredns.xfr.audit.kind":"checkpoint"`)
+}
+
+// remake makes the whole log anew as one without the key can, with or without the old
+// notes.
+func remake(t *testing.T, log []string, keep bool) []string {
+	t.Helper()
+	c := newTestChain(t)
+	var all []string
+	for _, line := range log {
+		if isNote(line) && !keep {
+			continue
 		}
+		event := line[:strings.Index(line, `,"event.sequence":`)] + "}"
+		all = append(all, string(c.appendSealed(nil, []byte(event))))
 	}
-	if len(at) < 4 || len(notes) != len(at) || at[len(at)-1] != len(log)-1 {
-		t.Fatalf("checkpoints in %v of %d lines, %d notes", at, len(log), len(notes))
-	}
-	// The whole log made anew by one without the key, with or without the old notes.
-	remake := func(keep bool) []string {
-		c := newTestChain(t)
-		var all []string
-		for _, line := range log {
-			if isNote(line) && !keep {
-				continue
-			}
-			event := line[:strings.Index(line, `,"event.sequence":`)] + "}"
-			all = append(all, string(c.appendSealed(nil, []byte(event))))
-		}
-		return all
-	}
-	var printed strings.Builder // as a program's log: quoted once, twice, and as they are
+	return all
+}
+
+// printedNotes is a program's log that has the notes quoted once, twice, and as they are.
+func printedNotes(notes []string) string {
+	var printed strings.Builder
 	for i, n := range notes {
 		switch i % 3 {
 		case 0:
@@ -77,6 +71,24 @@ func TestCheckpoints(t *testing.T) {
 		}
 		printed.WriteString(strings.Repeat("[INFO] 127.0.0.1:4242 - 1 \"A IN example.org.\"\n", 1000))
 	}
+	return printed.String()
+}
+
+func TestCheckpoints(t *testing.T) {
+	signer, verifier := keyed(t)
+	_, stranger := keyed(t)
+	var notes []string
+	log := sample(t, 30, Options{Key: signer, CheckpointEvery: 5, OnCheckpoint: func(n string) { notes = append(notes, n) }})
+	var at []int // the checkpoints' places
+	for i, line := range log {
+		if isNote(line) {
+			at = append(at, i)
+		}
+	}
+	if len(at) < 4 || len(notes) != len(at) || at[len(at)-1] != len(log)-1 {
+		t.Fatalf("checkpoints in %v of %d lines, %d notes", at, len(log), len(notes))
+	}
+	printed := printedNotes(notes)
 	withKey := func(outside ...string) VerifyOptions {
 		o := VerifyOptions{Verifiers: []note.Verifier{verifier}}
 		for _, text := range outside {
@@ -91,16 +103,16 @@ func TestCheckpoints(t *testing.T) {
 		want  []Problem
 	}{
 		"untouched":                {log, withKey(), nil},
-		"untouched, notes":         {log, withKey(printed.String()), nil},
-		"untouched, notes, no key": {log, VerifyOptions{Checkpoints: []io.Reader{strings.NewReader(printed.String())}}, nil},
+		"untouched, notes":         {log, withKey(printed), nil},
+		"untouched, notes, no key": {log, VerifyOptions{Checkpoints: []io.Reader{strings.NewReader(printed)}}, nil},
 		"another key":              {log, VerifyOptions{Verifiers: []note.Verifier{stranger}}, nil},
 		"cut tail":                 {log[:at[2]+1], withKey(), nil}, // not to be known
-		"cut tail, notes":          {log[:at[2]+1], withKey(printed.String()), []Problem{ProblemRemoved}},
-		"cut tail, notes, no key":  {log[:at[2]+1], VerifyOptions{Checkpoints: []io.Reader{strings.NewReader(printed.String())}}, []Problem{ProblemRemoved}},
-		"made anew":                {remake(false), withKey(), []Problem{ProblemUnsigned}},
-		"made anew, old notes":     {remake(true), withKey(), slices.Concat(repeat(ProblemCheckpoint, 2))},
-		"made anew, notes":         {remake(false), withKey(printed.String()), []Problem{ProblemUnsigned, ProblemRemoved}},
-		"no file of that chain":    {sample(t, 5, Options{Key: signer}), withKey(printed.String()), []Problem{ProblemRemoved}},
+		"cut tail, notes":          {log[:at[2]+1], withKey(printed), []Problem{ProblemRemoved}},
+		"cut tail, notes, no key":  {log[:at[2]+1], VerifyOptions{Checkpoints: []io.Reader{strings.NewReader(printed)}}, []Problem{ProblemRemoved}},
+		"made anew":                {remake(t, log, false), withKey(), []Problem{ProblemUnsigned}},
+		"made anew, old notes":     {remake(t, log, true), withKey(), slices.Concat(repeat(ProblemCheckpoint, 2))},
+		"made anew, notes":         {remake(t, log, false), withKey(printed), []Problem{ProblemUnsigned, ProblemRemoved}},
+		"no file of that chain":    {sample(t, 5, Options{Key: signer}), withKey(printed), []Problem{ProblemRemoved}},
 		"a forged note outside":    {log, withKey(unsigned(notes[0])), []Problem{ProblemCheckpoint}},
 	} {
 		t.Run(name, func(t *testing.T) {

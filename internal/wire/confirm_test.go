@@ -152,6 +152,11 @@ func TestConfirm(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestConfirmEnds: a client that asks more is not kept waiting for an acknowledgement.
+func TestConfirmEnds(t *testing.T) {
+	msgs, total := zoneOf(t, 50_000)
 	t.Run("asks more", func(t *testing.T) {
 		ofEachKind(t, tightPair, func(t *testing.T, server, client net.Conn) {
 			s := NewSender(t.Context(), server, envelope(t, false), SendOptions{})

@@ -121,61 +121,63 @@ type senderEnd struct {
 
 var errRevoked = errors.New("revoked")
 
+var senderEnds = []senderEnd{
+	{
+		name: "client does not read", o: SendOptions{Stall: 200 * time.Millisecond},
+		want: ErrStalled, within: [2]time.Duration{200 * time.Millisecond, time.Second},
+	},
+	{
+		name: "client stops reading", o: SendOptions{Stall: 200 * time.Millisecond},
+		client: func(_ context.CancelCauseFunc, c net.Conn) { _, _ = io.CopyN(io.Discard, c, 1<<20) },
+		want:   ErrStalled, within: [2]time.Duration{200 * time.Millisecond, 2 * time.Second},
+	},
+	{
+		name: "client does not read until the total time", o: SendOptions{Stall: time.Minute, Total: 200 * time.Millisecond},
+		want: ErrTimeout, within: [2]time.Duration{200 * time.Millisecond, time.Second},
+	},
+	{
+		name: "client reads for longer than the total time", o: SendOptions{Total: 200 * time.Millisecond},
+		client: func(_ context.CancelCauseFunc, c net.Conn) { _, _ = io.Copy(io.Discard, c) },
+		want:   ErrTimeout, within: [2]time.Duration{200 * time.Millisecond, time.Second},
+	},
+	{
+		name: "paced for longer than the total time", o: SendOptions{Total: 200 * time.Millisecond, BytesPerSecond: 100},
+		want: ErrTimeout, within: [2]time.Duration{200 * time.Millisecond, time.Second},
+	},
+	{
+		name: "canceled in a blocked write",
+		client: func(cancel context.CancelCauseFunc, _ net.Conn) {
+			time.Sleep(100 * time.Millisecond)
+			cancel(errRevoked)
+		},
+		want: ErrCanceled, within: [2]time.Duration{100 * time.Millisecond, time.Second},
+	},
+	{
+		name: "canceled while paced", o: SendOptions{BytesPerSecond: 100},
+		client: func(cancel context.CancelCauseFunc, _ net.Conn) {
+			time.Sleep(100 * time.Millisecond)
+			cancel(errRevoked)
+		},
+		want: ErrCanceled, within: [2]time.Duration{100 * time.Millisecond, time.Second},
+	},
+	{
+		name:   "canceled before",
+		client: func(cancel context.CancelCauseFunc, _ net.Conn) { cancel(errRevoked) },
+		want:   ErrCanceled, within: [2]time.Duration{0, time.Second},
+	},
+	{
+		name: "client closes",
+		client: func(_ context.CancelCauseFunc, c net.Conn) {
+			_, _ = io.CopyN(io.Discard, c, 1<<20)
+			_ = Abort(c)
+		},
+		want: ErrClientGone, within: [2]time.Duration{0, 2 * time.Second},
+	},
+}
+
 func TestSenderEnds(t *testing.T) {
 	msgs := later(packAll(t, benchApex, 0, benchZone(20_000)))
-	for _, tt := range []senderEnd{
-		{
-			name: "client does not read", o: SendOptions{Stall: 200 * time.Millisecond},
-			want: ErrStalled, within: [2]time.Duration{200 * time.Millisecond, time.Second},
-		},
-		{
-			name: "client stops reading", o: SendOptions{Stall: 200 * time.Millisecond},
-			client: func(_ context.CancelCauseFunc, c net.Conn) { _, _ = io.CopyN(io.Discard, c, 1<<20) },
-			want:   ErrStalled, within: [2]time.Duration{200 * time.Millisecond, 2 * time.Second},
-		},
-		{
-			name: "client does not read until the total time", o: SendOptions{Stall: time.Minute, Total: 200 * time.Millisecond},
-			want: ErrTimeout, within: [2]time.Duration{200 * time.Millisecond, time.Second},
-		},
-		{
-			name: "client reads for longer than the total time", o: SendOptions{Total: 200 * time.Millisecond},
-			client: func(_ context.CancelCauseFunc, c net.Conn) { _, _ = io.Copy(io.Discard, c) },
-			want:   ErrTimeout, within: [2]time.Duration{200 * time.Millisecond, time.Second},
-		},
-		{
-			name: "paced for longer than the total time", o: SendOptions{Total: 200 * time.Millisecond, BytesPerSecond: 100},
-			want: ErrTimeout, within: [2]time.Duration{200 * time.Millisecond, time.Second},
-		},
-		{
-			name: "canceled in a blocked write",
-			client: func(cancel context.CancelCauseFunc, _ net.Conn) {
-				time.Sleep(100 * time.Millisecond)
-				cancel(errRevoked)
-			},
-			want: ErrCanceled, within: [2]time.Duration{100 * time.Millisecond, time.Second},
-		},
-		{
-			name: "canceled while paced", o: SendOptions{BytesPerSecond: 100},
-			client: func(cancel context.CancelCauseFunc, _ net.Conn) {
-				time.Sleep(100 * time.Millisecond)
-				cancel(errRevoked)
-			},
-			want: ErrCanceled, within: [2]time.Duration{100 * time.Millisecond, time.Second},
-		},
-		{
-			name:   "canceled before",
-			client: func(cancel context.CancelCauseFunc, _ net.Conn) { cancel(errRevoked) },
-			want:   ErrCanceled, within: [2]time.Duration{0, time.Second},
-		},
-		{
-			name: "client closes",
-			client: func(_ context.CancelCauseFunc, c net.Conn) {
-				_, _ = io.CopyN(io.Discard, c, 1<<20)
-				_ = Abort(c)
-			},
-			want: ErrClientGone, within: [2]time.Duration{0, 2 * time.Second},
-		},
-	} {
+	for _, tt := range senderEnds {
 		for _, secure := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s tls=%v", tt.name, secure), func(t *testing.T) {
 				t.Parallel()

@@ -265,9 +265,19 @@ func TestEnvelope(t *testing.T) {
 			t.Error(len(b), err)
 		}
 	})
+}
+
+// TestEnvelopeOfAnotherZone: a message is sent in the answer to its own question alone.
+func TestEnvelopeOfAnotherZone(t *testing.T) {
+	req := new(dns.Msg).SetAxfr("example.org.")
+	soa := parseRR(t, awkward[0])
+	msgs := packAll(t, "example.org.", 0, []dns.RR{soa, soa})
 	t.Run("another zone", func(t *testing.T) {
 		for _, zone := range []string{"example.com.", "org.", "a.example.org.", "."} {
-			env := newEnvelope()
+			env, err := EnvelopeFor(req)
+			if err != nil {
+				t.Fatal(err)
+			}
 			env.Name, _ = AppendName(nil, zone)
 			if b, err := env.Append([]byte("x"), msgs[0]); !errors.Is(err, ErrQuestion) || string(b) != "x" {
 				t.Errorf("%s: %v", zone, err)
