@@ -6,6 +6,8 @@ package xfrguard
 import (
 	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -108,5 +110,47 @@ func TestFallbackPaysAsAWholeZone(t *testing.T) {
 		if e["event.action"] == string(audit.ActionDecision) && e["event.reason"] != string(policy.ReasonShutdown) && e["rule.name"] != "whole" {
 			t.Errorf("on record under rule %v: %v", e["rule.name"], e["event.reason"])
 		}
+	}
+}
+
+// An IXFR that only a rule for AXFR allows gets the whole zone, though the differences are
+// known, under that rule's limits; one that is up to date, the SOA.
+func TestIncrementUnderAWholeZonesRule(t *testing.T) {
+	const rules = "allow as whole type AXFR net 127.0.0.2 unsigned rate 2/1h burst 2\n" +
+		"\t\tallow as both net 127.0.0.1 unsigned\n\t\tconcurrent 16 wait 100ms"
+	db, block := manyHosts(50), guarded(rules, "")
+	s := serve(t, block, map[string]string{"db": db})
+	addr := s.addr(t, "tcp", 0)
+	records := func(from string, m *dns.Msg) int { return len(ask1(t, "tcp", addr, from, packed(t, m)).Answer) }
+	whole := records("127.0.0.1", question(dns.TypeAXFR))
+	if got := records("127.0.0.2", question(dns.TypeIXFR, withSerial(7))); got != 1 {
+		t.Errorf("%d records for who is up to date, want the SOA", got)
+	}
+	s.events(t, 3)
+	if err := os.WriteFile(filepath.Join(s.dir, "db"), []byte(strings.Replace(db, " 7 7200", " 8 7200", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.reload(block); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		from string
+		want int
+	}{{"127.0.0.1", 4}, {"127.0.0.2", whole}, {"127.0.0.2", 0}} {
+		if got := records(c.from, question(dns.TypeIXFR, withSerial(7))); got != c.want {
+			t.Errorf("%s got %d records, want %d", c.from, got, c.want)
+		}
+	}
+	rated := 0
+	for _, e := range s.events(t, 8) {
+		if e["event.reason"] == string(policy.ReasonRateLimited) {
+			rated++
+		}
+		if e["client.ip"] == "127.0.0.2" && e["rule.name"] != "whole" {
+			t.Errorf("on record under rule %v: %v", e["rule.name"], e["event.reason"])
+		}
+	}
+	if rated != 1 {
+		t.Errorf("%d requests over the rate of the rule, want 1", rated)
 	}
 }

@@ -39,7 +39,8 @@ const answersPolicy = `deny as outcast net 127.0.0.66
 		allow as sealed net 127.0.0.3 key a.example.net. tls
 		allow as pinned net 127.0.0.4 cert ns4.example.net
 		allow as rarely net 127.0.0.5 key a.example.net. rate 1/1h
-		allow as delta type IXFR net 127.0.0.6 key a.example.net.`
+		allow as delta type IXFR net 127.0.0.6 key a.example.net.
+		allow as whole type AXFR net 127.0.0.7 key a.example.net.`
 
 func tsigQuery(qtype uint16, key, alg, secret string, options ...func(*dns.TSIG)) func(*testing.T) []byte {
 	return func(t *testing.T) []byte {
@@ -158,6 +159,11 @@ var answerRows = []answerRow{
 	}, rcode: dns.RcodeSuccess, tsig: "signed", ede: -1, soa: true, reason: "policy-allow"},
 	{name: "increments only, a whole zone needed", from: "127.0.0.6", query: tsigQuery(dns.TypeIXFR, keyA, dns.HmacSHA256, secretA), rcode: dns.RcodeRefused, tsig: "signed", ede: 18, reason: "type-not-allowed"},
 	{name: "increments only, AXFR", from: "127.0.0.6", query: tsigQuery(dns.TypeAXFR, keyA, dns.HmacSHA256, secretA), rcode: dns.RcodeRefused, tsig: "signed", ede: 18, reason: "type-not-allowed"},
+	{name: "whole zones only, IXFR over UDP, behind", from: "127.0.0.7", network: "udp", query: tsigQuery(dns.TypeIXFR, keyA, dns.HmacSHA256, secretA), rcode: dns.RcodeSuccess, tsig: "signed", ede: -1, soa: true, reason: "policy-allow"},
+	{name: "whole zones only, IXFR, current", from: "127.0.0.7", query: func(t *testing.T) []byte {
+		return signed(t, question(dns.TypeIXFR, withSerial(7), withEDNS), keyA, dns.HmacSHA256, secretA)
+	}, rcode: dns.RcodeSuccess, tsig: "signed", ede: -1, soa: true, reason: "policy-allow"},
+	{name: "whole zones only, IXFR without the key", from: "127.0.0.7", query: plainQuery(question(dns.TypeIXFR, withEDNS)), rcode: dns.RcodeRefused, ede: 18, reason: "tsig-required"},
 
 	// Never meets the plugin: miekg/dns and CoreDNS answer.
 	{name: "class CH", query: plainQuery(question(dns.TypeAXFR, func(m *dns.Msg) { m.Question[0].Qclass = dns.ClassCHAOS })), rcode: dns.RcodeRefused, ede: -1},

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/audit"
 	"github.com/xfrguard/xfrguard/internal/corefile"
 	"github.com/xfrguard/xfrguard/internal/policy"
 )
@@ -178,8 +179,7 @@ func (x *exchange) overruled() bool {
 	return latest != nil && latest.guards[x.guard.index] != x.guard && !stillAllowed(x, latest.sorted())
 }
 
-// stillAllowed asks the guards that serve the listener, view and zone of a transfer. A
-// whole zone needs the permission for AXFR, also where differences were asked for.
+// stillAllowed asks the guards that serve the listener, view and zone of a transfer.
 func stillAllowed(x *exchange, guards []*guard) bool {
 	for _, g := range guards {
 		if g.Policies[x.Req.Zone] == nil || !g.listens(x) {
@@ -196,9 +196,22 @@ func stillAllowed(x *exchange, guards []*guard) bool {
 		if req.TSIG.Status == policy.TSIGValid && string(g.Secrets[req.TSIG.Key].Raw) != string(x.Secret) {
 			continue // the key is another one now
 		}
-		if d := g.Policies.Decide(&req); d.Allow && (d.Full || !x.whole.Load()) {
+		if d := g.Policies.Decide(&req); d.Allow && x.permits(&d) {
 			return true
 		}
 	}
 	return false
+}
+
+// permits reports whether an allowed request may be answered with what it gets. A whole
+// zone needs the permission for AXFR, also where differences were asked for; differences
+// need that for IXFR.
+func (x *exchange) permits(d *policy.Decision) bool {
+	switch x.content.Load() {
+	case audit.ServedAXFR, audit.ServedAXFRFallback:
+		return d.Full
+	case audit.ServedIXFR:
+		return !d.FullOnly
+	}
+	return true
 }

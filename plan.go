@@ -76,6 +76,9 @@ func (x *exchange) planIncrement(ctx context.Context, d *policy.Decision, p *pla
 	case !stream:
 		p.served = audit.ServedUseTCP
 		return nil
+	case d.FullOnly:
+		p.served = audit.ServedAXFRFallback
+		return nil
 	}
 	p.messages, err = x.guard.store.Since(ctx, v, x.Req.Serial, x.identities(d))
 	switch {
@@ -101,11 +104,6 @@ func unplanned(err error) policy.Reason {
 		return policy.ReasonClientNotAllowed
 	}
 	return policy.ReasonZoneUnavailable
-}
-
-// whole reports whether all of the zone is in the answer.
-func (p *plan) whole() bool {
-	return p.served == audit.ServedAXFR || p.served == audit.ServedAXFRFallback
 }
 
 // close lets go of the version.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -70,21 +71,23 @@ func TestRevocationOfAXFRAlone(t *testing.T) {
 	s.when(t, "zone-transfer-end", "policy-revoked")
 }
 
-// TestRevocationKeepsDifferences: the same reload ends no answer that needs the
-// permission for IXFR alone.
-func TestRevocationKeepsDifferences(t *testing.T) {
+// TestRevocationOfAnswers: after a reload that leaves the permission for one type, an
+// answer goes on if it needs no other: a whole zone that for AXFR, differences that for
+// IXFR, a single SOA either.
+func TestRevocationOfAnswers(t *testing.T) {
 	rules := func(types string) []*guard {
 		serve(t, guarded("allow as both "+types+" net 127.0.0.1 unsigned", ""), map[string]string{"db": zoneOrg})
 		return latestInstance().sorted()
 	}
 	x := meet(t, rules("")[0], "127.0.0.1", dns.TypeIXFR)
-	ixfr := rules("type IXFR")
-	for _, served := range audit.Serveds {
-		p := plan{served: served}
-		x.whole.Store(p.whole())
-		want := served != audit.ServedAXFR && served != audit.ServedAXFRFallback
-		if got := stillAllowed(x, ixfr); got != want {
-			t.Errorf("%s goes on under a policy for IXFR alone: %t", served, got)
+	whole := []audit.Served{audit.ServedAXFR, audit.ServedAXFRFallback}
+	for types, ends := range map[string][]audit.Served{"type IXFR": whole, "type AXFR": {audit.ServedIXFR}, "": nil} {
+		guards := rules(types)
+		for _, served := range audit.Serveds {
+			x.content.Store(served)
+			if got, want := stillAllowed(x, guards), !slices.Contains(ends, served); got != want {
+				t.Errorf("%s goes on under %q: %t", served, types, got)
+			}
 		}
 	}
 }

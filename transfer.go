@@ -36,8 +36,8 @@ type exchange struct {
 	ev    audit.Event
 	rule  string // identity of the rule that allowed it
 
-	unproven bool        // over UDP, and anybody may have sent it: see takeUnproven
-	whole    atomic.Bool // the answer is a whole zone, whatever was asked for
+	unproven bool         // over UDP, and anybody may have sent it: see takeUnproven
+	content  atomic.Value // audit.Served: what the answer holds, once it is planned
 }
 
 // answer takes a request the whole way: decision, lease, record, answer, record.
@@ -70,7 +70,7 @@ func (g *guard) answer(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (i
 		d.Refuse(unplanned(err))
 	}
 	x.admitWhole(run.ctx, &d, &plan)
-	x.whole.Store(plan.whole())
+	x.content.Store(plan.served)
 	if d.Allow && x.overruled() {
 		d.Refuse(policy.ReasonShutdown)
 	}

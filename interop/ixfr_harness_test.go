@@ -105,7 +105,12 @@ func (p *incremental) write(t testing.TB, text string) rrset.Set {
 
 func parseZone(t testing.TB, text string) rrset.Set {
 	t.Helper()
-	set, err := rrset.Parse(strings.NewReader(text), ixfrZone, "zone")
+	return parseAs(t, text, ixfrZone)
+}
+
+func parseAs(t testing.TB, text, origin string) rrset.Set {
+	t.Helper()
+	set, err := rrset.Parse(strings.NewReader(text), origin, "zone")
 	if err != nil {
 		t.Fatal(err)
 	}

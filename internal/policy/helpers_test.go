@@ -35,6 +35,8 @@ func block() policy.Policies {
 				{Name: "late-deny", Deny: true, Nets: policytest.Nets("203.0.113.10/32")},
 				{Name: "full", Nets: policytest.Nets("203.0.113.1/32"), Types: []uint16{dns.TypeAXFR}, Keys: []string{"ns2."}},
 				{Name: "full-same", Nets: policytest.Nets("203.0.113.2/32"), Types: []uint16{dns.TypeAXFR}, Keys: []string{"ns1."}},
+				{Name: "full-held", Nets: policytest.Nets("203.0.113.3/32"), Types: []uint16{dns.TypeAXFR}, Keys: []string{"ns2."}},
+				{Name: "held", Deny: true, Nets: policytest.Nets("203.0.113.3/32")},
 				{Name: "forgotten", Nets: policytest.Nets("100.64.0.0/10")}, // as no Corefile can say it
 			},
 		},

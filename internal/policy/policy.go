@@ -105,7 +105,9 @@ type Decision struct {
 	Reason Reason
 	Near   string // denied: the allow rule that came closest, whose first missing condition is Reason
 	Full   bool   // allowed: a whole zone may be sent, also as the fallback of an IXFR
-	Known  bool   // the address gate of some policy of the block is open to the client: the answer may be signed
+	// FullOnly says that an IXFR is allowed as an AXFR only: it gets no differences.
+	FullOnly bool
+	Known    bool // the address gate of some policy of the block is open to the client: the answer may be signed
 
 	By     *Rule // the rule that decided, or came closest; nil when none did
 	FullBy *Rule // the one that allows a whole zone
@@ -170,7 +172,8 @@ func (p *Policy) gate(q *Request) *Rule {
 }
 
 // Decide tries the rules in order: the first whose conditions all hold decides,
-// and when none does the answer is no. A signature that is present must be good
+// and when none does the answer is no. An IXFR that is not allowed as such is decided
+// once more as the AXFR that its client may ask for. A signature that is present must be good
 // whatever the rules say, also where none is needed. What the transport carries,
 // the message's shape and the apex are checked by Policies.Decide.
 func (p *Policy) Decide(r *Request) Decision {
@@ -182,16 +185,18 @@ func (p *Policy) Decide(r *Request) Decision {
 		return Decision{Reason: fault, Known: true}
 	}
 	d := p.match(r, r.Type)
-	d.Known = true
-	if d.Allow {
-		full := d
-		if r.Type != dns.TypeAXFR {
-			full = p.match(r, dns.TypeAXFR)
-		}
-		if full.Allow {
-			d.Full, d.FullBy = true, full.By
-		}
+	full := d
+	if r.Type != dns.TypeAXFR {
+		full = p.match(r, dns.TypeAXFR)
 	}
+	if full.Allow {
+		if !d.Allow {
+			d = full
+			d.FullOnly = true
+		}
+		d.Full, d.FullBy = true, full.By
+	}
+	d.Known = true
 	return d
 }
 
@@ -323,5 +328,5 @@ func (d *Decision) PlainUntil(q *Request) time.Time {
 
 // Refuse turns an allowed decision around.
 func (d *Decision) Refuse(why Reason) {
-	d.Allow, d.Full, d.Reason = false, false, why
+	d.Allow, d.Full, d.FullOnly, d.Reason = false, false, false, why
 }

@@ -31,6 +31,9 @@ func TestDecide(t *testing.T) {
 	delta := func(rule string) policy.Decision {
 		return policy.Decision{Allow: true, Rule: rule, Reason: policy.ReasonAllowed, Known: true}
 	}
+	whole := func(rule string) policy.Decision {
+		return policy.Decision{Allow: true, Rule: rule, Reason: policy.ReasonAllowed, Full: true, FullOnly: true, Known: true}
+	}
 	denied := func(reason policy.Reason) policy.Decision { return policy.Decision{Reason: reason, Known: true} }
 	stranger := func(reason policy.Reason) policy.Decision { return policy.Decision{Reason: reason} }
 	by := func(rule string) policy.Decision {
@@ -152,6 +155,10 @@ func TestDecide(t *testing.T) {
 		{"AXFR of one who may have deltas", axfr("203.0.113.5", "ns1."), near("deltas", policy.ReasonTypeNotAllowed)},
 		{"IXFR, and AXFR by another rule", with(axfr("203.0.113.2", "ns1."), ixfr), allowed("deltas")},
 		{"IXFR, and AXFR by another rule with another key", with(axfr("203.0.113.1", "ns1."), ixfr), delta("deltas")},
+		{"IXFR of one who may have AXFR alone", with(axfr("203.0.113.1", "ns2."), ixfr), whole("full")},
+		{"IXFR of one who may have AXFR alone, over UDP", with(with(axfr("203.0.113.1", "ns2."), ixfr), func(r *policy.Request) { r.Transport = policy.TransportUDP }), whole("full")},
+		{"IXFR of one who may have AXFR alone, denied behind", with(axfr("203.0.113.3", "ns2."), ixfr), whole("full-held")},
+		{"IXFR of one who may have neither", with(axfr("203.0.113.1", "ns3."), ixfr), near("deltas", policy.ReasonTSIGKeyNotAllowed)},
 		{"IXFR, AXFR denied later", with(axfr("203.0.113.10", "ns1."), ixfr), delta("deltas")},
 		{"AXFR denied later", axfr("203.0.113.10", "ns1."), policy.Decision{Rule: "late-deny", Reason: policy.ReasonClientNotAllowed, Known: true}},
 		{"the nearest is the one that got furthest", axfr("203.0.113.1", "ns1."), near("deltas", policy.ReasonTypeNotAllowed)},

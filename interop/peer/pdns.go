@@ -71,6 +71,9 @@ loglevel=6
 	}
 	for _, z := range c.Zones {
 		pdnsutil(t, c, "activate-tsig-key", z.short(), z.Key.Short(), "secondary")
+		if z.Incremental {
+			pdnsutil(t, c, "set-meta", z.short(), "IXFR", "1")
+		}
 	}
 	return []string{"pdns_server", "--config-dir=" + c.Dir}
 }

@@ -22,6 +22,9 @@ type Zone struct {
 	Key    Key    // its requests are signed with this
 	Source string // address that it is pulled from, the same for all zones of a secondary; "": any
 	Large  bool   // it has records of more than 16 KiB, which not every server hands out again
+
+	// Incremental has the secondary ask by IXFR also where it must be told to: PowerDNS.
+	Incremental bool
 }
 
 // short is the origin as configuration files have it.

@@ -43,6 +43,7 @@ type Decision struct {
 	Reason     policy.Reason
 	Rule, Near string
 	Full       bool
+	FullOnly   bool
 	Known      bool
 }
 
@@ -84,10 +85,12 @@ func Decide(block map[string]Policy, r *policy.Request) (d Decision) {
 		return d
 	}
 	d.Allow, d.Rule, d.Near, d.Reason = p.walk(r)
-	if d.Allow {
-		axfr := *r
-		axfr.Type = dns.TypeAXFR
-		d.Full, _, _, _ = p.walk(&axfr)
+	axfr := *r
+	axfr.Type = dns.TypeAXFR
+	full, by, _, _ := p.walk(&axfr)
+	d.Full = full
+	if full && !d.Allow { // an IXFR that is allowed as the AXFR that it may become
+		d.Allow, d.FullOnly, d.Rule, d.Near, d.Reason = true, true, by, "", policy.ReasonAllowed
 	}
 	return d
 }
