@@ -14,7 +14,8 @@ import (
 // another one.
 const (
 	formatPrefix = "xfrguard journal "
-	format       = formatPrefix + "1"
+	format       = formatPrefix + "2"
+	formatFirst  = formatPrefix + "1" // without serials
 )
 
 // Buckets of the file.
@@ -25,9 +26,11 @@ const (
 	bucketGiven  = "given"
 	bucketBases  = "bases"
 	bucketDeltas = "deltas"
+	// bucketSerials is not in files of the first format.
+	bucketSerials = "serials"
 )
 
-var buckets = []string{bucketTop, bucketZones, bucketLinks, bucketGiven, bucketBases, bucketDeltas}
+var buckets = []string{bucketTop, bucketZones, bucketLinks, bucketGiven, bucketBases, bucketDeltas, bucketSerials}
 
 var (
 	keyFormat = []byte("format")
@@ -265,4 +268,34 @@ func decodeGiven(key []byte) (slot uint64, digest Digest, rule string, err error
 		return 0, Digest{}, "", corrupt("a given version's name has %d octets", len(key))
 	}
 	return binary.BigEndian.Uint64(key), Digest(key[8:]), string(key[fixed:]), nil
+}
+
+const serialOctets = 4 + 1 + len(Print{})
+
+func encodeSerials(all []Serial) []byte {
+	b := make([]byte, 0, len(all)*serialOctets+tagOctets)
+	for i := range all {
+		b = binary.BigEndian.AppendUint32(b, all[i].Serial)
+		forked := byte(0)
+		if all[i].Forked {
+			forked = 1
+		}
+		b = append(b, forked)
+		b = append(b, all[i].Content[:]...)
+	}
+	return b
+}
+
+func decodeSerials(b []byte) ([]Serial, error) {
+	if len(b)%serialOctets != 0 || len(b) > MaxSerials*serialOctets {
+		return nil, corrupt("serials in %d octets", len(b))
+	}
+	var all []Serial
+	for ; len(b) > 0; b = b[serialOctets:] {
+		if b[4] > 1 {
+			return nil, corrupt("a serial is marked with %d", b[4])
+		}
+		all = append(all, Serial{Serial: binary.BigEndian.Uint32(b), Content: Print(b[5:]), Forked: b[4] == 1})
+	}
+	return all, nil
 }

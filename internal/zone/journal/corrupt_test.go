@@ -25,6 +25,9 @@ func sample(tb testing.TB, dir string) *model {
 			if i == 0 {
 				c.Base = baseOf(0, 0, 3000, 70)
 			}
+			if i > 4 {
+				c.Serials = serialsOf(i, int(i))
+			}
 			if i > 8 {
 				c.Base, c.Drop = baseOf(i, 0, 2000, 9000), 2
 			}
@@ -152,7 +155,7 @@ func TestForeign(t *testing.T) {
 			mustClose(t, mustOpen(t, dir, Options{}))
 			x.make = func(p string) error {
 				return bolt(p, func(tx *bbolt.Tx) error {
-					return tx.Bucket([]byte(bucketTop)).Put(keyFormat, []byte(formatPrefix+"2"))
+					return tx.Bucket([]byte(bucketTop)).Put(keyFormat, []byte(formatPrefix+"3"))
 				})
 			}
 		}

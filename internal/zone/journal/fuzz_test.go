@@ -32,6 +32,9 @@ func FuzzDecodeRecords(f *testing.F) {
 		if slot, digest, rule, err := decodeGiven(b); err == nil && !bytes.Equal(givenKey(slot, digest, rule), b) {
 			t.Error("given")
 		}
+		if all, err := decodeSerials(b); err == nil && !bytes.Equal(encodeSerials(all), b) {
+			t.Error("serials")
+		}
 		for _, bucket := range buckets {
 			if v, err := unseal(nil, bucket, []byte("key"), b); err == nil && !bytes.Equal(seal(bucket, []byte("key"), v), b) {
 				t.Error("seal")

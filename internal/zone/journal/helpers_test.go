@@ -62,7 +62,7 @@ func sameState(a, b *State) bool {
 	}
 	return a.Base.Serial == b.Base.Serial && a.Base.Digest == b.Base.Digest &&
 		slices.EqualFunc(a.Base.Messages, b.Base.Messages, bytes.Equal) &&
-		slices.EqualFunc(a.Deltas, b.Deltas, sameDelta) && maps.EqualFunc(a.Given, b.Given, slices.Equal[[]string])
+		slices.EqualFunc(a.Deltas, b.Deltas, sameDelta) && slices.Equal(a.Serials, b.Serials) && maps.EqualFunc(a.Given, b.Given, slices.Equal[[]string])
 }
 
 func sameDelta(a, b Delta) bool {
@@ -101,6 +101,16 @@ func baseOf(serial uint32, lineage int, sizes ...int) *Base {
 	return b
 }
 
+// serialsOf are n serials up to one.
+func serialsOf(last uint32, n int) []Serial {
+	all := make([]Serial, n)
+	for i := range all {
+		d := digestOf(last-uint32(i), 0)
+		all[i] = Serial{Serial: last - uint32(i), Content: Print(d[:16]), Forked: i%3 == 1}
+	}
+	return all
+}
+
 // deltaOf leads to the next serial, with n octets of records beside the SOAs.
 func deltaOf(from uint32, lineage, n int) Delta {
 	seed := uint64(from) << 20
@@ -131,6 +141,7 @@ func (m *model) size() int64 {
 		for i := range s.Deltas {
 			total += chargeDelta + s.Deltas[i].Size()
 		}
+		total += len(s.Serials) * serialOctets
 		for _, rules := range s.Given {
 			for _, r := range rules {
 				total += chargeGiven + len(Digest{}) + len(r)
@@ -146,7 +157,7 @@ func (m *model) update(zone string, c Change) error {
 	var s State
 	switch {
 	case kept != nil && !c.Reset:
-		s = State{Base: kept.Base, Deltas: slices.Clone(kept.Deltas), Given: maps.Clone(kept.Given)}
+		s = State{Base: kept.Base, Deltas: slices.Clone(kept.Deltas), Given: maps.Clone(kept.Given), Serials: kept.Serials}
 	case c.Base != nil:
 		s = State{Given: make(map[Digest][]string)}
 	case len(c.Append) > 0 || c.Drop > 0:
@@ -158,7 +169,10 @@ func (m *model) update(zone string, c Change) error {
 	if c.Base != nil {
 		s.Base = *c.Base
 	}
-	if c.Drop < 0 || c.Drop > len(s.Deltas) {
+	if c.Serials != nil {
+		s.Serials = c.Serials
+	}
+	if len(c.Serials) > MaxSerials || c.Drop < 0 || c.Drop > len(s.Deltas) {
 		return ErrInvalid
 	}
 	s.Deltas = append(s.Deltas[c.Drop:], c.Append...)

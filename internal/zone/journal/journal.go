@@ -22,7 +22,9 @@ const FileName = "xfrguard.journal"
 // Bounds of what callers name things.
 const (
 	MaxZone = 1024 // octets of a zone's identity
-	MaxRule = 64   // octets of a rule's identity
+	MaxRule = 64   // octets of whom a version was given to
+	// MaxSerials is how many serials are kept of one zone.
+	MaxSerials = 1024
 )
 
 // What an item counts beside its own octets, so that empty ones are not free.
@@ -78,9 +80,22 @@ type State struct {
 	// Deltas are oldest first; each begins where the one before ends, in serial and
 	// digest.
 	Deltas []Delta
-	// Given tells to which rules each version was given, in the order of their octets.
-	// Rules are opaque strings of at most MaxRule octets.
+	// Given tells to whom each version was given, in the order of their octets: opaque
+	// strings of at most MaxRule octets.
 	Given map[Digest][]string
+	// Serials tells what serials have meant, those of the chain and others, in the order
+	// in which the caller gave them.
+	Serials []Serial
+}
+
+// Print stands for the content of a version.
+type Print [16]byte
+
+// Serial is what one serial of a zone has meant.
+type Serial struct {
+	Serial  uint32
+	Content Print // the latest; zero when it is not known
+	Forked  bool  // it has had another content before
 }
 
 // Change is one atomic change of a zone's state. Zero fields change nothing.
@@ -96,12 +111,15 @@ type Change struct {
 	// Given is added. What is given of versions that the chain does not hold after the
 	// change is not kept.
 	Given map[Digest][]string
+	// Serials replaces what serials have meant, unless it is nil. There are at most
+	// MaxSerials.
+	Serials []Serial
 }
 
 // Options are the settings of a journal.
 type Options struct {
-	// Limit bounds the counted octets of all zones: messages, records, names, and a charge
-	// for each zone, delta and given version. 0 is no limit. A change that makes the
+	// Limit bounds the counted octets of all zones: messages, records, names,
+	// serials, and a charge for each zone, delta and given version. 0 is no limit. A change that makes the
 	// journal smaller is always accepted.
 	Limit int64
 	// Timeout is how long to wait for the file's lock. 0 does not wait.

@@ -94,6 +94,13 @@ func load(tx *bbolt.Tx, h *head) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
+	b, err := get(tx, bucketSerials, slotKey(h.slot))
+	if err != nil {
+		return nil, err
+	}
+	if s.Serials, err = decodeSerials(b); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 

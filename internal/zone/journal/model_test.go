@@ -85,6 +85,9 @@ func drawChange(t *rapid.T, s *State) Change {
 		lengths := rapid.SliceOfN(rapid.SampledFrom([]int{0, 12, 500, 16383, 65535}), 0, 6).Draw(t, "messages")
 		c.Base = baseOf(at-uint32(rapid.IntRange(0, 2).Draw(t, "back"))/2, lineage, lengths...)
 	}
+	if n := rapid.SampledFrom([]int{-1, -1, 0, 1, 3, MaxSerials, MaxSerials + 1}).Draw(t, "serials"); n >= 0 {
+		c.Serials = serialsOf(at, n)
+	}
 	for range rapid.IntRange(0, 2).Draw(t, "given") {
 		if c.Given == nil {
 			c.Given = make(map[Digest][]string)

@@ -64,11 +64,40 @@ func (j *Journal) begin(made bool) error {
 			return err
 		}
 	}
+	if err := j.transact(true, upgrade); err != nil {
+		return err
+	}
 	return j.transact(false, func(tx *bbolt.Tx) error {
-		size, err := verify(tx)
+		size, err := verify(tx, format)
 		j.size.Store(size)
 		return err
 	})
+}
+
+// upgrade brings a file of the first format to this one: nothing is known of what its
+// zones' serials have meant.
+func upgrade(tx *bbolt.Tx) error {
+	b := tx.Bucket([]byte(bucketTop))
+	if b == nil || string(b.Get(keyFormat)) != formatFirst {
+		return errUnchanged
+	}
+	if _, err := verify(tx, formatFirst); err != nil {
+		return err
+	}
+	if _, err := tx.CreateBucket([]byte(bucketSerials)); err != nil {
+		return err
+	}
+	err := scan(tx, bucketZones, nil, func(_, payload []byte) error {
+		h, err := decodeHead(payload)
+		if err != nil {
+			return err
+		}
+		return put(tx, bucketSerials, slotKey(h.slot), nil)
+	})
+	if err != nil {
+		return err
+	}
+	return b.Put(keyFormat, []byte(format))
 }
 
 func (j *Journal) openBolt() (err error) {
@@ -139,22 +168,23 @@ func scan(tx *bbolt.Tx, bucket string, prefix []byte, visit func(key, payload []
 // verifier compares the counts of heads with what is there, so that no zone, delta or
 // grant is missing without a trace.
 type verifier struct {
-	bySlot map[uint64]*head
-	links  map[uint64]uint64
-	given  map[uint64]uint64
+	bySlot  map[uint64]*head
+	links   map[uint64]uint64
+	given   map[uint64]uint64
+	serials map[uint64]uint64 // lists
 }
 
 // verify checks all but the bases and the records of deltas, which Load checks. It
 // returns the counted octets.
-func verify(tx *bbolt.Tx) (int64, error) {
-	if err := verifyFormat(tx); err != nil {
+func verify(tx *bbolt.Tx, format string) (int64, error) {
+	if err := verifyFormat(tx, format); err != nil {
 		return 0, err
 	}
 	t, err := readTop(tx)
 	if err != nil {
 		return 0, err
 	}
-	v := verifier{make(map[uint64]*head), make(map[uint64]uint64), make(map[uint64]uint64)}
+	v := verifier{make(map[uint64]*head), make(map[uint64]uint64), make(map[uint64]uint64), make(map[uint64]uint64)}
 	var octets uint64
 	err = scan(tx, bucketZones, nil, func(key, payload []byte) error {
 		h, err := decodeHead(payload)
@@ -177,7 +207,28 @@ func verify(tx *bbolt.Tx) (int64, error) {
 	if err := v.counts(tx); err != nil {
 		return 0, err
 	}
+	if format != formatFirst {
+		if err := v.lists(tx); err != nil {
+			return 0, err
+		}
+	}
 	return int64(octets), nil
+}
+
+// lists checks that each zone has its list of serials.
+func (v *verifier) lists(tx *bbolt.Tx) error {
+	err := scan(tx, bucketSerials, nil, func(key, payload []byte) error {
+		if len(key) != 8 || v.bySlot[big64(key)] == nil {
+			return corrupt("serials that belong to no zone")
+		}
+		v.serials[big64(key)]++
+		_, err := decodeSerials(payload)
+		return err
+	})
+	if err == nil && len(v.serials) != len(v.bySlot) {
+		err = corrupt("a zone has lost its serials")
+	}
+	return err
 }
 
 func (v *verifier) counts(tx *bbolt.Tx) error {
@@ -216,7 +267,11 @@ func (v *verifier) counts(tx *bbolt.Tx) error {
 }
 
 // verifyFormat tells another program's file and a newer version's from a journal.
-func verifyFormat(tx *bbolt.Tx) error {
+func verifyFormat(tx *bbolt.Tx, format string) error {
+	buckets := buckets
+	if format == formatFirst {
+		buckets = buckets[:len(buckets)-1]
+	}
 	b := tx.Bucket([]byte(bucketTop))
 	if b == nil {
 		return corrupt("it is a bbolt file of another program")

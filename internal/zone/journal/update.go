@@ -4,6 +4,7 @@
 package journal
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -63,7 +64,7 @@ func (z *edit) reset() error {
 		return nil
 	}
 	slot := slotKey(z.head.slot)
-	for _, bucket := range []string{bucketLinks, bucketGiven, bucketBases, bucketDeltas} {
+	for _, bucket := range []string{bucketLinks, bucketGiven, bucketBases, bucketDeltas, bucketSerials} {
 		if err := remove(z.tx, bucket, slot); err != nil {
 			return err
 		}
@@ -110,7 +111,9 @@ func (z *edit) apply(c *Change) error {
 			}
 			return nil // given versions of no chain
 		}
-		z.create()
+		if err := z.create(); err != nil {
+			return err
+		}
 	}
 	links, err := z.plan(c)
 	if err != nil {
@@ -120,6 +123,9 @@ func (z *edit) apply(c *Change) error {
 		return err
 	}
 	if err := z.give(c, links); err != nil {
+		return err
+	}
+	if err := z.remember(c); err != nil {
 		return err
 	}
 	if after := z.top.octets; z.limit > 0 && after > before && after > uint64(z.limit) {
@@ -146,6 +152,9 @@ func (c *Change) validate() error {
 			return fmt.Errorf("%w: a delta of %d removed and %d added records", ErrInvalid, d.RemovedCount, d.AddedCount)
 		}
 	}
+	if len(c.Serials) > MaxSerials {
+		return fmt.Errorf("%w: %d serials", ErrInvalid, len(c.Serials))
+	}
 	for _, rules := range c.Given {
 		for _, r := range rules {
 			if len(r) > MaxRule {
@@ -156,12 +165,32 @@ func (c *Change) validate() error {
 	return nil
 }
 
-func (z *edit) create() {
+func (z *edit) create() error {
 	z.head = head{slot: z.top.next}
 	z.exists = true
 	z.top.next++
 	z.top.zones++
 	z.count(chargeZone+len(z.zone), 1)
+	return put(z.tx, bucketSerials, slotKey(z.head.slot), nil)
+}
+
+// remember replaces what serials have meant.
+func (z *edit) remember(c *Change) error {
+	if c.Serials == nil {
+		return nil
+	}
+	key := slotKey(z.head.slot)
+	before, err := get(z.tx, bucketSerials, key)
+	if err != nil {
+		return err
+	}
+	after := encodeSerials(c.Serials)
+	if bytes.Equal(before, after) {
+		return nil
+	}
+	z.count(len(before), -1)
+	z.count(len(after), 1)
+	return put(z.tx, bucketSerials, key, after)
 }
 
 // count adds to what is counted; sign is 1 or -1.
