@@ -123,8 +123,8 @@ func (x *exchange) ended(ctx context.Context, p plan, o outcome) {
 // complete, and a shutdown closes the audit log soon.
 const patience = 10 * time.Second
 
-// remember puts the digest of what was sent on record, and notes that the client of this
-// rule has the version. Neither a revocation nor the end of the server waits for that.
+// remember puts the digest of what was sent on record, and notes that the client
+// has the version. Neither a revocation nor the end of the server waits for that.
 func (x *exchange) remember(ctx context.Context, p plan, e *audit.Event) {
 	if e.Complete {
 		reminders.settled(x.reminderKey())
@@ -137,7 +137,7 @@ func (x *exchange) remember(ctx context.Context, p plan, e *audit.Event) {
 		ctx = done
 	}
 	e.Digest = digestOf(ctx, p.version)
-	if e.Complete {
+	if e.Complete && !p.served.soaAlone() { // who has the serial may have another content under it
 		x.guard.store.Give(ctx, p.version, x.rule)
 	}
 }

@@ -26,11 +26,12 @@ func TestNewlyAllowed(t *testing.T) {
 		from, secret  string
 		increment     bool
 	}{
-		"the same":                {guarded(rule, ""), guarded(rule, ""), "127.0.0.2", secretA, true},
-		"told by NOTIFY":          {guarded("allow as lan net 127.0.0.1 127.0.0.2 key a.example.net.", ""), guarded("allow as lan net 127.0.0.1 127.0.0.2 key a.example.net. notify", ""), "127.0.0.2", secretA, true},
-		"other limits":            {guarded(rule, ""), guarded(rule+" rate 5/1h concurrent 2", ""), "127.0.0.2", secretA, true},
-		"a denial of others":      {guarded("deny net 10.0.0.0/8\n"+rule, ""), guarded(rule, ""), "127.0.0.2", secretA, true},
-		"the denial behind":       {guarded(rule+"\ndeny net 127.0.0.2", ""), guarded(rule, ""), "127.0.0.2", secretA, true},
+		"the same":                {guarded(rule, ""), guarded(rule, ""), "127.0.0.1", secretA, true},
+		"another of the rule":     {guarded(rule, ""), guarded(rule, ""), "127.0.0.2", secretA, false},
+		"told by NOTIFY":          {guarded("allow as lan net 127.0.0.1 127.0.0.2 key a.example.net.", ""), guarded("allow as lan net 127.0.0.1 127.0.0.2 key a.example.net. notify", ""), "127.0.0.1", secretA, true},
+		"other limits":            {guarded(rule, ""), guarded(rule+" rate 5/1h concurrent 2", ""), "127.0.0.1", secretA, true},
+		"a denial of others":      {guarded("deny net 10.0.0.0/8\n"+rule, ""), guarded(rule, ""), "127.0.0.1", secretA, true},
+		"the denial behind":       {guarded(rule+"\ndeny net 127.0.0.2", ""), guarded(rule, ""), "127.0.0.1", secretA, true},
 		"no longer denied":        {guarded("deny net 127.0.0.2\n"+rule, ""), guarded(rule, ""), "127.0.0.2", secretA, false},
 		"a smaller denial":        {guarded("deny net 127.0.0.2/31\n"+rule, ""), guarded("deny net 127.0.0.3\n"+rule, ""), "127.0.0.2", secretA, false},
 		"a larger net":            {guarded("allow as lan net 127.0.0.1 key a.example.net.", ""), guarded(rule, ""), "127.0.0.2", secretA, false},

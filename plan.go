@@ -117,8 +117,8 @@ func (p *plan) close() {
 	}
 }
 
-// identities names the rules by which the client may have the zone: a version that was
-// given under one of them is no news to it.
+// identities names the client under the rules by which it may have the zone: a version
+// that it was given under one of them is no news to it.
 func (x *exchange) identities(d *policy.Decision) []string {
 	var ids []string
 	for _, r := range [...]*policy.Rule{d.By, d.FullBy} {
@@ -129,14 +129,16 @@ func (x *exchange) identities(d *policy.Decision) []string {
 	return ids
 }
 
-// identity names a rule by which the client is allowed. Where a certificate's name allows
-// it, the CA that says so belongs to it: under another one the name may be another's.
+// identity names the client under a rule that allows it: by what it proved and by its
+// address. Another client of the rule may have another content under the same serial, from
+// a server before this one. Where a certificate's name allows it, the CA that says so
+// belongs to it: under another one the name may be another's.
 func (x *exchange) identity(r *policy.Rule) string {
-	id := x.guard.ruleIDs[r]
+	h := sha256.New()
+	fmt.Fprintf(h, "%s\n%s\n%s\n", x.guard.ruleIDs[r], r.Proof(&x.Req), x.Req.Client.Unmap())
 	named := slices.ContainsFunc(r.Certs, func(c policy.Cert) bool { return c.Name != "" })
-	if !named || !x.Req.TLS.Verified {
-		return id
+	if named && x.Req.TLS.Verified {
+		h.Write(x.Req.TLS.Root[:])
 	}
-	sum := sha256.Sum256(append([]byte(id), x.Req.TLS.Root[:]...))
-	return hex.EncodeToString(sum[:])
+	return hex.EncodeToString(h.Sum(nil))
 }

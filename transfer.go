@@ -34,7 +34,7 @@ type exchange struct {
 	lease *limit.Lease // nil before the request is admitted
 	audit *audit.Auditor
 	ev    audit.Event
-	rule  string // identity of the rule that allowed it
+	rule  string // identity of the client under the rule that allowed it
 
 	unproven bool         // over UDP, and anybody may have sent it: see takeUnproven
 	content  atomic.Value // audit.Served: what the answer holds, once it is planned

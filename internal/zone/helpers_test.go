@@ -295,7 +295,6 @@ func (c *copyOfZone) refresh(t fatal, s *Store, rule string) (served string) {
 	defer r.Close()
 	v := r.Version
 	if c.has && !Newer(v.Serial, c.serial) && !(v.Serial == c.serial && s.Ambiguous(ctx, v)) {
-		s.Give(ctx, v, rule)
 		return "up-to-date"
 	}
 	if c.has {

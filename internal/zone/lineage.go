@@ -19,13 +19,14 @@ const DeltaRatio = 1.0
 const (
 	minPast   = 256 << 10 // octets of deltas that even a small zone may have
 	maxDeltas = 10_000
-	maxGiven  = 1024 // rules that are remembered for one version
+	maxGiven  = 4096 // clients that are remembered for one version
 	maxPacked = 8    // incremental answers kept ready; see readyLimit
 )
 
 // lineage is the past of one zone of one server block and view: how each version came
-// out of the one before, and to which rules each was given. It lives as long as any
-// store uses it, so a reload does not end it; the journal makes it outlive the process.
+// out of the one before, to whom each was sent, and what serials have meant. It lives as
+// long as any store uses it, so a reload does not end it; the journal makes it outlive the
+// process.
 //
 // A version counts here by its digest, never by its serial alone: a serial that comes
 // back with other content begins a new lineage.
@@ -40,6 +41,7 @@ type lineage struct {
 	serial uint32
 	digest Digest
 	newest *Version // nil when it is not in memory
+	origin origin   // of the newest version; zero when it is not known
 	deltas []Delta  // oldest first, up to the newest version
 	given  map[Digest]map[string]struct{}
 	packed map[uint32][]wire.Message // incremental answers by the client's serial; empty: none
@@ -166,6 +168,7 @@ func (v *Version) digest() Digest {
 
 // restartLocked begins a new lineage with the version.
 func (l *lineage) restartLocked(v *Version, now contents, usable bool) error {
+	l.noteDeltasLocked(l.deltas)
 	l.deltas = nil
 	clear(l.given)
 	l.setNewestLocked(v)
@@ -178,7 +181,7 @@ func (l *lineage) restartLocked(v *Version, now contents, usable bool) error {
 	}
 	l.disk = disk{full: l.disk.full}
 	if !usable {
-		return l.forgetLocked()
+		return l.blankLocked()
 	}
 	return l.saveBaseLocked(now)
 }
@@ -247,13 +250,13 @@ func (l *lineage) evict(v *Version) {
 	}
 }
 
-// give remembers that a rule's client has got the version with this digest, or was told
-// that it has it: from here on it may read what this version had and later ones have not.
-func (l *lineage) give(d Digest, rule string) {
+// give remembers that a client was sent the version with this digest: from here on it may
+// read what this version had and later ones have not.
+func (l *lineage) give(d Digest, client string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.knowsLocked(d) && l.giveLocked(d, rule) && l.journal != nil {
-		l.disk.unsaved = append(l.disk.unsaved, grant{d, rule})
+	if l.knowsLocked(d) && l.giveLocked(d, client) && l.journal != nil {
+		l.disk.unsaved = append(l.disk.unsaved, grant{d, client})
 	}
 }
 
@@ -262,36 +265,36 @@ func (l *lineage) knowsLocked(d Digest) bool {
 }
 
 // giveLocked reports whether that is new.
-func (l *lineage) giveLocked(d Digest, rule string) bool {
-	rules := l.given[d]
-	if _, ok := rules[rule]; ok || len(rules) >= maxGiven {
+func (l *lineage) giveLocked(d Digest, client string) bool {
+	clients := l.given[d]
+	if _, ok := clients[client]; ok || len(clients) >= maxGiven {
 		return false
 	}
-	if rules == nil {
-		rules = make(map[string]struct{})
-		l.given[d] = rules
+	if clients == nil {
+		clients = make(map[string]struct{})
+		l.given[d] = clients
 	}
-	rules[rule] = struct{}{}
+	clients[client] = struct{}{}
 	return true
 }
 
-// wasGivenLocked reports whether any of the rules was given the version.
-func (l *lineage) wasGivenLocked(d Digest, rules []string) bool {
-	return slices.ContainsFunc(rules, func(rule string) bool {
-		_, ok := l.given[d][rule]
+// wasGivenLocked reports whether any of the clients was given the version.
+func (l *lineage) wasGivenLocked(d Digest, clients []string) bool {
+	return slices.ContainsFunc(clients, func(client string) bool {
+		_, ok := l.given[d][client]
 		return ok
 	})
 }
 
 // fromLocked finds the delta that begins with the serial; -1 when there is none, or the
-// version with that serial was given to none of the rules, or there were two with it.
-func (l *lineage) fromLocked(serial uint32, rules []string) int {
+// version with that serial was given to none of the clients, or there were two with it.
+func (l *lineage) fromLocked(serial uint32, clients []string) int {
 	if l.forks.has(serial) {
 		return -1
 	}
 	for i := len(l.deltas) - 1; i >= 0; i-- {
 		if d := &l.deltas[i]; d.From == serial {
-			if l.wasGivenLocked(d.FromDigest, rules) {
+			if l.wasGivenLocked(d.FromDigest, clients) {
 				return i
 			}
 			return -1
@@ -302,13 +305,13 @@ func (l *lineage) fromLocked(serial uint32, rules []string) int {
 
 // mayLead reports whether there may be a way from the serial to a version that is not
 // settled yet.
-func (l *lineage) mayLead(serial uint32, rules []string) bool {
+func (l *lineage) mayLead(serial uint32, clients []string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.loaded && l.journal != nil {
 		return true
 	}
-	return l.known && serial == l.serial || l.fromLocked(serial, rules) >= 0
+	return l.known && serial == l.serial || l.fromLocked(serial, clients) >= 0
 }
 
 // isBroken reports whether the version has the serial of one with other content: who has

@@ -68,7 +68,9 @@ func (l *lineage) setNewestLocked(v *Version) {
 	}
 	v.pin(1, true)
 	l.newest.pin(-1, true)
-	l.newest = v
+	if l.newest = v; v != nil {
+		l.origin = v.origin
+	}
 }
 
 func (v *Version) pin(n int, newest bool) {
@@ -93,6 +95,7 @@ func (v *Version) close() {
 		v.reopen = nil // it holds the backend's zone
 	}
 	v.settleLocked()
+	v.changeLocked()
 	v.mu.Unlock()
 	close(v.settled)
 }

@@ -3,34 +3,45 @@
 
 package zone
 
-import "github.com/xfrguard/xfrguard/internal/zone/journal"
+import (
+	"errors"
+	"slices"
+
+	"github.com/xfrguard/xfrguard/internal/zone/journal"
+)
 
 // forks remembers which serials had more than one content: because a zone was changed and
 // its serial was not, or went back, or once around. A client that has such a serial may
 // have either content, so nothing that changed since can be told to anybody who has it.
 // The zero value is ready.
 type forks struct {
-	content map[uint32]Digest // the latest of each serial; zero when it is not known
-	order   []uint32          // of the serials, oldest first
+	content map[uint32]journal.Print // the latest of each serial; zero when it is not known
+	order   []uint32                 // of the serials, oldest first
 	forked  map[uint32]struct{}
+	unsaved bool // the journal has not all of it
 }
 
 // maxForks is how many serials are remembered, beside those of the deltas.
-const maxForks = 1024
+const maxForks = journal.MaxSerials / 2
+
+// printOf is what is remembered of a content.
+func printOf(d Digest) journal.Print { return journal.Print(d[:]) }
 
 // note enters a version, and reports whether its serial had other content before. A zero
 // digest is content that is not known.
 func (f *forks) note(serial uint32, d Digest) (other bool) {
 	if f.content == nil {
-		f.content, f.forked = make(map[uint32]Digest), make(map[uint32]struct{})
+		f.content, f.forked = make(map[uint32]journal.Print), make(map[uint32]struct{})
 	}
 	before, known := f.content[serial]
-	f.content[serial] = d
+	now := printOf(d)
+	f.unsaved = f.unsaved || !known || before != now
+	f.content[serial] = now
 	if known {
-		if before != d {
+		if before != now {
 			f.forked[serial] = struct{}{}
 		}
-		return before != d
+		return before != now
 	}
 	if f.order = append(f.order, serial); len(f.order) > maxForks {
 		delete(f.content, f.order[0])
@@ -43,6 +54,28 @@ func (f *forks) note(serial uint32, d Digest) (other bool) {
 func (f *forks) knows(serial uint32) bool {
 	_, ok := f.content[serial]
 	return ok
+}
+
+// load enters what a journal has, oldest first.
+func (f *forks) load(all []journal.Serial) {
+	for _, s := range all {
+		var d Digest
+		copy(d[:], s.Content[:])
+		f.note(s.Serial, d)
+		if s.Forked {
+			f.forked[s.Serial] = struct{}{}
+		}
+	}
+	f.unsaved = false
+}
+
+// list is what a journal keeps; never nil.
+func (f *forks) list() []journal.Serial {
+	all := make([]journal.Serial, 0, len(f.order))
+	for _, serial := range f.order {
+		all = append(all, journal.Serial{Serial: serial, Content: f.content[serial], Forked: f.has(serial)})
+	}
+	return all
 }
 
 // has reports whether the serial had more than one content.
@@ -63,15 +96,41 @@ func (l *lineage) noteLocked(serial uint32, d Digest) (other bool) {
 	return l.forks.note(serial, d)
 }
 
+// noteDeltasLocked enters what serials meant of which the deltas are about to go.
+func (l *lineage) noteDeltasLocked(gone []Delta) {
+	for i := range gone {
+		l.forks.note(gone[i].From, gone[i].FromDigest)
+	}
+}
+
 // note enters a version that clients have got and that is not settled: a later one took
 // its place, or it is too large to be kept.
 func (l *lineage) note(serial uint32, d Digest) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.noteLocked(serial, d) {
-		return nil
+	var err error
+	if len(l.users) > 0 {
+		err = l.loadLocked()
 	}
-	return l.cutLocked()
+	if l.noteLocked(serial, d) {
+		err = errors.Join(err, l.cutLocked())
+	}
+	return err
+}
+
+// meant reports whether the serial may have had another content than that of a version
+// which is about to be built. Then nobody may have all of the version before it is
+// entered: who has it and asks for what changed since could pass for one who has the other.
+func (l *lineage) meant(serial uint32, o origin) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case o != (origin{}) && o == l.origin:
+		return false
+	case !l.loaded && l.journal != nil, l.known && l.serial == serial, l.forks.knows(serial):
+		return true
+	}
+	return slices.ContainsFunc(l.deltas, func(d Delta) bool { return d.From == serial })
 }
 
 // cutLocked ends the past at the newest serial with two contents.
@@ -86,11 +145,8 @@ func (l *lineage) cutLocked() error {
 	}
 	for i := len(l.deltas) - 1; i >= 0; i-- {
 		if l.forks.has(l.deltas[i].From) {
-			for _, d := range l.deltas[:i+1] {
-				delete(l.given, d.FromDigest)
-			}
-			l.deltas = append([]Delta(nil), l.deltas[i+1:]...)
-			return l.forgetLocked() // the next version begins there anew
+			l.dropLocked(i + 1)
+			return l.blankLocked() // the next version begins there anew
 		}
 	}
 	return nil
@@ -99,13 +155,5 @@ func (l *lineage) cutLocked() error {
 // forkLocked puts on disk, in place of a base, that the newest serial has two contents:
 // after a restart the clients may still have either.
 func (l *lineage) forkLocked() error {
-	l.disk = disk{full: l.disk.full}
-	if l.journal == nil {
-		return nil
-	}
-	err := l.journal.Update(l.id, journal.Change{Reset: true, Base: &journal.Base{Serial: l.serial}})
-	if err != nil {
-		return l.abandonLocked(err)
-	}
-	return nil
+	return l.blankLocked()
 }

@@ -30,7 +30,7 @@ type disk struct {
 
 type grant struct {
 	digest Digest
-	rule   string
+	client string
 }
 
 // loadLocked reads the journal once.
@@ -46,25 +46,34 @@ func (l *lineage) loadLocked() error {
 	if s == nil {
 		return nil
 	}
+	l.forks.load(s.Serials)
 	n := len(s.Deltas)
-	if n == 0 && s.Base.Digest == (Digest{}) { // see forkLocked
-		l.forks.note(s.Base.Serial, Digest{})
+	if n == 0 && s.Base.Digest == (Digest{}) { // see blankLocked
+		if len(s.Serials) == 0 { // of a version of this program that kept none
+			l.forks.note(s.Base.Serial, Digest{})
+		}
 		return nil
 	}
 	l.known, l.serial, l.digest, l.deltas = true, s.Base.Serial, s.Base.Digest, s.Deltas
 	if n > 0 {
 		l.serial, l.digest = s.Deltas[n-1].To, s.Deltas[n-1].ToDigest
 	}
-	l.noteLocked(l.serial, l.digest)
+	meant := map[uint32]Digest{l.serial: l.digest}
 	for i := range s.Deltas {
-		if d := &s.Deltas[i]; l.forks.knows(d.From) {
+		d := &s.Deltas[i]
+		if other, ok := meant[d.From]; ok && other != d.FromDigest {
+			l.forks.note(d.From, other)
+		}
+		meant[d.From] = d.FromDigest
+		if l.forks.knows(d.From) {
 			l.forks.note(d.From, d.FromDigest)
 		}
 	}
+	l.noteLocked(l.serial, l.digest)
 	l.disk = disk{based: true, stored: n, since: n - baseAt(s)}
-	for digest, rules := range s.Given {
-		for _, rule := range rules {
-			l.giveLocked(digest, rule)
+	for digest, clients := range s.Given {
+		for _, client := range clients {
+			l.giveLocked(digest, client)
 		}
 	}
 	return l.cutLocked()
@@ -129,19 +138,22 @@ func (l *lineage) updateLocked(c journal.Change) error {
 	c.Given = make(map[Digest][]string)
 	for _, g := range l.disk.unsaved {
 		if l.knowsLocked(g.digest) {
-			c.Given[g.digest] = append(c.Given[g.digest], g.rule)
+			c.Given[g.digest] = append(c.Given[g.digest], g.client)
 		}
 	}
 	if c.Reset { // what memory knows of the past beyond that is not on disk
 		clear(c.Given)
-		for rule := range l.given[l.digest] {
-			c.Given[l.digest] = append(c.Given[l.digest], rule)
+		for client := range l.given[l.digest] {
+			c.Given[l.digest] = append(c.Given[l.digest], client)
 		}
+	}
+	if c.Reset || l.forks.unsaved {
+		c.Serials = l.forks.list()
 	}
 	err := l.journal.Update(l.id, c)
 	switch {
 	case err == nil:
-		l.disk.based, l.disk.full, l.disk.unsaved = true, false, nil
+		l.disk.based, l.disk.full, l.disk.unsaved, l.forks.unsaved = true, false, nil, false
 		return nil
 	case errors.Is(err, journal.ErrFull) && l.disk.full:
 		err = nil // said before
@@ -151,8 +163,32 @@ func (l *lineage) updateLocked(c journal.Change) error {
 	return l.abandonLocked(err)
 }
 
-// abandonLocked removes the zone from a journal that has failed with err.
+// blankLocked leaves of the zone in the journal what its serials have meant, behind a base
+// without digest and messages.
+func (l *lineage) blankLocked() error {
+	if l.journal == nil || len(l.forks.order) == 0 {
+		return l.forgetLocked()
+	}
+	l.disk = disk{full: l.disk.full}
+	err := l.journal.Update(l.id, journal.Change{Reset: true, Base: &journal.Base{Serial: l.serial}, Serials: l.forks.list()})
+	switch {
+	case err == nil:
+		l.forks.unsaved = false
+		return nil
+	case errors.Is(err, journal.ErrFull):
+		err = nil // said, or not worth it: there is no chain
+	}
+	return l.removeLocked(err)
+}
+
+// abandonLocked gives up the chain of a zone in a journal that has failed with err.
 func (l *lineage) abandonLocked(err error) error {
+	return errors.Join(err, l.blankLocked())
+}
+
+// removeLocked removes the zone from a journal that has failed with err.
+func (l *lineage) removeLocked(err error) error {
+	l.forks.unsaved = false // no second try before there is more to say
 	if gone := l.forgetLocked(); gone != nil {
 		l.journal = nil // it is broken; a reload tries again
 		return errors.Join(err, gone)
@@ -169,14 +205,20 @@ func (l *lineage) forgetLocked() error {
 	return l.journal.Forget(l.id) //nolint:wrapcheck // says all
 }
 
-// flush writes to whom versions were given.
+// flush writes to whom versions were given, and what serials have meant. What nothing else
+// on disk depends on may wait for it.
 func (l *lineage) flush() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.journal == nil || !l.disk.based || len(l.disk.unsaved) == 0 {
+	switch {
+	case l.journal == nil:
 		return nil
+	case l.disk.based && (len(l.disk.unsaved) > 0 || l.forks.unsaved):
+		return l.updateLocked(journal.Change{})
+	case l.loaded && !l.disk.based && l.forks.unsaved:
+		return l.blankLocked()
 	}
-	return l.updateLocked(journal.Change{})
+	return nil
 }
 
 // recallLocked rebuilds the newest version from the journal.

@@ -39,11 +39,11 @@ type flight struct {
 
 // since gives the messages that lead from the serial to the version, nil when that has
 // to be the whole zone.
-func (s *Store) since(ctx context.Context, sl *slot, v *Version, serial uint32, rules []string) ([]wire.Message, error) {
+func (s *Store) since(ctx context.Context, sl *slot, v *Version, serial uint32, clients []string) ([]wire.Message, error) {
 	l := sl.lineage
 	for {
 		l.mu.Lock()
-		chain, newest := l.chainLocked(v, serial, rules)
+		chain, newest := l.chainLocked(v, serial, clients)
 		if len(chain) == 0 || costly(chain, v) {
 			l.mu.Unlock()
 			return nil, nil
@@ -75,11 +75,11 @@ func (s *Store) since(ctx context.Context, sl *slot, v *Version, serial uint32, 
 
 // chainLocked returns the deltas that lead from the serial to the version, none when there
 // is no way, and whether the version is the newest.
-func (l *lineage) chainLocked(v *Version, serial uint32, rules []string) (chain []Delta, newest bool) {
+func (l *lineage) chainLocked(v *Version, serial uint32, clients []string) (chain []Delta, newest bool) {
 	if v.index == nil || !v.index.digested {
 		return nil, false
 	}
-	first, end := l.fromLocked(serial, rules), l.placeLocked(v.index.digest)
+	first, end := l.fromLocked(serial, clients), l.placeLocked(v.index.digest)
 	if first < 0 || first >= end {
 		return nil, false
 	}

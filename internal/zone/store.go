@@ -208,7 +208,7 @@ func (sl *slot) outgrow(v *Version) {
 // newVersion returns the version that a stream brings, which the store counts.
 func (s *Store) newVersion(sl *slot, st *stream) *Version {
 	v := newVersion(sl.apex, st)
-	v.account, v.streaming = &sl.lineage.account, sl.streams.enter
+	v.account, v.streaming, v.held = &sl.lineage.account, sl.streams.enter, true
 	v.reopen = func(ctx context.Context) (*stream, error) { return s.open(ctx, sl.apex, nil) }
 	if st.origin != (origin{}) { // this very content, whatever comes after it
 		v.reopen = func(context.Context) (*stream, error) {
@@ -224,6 +224,7 @@ func (s *Store) newVersion(sl *slot, st *stream) *Version {
 func (s *Store) build(sl *slot, v *Version, st *stream) {
 	go v.indexAlong(v.attach(true))
 	v.build(st, s.o.Limit, func() bool { return s.makeRoom(sl) })
+	sl.release(v)
 	<-v.indexed
 	if v.index != nil && v.index.fault != nil {
 		s.report(sl.apex, fmt.Errorf("serial %d cannot be compared with others, secondaries get it whole: %w", v.Serial, v.index.fault))
@@ -235,6 +236,14 @@ func (s *Store) build(sl *slot, v *Version, st *stream) {
 	v.close()
 	if settled {
 		s.tell(sl, v.SOA)
+	}
+}
+
+// release lets clients have all of a version that was built, unless its serial may have
+// meant another content: then the version is entered first.
+func (sl *slot) release(v *Version) {
+	if !sl.lineage.meant(v.Serial, v.origin) {
+		v.release()
 	}
 }
 
@@ -286,8 +295,8 @@ func (s *Store) settle(sl *slot, v *Version) (settled bool) {
 
 // note remembers the content of a version that was handed out whole and is not settled.
 func (s *Store) note(sl *slot, v *Version) {
-	if _, err := v.finished(); err == nil && v.index != nil && v.index.digested {
-		s.report(sl.apex, sl.lineage.note(v.Serial, v.index.digest))
+	if _, err := v.finished(); err == nil {
+		s.report(sl.apex, sl.lineage.note(v.Serial, v.digest()))
 	}
 }
 
@@ -305,6 +314,7 @@ func (s *Store) private(ctx context.Context, sl *slot) (*Reader, error) {
 		go v.indexAlong(v.attach(true))
 		go func() {
 			v.build(st, s.o.Limit, func() bool { return true })
+			sl.release(v)
 			<-v.indexed
 			s.note(sl, v)
 			v.close()
@@ -326,16 +336,16 @@ func (s *Store) private(ctx context.Context, sl *slot) (*Reader, error) {
 // Since returns the messages of an incremental answer that leads from the client's
 // serial to v (RFC 1995 §4), or nil when the client has to get the whole zone: the serial
 // is not known, the way is longer than the zone, or the version with that serial was
-// given to none of the rules. It waits for v to be settled when there may be a way.
-func (s *Store) Since(ctx context.Context, v *Version, serial uint32, rules []string) ([]wire.Message, error) {
+// given to none of the clients. It waits for v to be settled when there may be a way.
+func (s *Store) Since(ctx context.Context, v *Version, serial uint32, clients []string) ([]wire.Message, error) {
 	sl := s.slots[v.Apex]
-	if sl == nil || !sl.lineage.mayLead(serial, rules) {
+	if sl == nil || !sl.lineage.mayLead(serial, clients) {
 		return nil, nil
 	}
 	if ok, err := v.compared(ctx); !ok {
 		return nil, err
 	}
-	return s.since(ctx, sl, v, serial, rules)
+	return s.since(ctx, sl, v, serial, clients)
 }
 
 // Ambiguous reports whether v has the serial of a version with other content that was
@@ -349,16 +359,17 @@ func (s *Store) Ambiguous(ctx context.Context, v *Version) bool {
 	return ok && sl.lineage.isBroken(v)
 }
 
-// Give remembers that a client of the rule has got this version, or has said that it has
-// it when it was the current one. Only then a later request may be answered with what
-// changed since. It waits until the version is settled, or ctx is done. A rule's identity
-// has at most 64 octets.
-func (s *Store) Give(ctx context.Context, v *Version, rule string) {
+// Give remembers that a client was sent this version, whole or by what changed. Only then a
+// later request of it may be answered with what changed since. One that says it has the
+// current serial has not been sent it: it may have another content under that serial, from a
+// server before this one. It waits until the version is settled, or ctx is done. A client's
+// identity has at most 64 octets.
+func (s *Store) Give(ctx context.Context, v *Version, client string) {
 	sl := s.slots[v.Apex]
 	if sl == nil {
 		return
 	}
 	if ok, _ := v.compared(ctx); ok && v.index != nil && v.index.digested {
-		sl.lineage.give(v.index.digest, rule)
+		sl.lineage.give(v.index.digest, client)
 	}
 }

@@ -182,7 +182,20 @@ func (l *lineage) inherited() (newest *Version, past int64) {
 	return l.newest, l.pastLocked()
 }
 
-func (l *lineage) pastLocked() int64 { return pastOf(len(l.deltas), sizeOf(l.deltas)) }
+func (l *lineage) pastLocked() int64 {
+	return pastOf(len(l.deltas), sizeOf(l.deltas)) + l.grantsLocked(l.deltas)
+}
+
+// grantSize is what it takes to remember one client that was given one version.
+const grantSize = 160
+
+// grantsLocked is what it takes to remember who was given the versions before deltas.
+func (l *lineage) grantsLocked(deltas []Delta) (size int64) {
+	for i := range deltas {
+		size += int64(len(l.given[deltas[i].FromDigest])) * grantSize
+	}
+	return size
+}
 
 // pastOf is what n deltas of that size may take, with the answers made of them.
 func pastOf(n int, size int64) int64 {
@@ -192,8 +205,8 @@ func pastOf(n int, size int64) int64 {
 	return size + int64(n)*deltaSize + readyLimit(size)
 }
 
-// deltaSize is what a delta takes beside its records, and who was given the version before
-// it: of a zone in which one record changes at a time more than the records.
+// deltaSize is what a delta takes beside its records, and the first few that were given
+// the version before it: of a zone in which one record changes at a time more than the records.
 const deltaSize = 640
 
 // minReady is how many octets of answers are kept ready for any zone with a past.
@@ -208,9 +221,10 @@ func readyLimit(deltas int64) int64 { return max(deltas, minReady) }
 func (l *lineage) shorten(limit int64) int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	drop, size := 0, sizeOf(l.deltas)
-	for drop < len(l.deltas) && pastOf(len(l.deltas)-drop, size) > limit {
+	drop, size, grants := 0, sizeOf(l.deltas), l.grantsLocked(l.deltas)
+	for drop < len(l.deltas) && pastOf(len(l.deltas)-drop, size)+grants > limit {
 		size -= int64(l.deltas[drop].Size())
+		grants -= l.grantsLocked(l.deltas[drop : drop+1])
 		drop++
 	}
 	if drop > 0 {
@@ -226,6 +240,7 @@ func (l *lineage) dropLocked(n int) {
 	if n == 0 {
 		return
 	}
+	l.noteDeltasLocked(l.deltas[:n])
 	for i := range n {
 		delete(l.given, l.deltas[i].FromDigest)
 	}

@@ -79,7 +79,6 @@ func (x *stress) refresh(ctx context.Context, t fatal, name, rule string, c *cop
 	defer r.Close()
 	v := r.Version
 	if c.has && !Newer(v.Serial, c.serial) && !(v.Serial == c.serial && s.Ambiguous(ctx, v)) {
-		s.Give(ctx, v, rule)
 		return "up-to-date", nil
 	}
 	if c.has {

@@ -46,6 +46,7 @@ type Version struct {
 	err       error
 	passing   bool // too large to be kept: only its first readers get it
 	over      bool // built, and entered into the lineage or never to be
+	held      bool // no client may have its last message before it is over; see lineage.meant
 	leaving   bool // nothing pins it any more: only the readers that it has get the rest
 	keeps     int  // stores that keep it
 	newest    int  // 1 when the lineage compares the next one with it

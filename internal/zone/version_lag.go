@@ -57,7 +57,7 @@ func waitFor(changed <-chan struct{}, patience time.Duration) {
 // starvingLocked reports whether one of the readers has had all that there is.
 func (v *Version) starvingLocked() bool {
 	for r := range v.listeners {
-		if !r.quiet && r.next == v.gone+len(v.messages) {
+		if !r.quiet && r.next >= v.readyLocked(r) {
 			return true
 		}
 	}
@@ -106,6 +106,7 @@ func (r *Reader) resume(ctx context.Context) (wire.Message, error) {
 	r.own, r.lost = own.attach(false), false
 	go func() {
 		own.build(st, 0, func() bool { return false })
+		v.awaitRelease()
 		close(own.indexed)
 		own.close()
 	}()

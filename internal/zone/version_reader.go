@@ -62,7 +62,7 @@ func (r *Reader) Next(ctx context.Context) (wire.Message, error) {
 			return r.resume(ctx)
 		case v.done && v.err != nil:
 			return wire.Message{}, v.err
-		case at < len(v.messages):
+		case r.next < v.readyLocked(r):
 			r.next++
 			m := v.messages[at]
 			if v.passing || v.leaving {
@@ -70,7 +70,7 @@ func (r *Reader) Next(ctx context.Context) (wire.Message, error) {
 				v.changeLocked()
 			}
 			return m, nil
-		case v.done:
+		case v.done && at == len(v.messages):
 			return wire.Message{}, io.EOF
 		}
 		changed := v.waitLocked()
@@ -85,13 +85,47 @@ func (r *Reader) Next(ctx context.Context) (wire.Message, error) {
 	}
 }
 
+// heldBackLocked reports whether the reader may not have the last message yet.
+func (v *Version) heldBackLocked(r *Reader) bool { return v.held && !v.over && !r.quiet }
+
+// readyLocked is how many messages there are for the reader.
+func (v *Version) readyLocked(r *Reader) int {
+	n := v.gone + len(v.messages)
+	if v.heldBackLocked(r) {
+		n--
+	}
+	return n
+}
+
+// release lets clients have the last message.
+func (v *Version) release() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.held = false
+	v.changeLocked()
+}
+
+// awaitRelease waits until clients may have the last message.
+func (v *Version) awaitRelease() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for v.held && !v.over {
+		changed := v.waitLocked()
+		v.mu.Unlock()
+		<-changed
+		v.mu.Lock()
+	}
+}
+
 // Complete reports whether Next will not have to wait any more.
 func (r *Reader) Complete() bool {
 	if r.start != nil || r.own != nil {
 		return false
 	}
-	done, _ := r.Version.finished()
-	return done
+	v := r.Version
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.done && !v.heldBackLocked(r)
 }
 
 // Close lets go of the version. It may be called twice.

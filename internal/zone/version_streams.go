@@ -60,6 +60,9 @@ func (v *Version) abandon() {
 		return
 	}
 	v.reopen = nil
+	if v.done {
+		return // its readers have what is left in memory
+	}
 	for r := range v.listeners {
 		if !r.quiet {
 			r.lost = true
