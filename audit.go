@@ -137,7 +137,7 @@ func (x *exchange) remember(ctx context.Context, p plan, e *audit.Event) {
 		ctx = done
 	}
 	e.Digest = digestOf(ctx, p.version)
-	if e.Complete && !p.served.soaAlone() { // who has the serial may have another content under it
+	if e.Complete && !p.served.SOAAlone() { // who has the serial may have another content under it
 		x.guard.store.Give(ctx, p.version, x.rule)
 	}
 }
@@ -209,4 +209,9 @@ func (g *guard) otherContent(apex string, serial uint32, digest zone.Digest) {
 		SerialServed: &serial, Digest: "sha384:" + hex.EncodeToString(digest[:]),
 		Policy: g.digests[apex], Enforced: true,
 	})
+}
+
+// corrected says what was not sent as the backend has it.
+func (g *guard) corrected(apex string, serial uint32, c zone.Correction) {
+	log.Warningf("Zone %s, serial %d: %d corrected, %s, the first is %s %s", apex, serial, c.Count, c.Reason, c.Owner, dns.Type(c.Type))
 }

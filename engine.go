@@ -27,10 +27,11 @@ func (g *guard) openStore() {
 		return
 	}
 	o := zone.Options{
-		Limit:     g.all[0].Cache,
-		Identity:  g.identityOf,
-		Journal:   g.journalOf,
-		OnLineage: g.otherContent,
+		Limit:       g.all[0].Cache,
+		Identity:    g.identityOf,
+		Journal:     g.journalOf,
+		OnLineage:   g.otherContent,
+		OnCorrected: g.corrected,
 		OnError: func(apex string, err error) {
 			log.Errorf("Zone %s: %v", apex, err)
 		},

@@ -37,6 +37,13 @@ func AppendRR(dst []byte, rr dns.RR) ([]byte, error) {
 	return e.appendRR(dst, rr)
 }
 
+// Encoder appends records as [AppendRR] does, and keeps its room from one to the next. The
+// zero value is ready.
+type Encoder struct{ encoder }
+
+// Append appends one record.
+func (e *Encoder) Append(dst []byte, rr dns.RR) ([]byte, error) { return e.appendRR(dst, rr) }
+
 // reset forgets the names of the message before.
 func (e *encoder) reset() {
 	e.lastOwner, e.lastOff = "", 0

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -143,15 +144,17 @@ func TestSplitHorizon(t *testing.T) {
 	}
 }
 
-// TestUncomparable: records that differ in their TTL alone (RFC 2181 §5.2 forbids them)
-// cannot be told apart by a secondary that removes one, so there is no difference to send.
+// TestUncomparable: a set with several TTLs (RFC 2181 §5.2 forbids it) in a zone whose TTLs
+// must stay, for its ZONEMD covers them. A secondary that levels the set cannot follow a
+// difference, so there is none to send.
 func TestUncomparable(t *testing.T) {
 	src := &channelSource{}
 	var said []error
 	s := openStore(t, src, Options{OnError: func(_ string, err error) { said = append(said, err) }})
-	one, two := rr(t, "a.%s 1 IN A 192.0.2.1", apex), rr(t, "a.%s 2 IN A 192.0.2.1", apex)
-	s.Give(t.Context(), edit(t, s, src, 1, append(many(t, 50), one, two)), "rule")
-	v := edit(t, s, src, 2, append(many(t, 50), one))
+	one, two := rr(t, "a.%s 1 IN A 192.0.2.1", apex), rr(t, "a.%s 2 IN A 192.0.2.2", apex)
+	zonemd := rr(t, "%s 300 IN ZONEMD 1 1 1 %s", apex, strings.Repeat("00", 48))
+	s.Give(t.Context(), edit(t, s, src, 1, append(many(t, 50), one, two, zonemd)), "rule")
+	v := edit(t, s, src, 2, append(many(t, 50), one, zonemd))
 	if m, _ := s.Since(t.Context(), v, 1, []string{"rule"}); m != nil {
 		t.Error("a difference of what cannot be compared")
 	}

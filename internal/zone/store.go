@@ -30,6 +30,9 @@ type Options struct {
 	Journal func(apex string) Journal
 	// OnLineage, if not nil, is called when a serial comes back with other content.
 	OnLineage func(apex string, serial uint32, digest Digest)
+	// OnCorrected, if not nil, is called with what was corrected in the records that a backend
+	// sent: once a version and reason.
+	OnCorrected func(apex string, serial uint32, c Correction)
 	// OnError, if not nil, is called with what went wrong and hurts no transfer: the
 	// journal's errors, and builds that nobody waits for.
 	OnError func(apex string, err error)
@@ -61,10 +64,11 @@ type slot struct {
 	mu      sync.Mutex
 	current *Version // the latest, maybe still being built; with quick sources also one that failed
 	opening *opening
-	large   bool     // the zone is too large to be kept
-	streams streams  // what holds contents of the zone in the backend
-	watched bool     // its serial is to be told also when nobody asks for the zone
-	seen    *Version // what the watch saw last of such a zone; has no messages
+	large   bool        // the zone is too large to be kept
+	streams streams     // what holds contents of the zone in the backend
+	apart   atomic.Bool // records of one owner come far apart
+	watched bool        // its serial is to be told also when nobody asks for the zone
+	seen    *Version    // what the watch saw last of such a zone; has no messages
 
 	settling sync.Mutex // held while a version is settled; taken before mu
 	counting sync.Mutex // held while the lineage's past is looked at and counted; taken before Store.mu
@@ -208,7 +212,10 @@ func (sl *slot) outgrow(v *Version) {
 // newVersion returns the version that a stream brings, which the store counts.
 func (s *Store) newVersion(sl *slot, st *stream) *Version {
 	v := newVersion(sl.apex, st)
-	v.account, v.streaming, v.held = &sl.lineage.account, sl.streams.enter, true
+	v.account, v.streaming, v.held, v.gather = &sl.lineage.account, sl.streams.enter, true, begin
+	if sl.apart.Load() {
+		v.gather = max(begin, s.o.Limit)
+	}
 	v.reopen = func(ctx context.Context) (*stream, error) { return s.open(ctx, sl.apex, nil) }
 	if st.origin != (origin{}) { // this very content, whatever comes after it
 		v.reopen = func(context.Context) (*stream, error) {
@@ -233,6 +240,7 @@ func (s *Store) build(sl *slot, v *Version, st *stream) {
 	if !settled {
 		s.note(sl, v)
 	}
+	s.correct(sl, v)
 	v.close()
 	if settled {
 		s.tell(sl, v.SOA)
@@ -253,6 +261,9 @@ func (s *Store) complete(sl *slot, v *Version) bool {
 	passing := v.isPassing()
 	sl.mu.Lock()
 	sl.large = sl.large || passing
+	if v.apart {
+		sl.apart.Store(true)
+	}
 	deterministic := s.quick && err != nil && !passing
 	if sl.current == v && (passing || err != nil && !deterministic) {
 		sl.current = nil
@@ -300,6 +311,16 @@ func (s *Store) note(sl *slot, v *Version) {
 	}
 }
 
+// correct reports what was corrected in a version that was built, once.
+func (s *Store) correct(sl *slot, v *Version) {
+	if _, err := v.finished(); err != nil || s.o.OnCorrected == nil {
+		return
+	}
+	for _, c := range sl.lineage.news(v.Serial, v.corrections) {
+		s.o.OnCorrected(sl.apex, v.Serial, c)
+	}
+}
+
 // private opens a zone that is too large to be kept, for one client. Nothing is packed
 // before it is read.
 func (s *Store) private(ctx context.Context, sl *slot) (*Reader, error) {
@@ -309,6 +330,7 @@ func (s *Store) private(ctx context.Context, sl *slot) (*Reader, error) {
 	}
 	v := s.newVersion(sl, st)
 	v.outgrowLocked() // nobody else knows it yet
+	v.gather = 0      // each client would have it in memory
 	r := v.attach(false)
 	r.start = func() {
 		go v.indexAlong(v.attach(true))
@@ -317,6 +339,7 @@ func (s *Store) private(ctx context.Context, sl *slot) (*Reader, error) {
 			sl.release(v)
 			<-v.indexed
 			s.note(sl, v)
+			s.correct(sl, v)
 			v.close()
 			if _, err := v.finished(); err == nil && s.fits(v.Size()+v.Records()*entrySize) {
 				sl.mu.Lock()

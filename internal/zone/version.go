@@ -60,6 +60,11 @@ type Version struct {
 	listeners map[*Reader]struct{}
 	changed   chan struct{} // closed at the next change; nil when nobody waits
 
+	gather      int64        // octets of records that the build may hold back to sort them by owner
+	corrections []Correction // of what the source sent; set when the version is built
+	unusable    bool         // a set may have several TTLs; set as corrections
+	apart       bool         // owners have come apart, more than gather apart; set as corrections
+
 	index *index // set before indexed is closed; nil when there is none
 }
 
@@ -72,6 +77,10 @@ const begin = 1 << 20
 const window = 1 << 20
 
 func newVersion(apex string, st *stream) *Version {
+	if st.soa.Hdr.Ttl > maxTTL {
+		soa := *st.soa
+		soa.Hdr.Ttl, st.soa = 0, &soa
+	}
 	return &Version{
 		Apex: apex, Serial: st.soa.Serial, SOA: st.soa,
 		source: st.source, origin: st.origin, asked: st.asked,

@@ -31,12 +31,25 @@ func (v *Version) pack(st *stream, limit int64, room func() bool) (err error) {
 		return v.append(m, limit)
 	})
 	defer p.Discard()
+	n := normalizer{emit: p.Add}
+	if st.origin == (origin{}) { // its owners may come apart
+		n.limit, n.held, n.watch = v.gather, v.account.add, v.gather > 0
+		defer func() { v.account.add(-n.size) }()
+	}
 	err = st.run(func(rr dns.RR) error {
-		if err := c.check(rr); err != nil {
+		outside, err := c.check(rr)
+		switch {
+		case err != nil:
 			return err
+		case outside:
+			n.note(CorrectedOutOfZone, rr)
+			return nil
+		case c.closed:
+			return n.close()
 		}
-		return p.Add(rr)
+		return n.add(rr)
 	})
+	v.unusable, v.apart, v.corrections = n.unusable, n.apart, n.found
 	switch {
 	case err != nil:
 		return err
@@ -54,26 +67,29 @@ type checker struct {
 	closed  bool
 }
 
-func (c *checker) check(rr dns.RR) error {
+// check reports whether the record is outside of the zone, or why the stream is no zone.
+func (c *checker) check(rr dns.RR) (outside bool, err error) {
 	h := rr.Header()
 	soa, isSOA := rr.(*dns.SOA)
 	switch {
 	case c.closed:
-		return fmt.Errorf("%w: %s goes on after its closing SOA", ErrInvalid, c.apex)
+		return false, fmt.Errorf("%w: %s goes on after its closing SOA", ErrInvalid, c.apex)
 	case c.records == 0 && !isSOA:
-		return fmt.Errorf("%w: %s begins with %s, not its SOA", ErrInvalid, c.apex, dns.Type(h.Rrtype))
+		return false, fmt.Errorf("%w: %s begins with %s, not its SOA", ErrInvalid, c.apex, dns.Type(h.Rrtype))
 	case h.Class != dns.ClassINET:
-		return fmt.Errorf("%w: %s has a record of class %s", ErrInvalid, c.apex, dns.Class(h.Class))
+		return false, fmt.Errorf("%w: %s has a record of class %s", ErrInvalid, c.apex, dns.Class(h.Class))
 	case isSOA != (h.Rrtype == dns.TypeSOA):
-		return fmt.Errorf("%w: %s has a SOA that is none", ErrInvalid, c.apex)
-	case isSOA && !equalName(h.Name, c.apex), !c.inside(h.Name):
-		return fmt.Errorf("%w: %s has a record at %s", ErrInvalid, c.apex, h.Name)
+		return false, fmt.Errorf("%w: %s has a SOA that is none", ErrInvalid, c.apex)
+	case c.records > 0 && !c.inside(h.Name):
+		return true, nil
+	case isSOA && !equalName(h.Name, c.apex):
+		return false, fmt.Errorf("%w: %s has a record at %s", ErrInvalid, c.apex, h.Name)
 	case isSOA && soa.Serial != c.serial:
-		return fmt.Errorf("%w: %s begins with serial %d and ends with %d", ErrInvalid, c.apex, c.serial, soa.Serial)
+		return false, fmt.Errorf("%w: %s begins with serial %d and ends with %d", ErrInvalid, c.apex, c.serial, soa.Serial)
 	}
 	c.closed = isSOA && c.records > 0
 	c.records++
-	return nil
+	return false, nil
 }
 
 // inside reports whether the name is in the zone.

@@ -55,7 +55,7 @@ type index struct {
 }
 
 // errUnusable means that a version cannot be compared with another.
-var errUnusable = errors.New("two records differ in nothing but their TTL")
+var errUnusable = errors.New("records of one set have several TTLs")
 
 // indexAlong indexes the version, as one of its readers: after it was built, or while it
 // is when somebody waits for the index or the messages do not stay. It leaves no index
@@ -93,6 +93,9 @@ func indexOf(v *Version, r *Reader) (_ *index, err error) {
 	ix.digest, ix.digested = in.digester.sum()
 	if !ix.digested && !v.isPassing() {
 		ix.digest, ix.digested = digestUnordered(v.messages)
+	}
+	if ix.usable && v.unusable {
+		ix.usable, ix.fault = false, errUnusable
 	}
 	if ix.usable {
 		ix.fault = ix.sort(v.messages)

@@ -98,7 +98,7 @@ func (r *Reader) resume(ctx context.Context) (wire.Message, error) {
 		return wire.Message{}, errChanged(v.Apex)
 	}
 	own := newVersion(v.Apex, st)
-	own.account = v.account
+	own.account, own.gather = v.account, v.gather
 	own.outgrowLocked() // nobody else knows it
 	if own.origin != (origin{}) {
 		v.streaming(own)
