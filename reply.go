@@ -5,7 +5,6 @@ package xfrguard
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/xfrguard/xfrguard/internal/policy"
@@ -240,11 +239,4 @@ func finished(m *dns.Msg, sign func([]byte) ([]byte, error), block, limit int) (
 	}
 	opt.Option = append(opt.Option, &dns.EDNS0_PADDING{Padding: make([]byte, n)})
 	return pack()
-}
-
-func rcodeName(rcode int) string {
-	if s, ok := dns.RcodeToString[rcode]; ok {
-		return s
-	}
-	return fmt.Sprintf("RCODE%d", rcode)
 }

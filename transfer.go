@@ -122,7 +122,7 @@ func (x *exchange) zone() string {
 func (x *exchange) deny(d *policy.Decision) {
 	x.lease.Release()
 	x.decided(d)
-	x.ev.Rcode = rcodeName(verdictFor(d, x.Req.TSIG.Status).rcode)
+	x.ev.Rcode = wire.RcodeName(verdictFor(d, x.Req.TSIG.Status).rcode)
 	x.count(d)
 	x.audit.Denied(&x.ev)
 	transfers.recorded(x.run)
@@ -147,7 +147,7 @@ func (x *exchange) serve(ctx context.Context, d *policy.Decision, p plan) {
 	x.decided(d)
 	x.warnWeak(d)
 	x.rule = x.identity(d.By)
-	x.ev.Rcode = rcodeName(dns.RcodeSuccess)
+	x.ev.Rcode = wire.RcodeName(dns.RcodeSuccess)
 	x.ev.SerialServed = &p.version.Serial
 	x.ev.Digest = digestOf(done, p.version)
 	x.ev.SerialFuture = x.Req.Type == dns.TypeIXFR && zone.Newer(x.Req.Serial, p.version.Serial)

@@ -23,9 +23,9 @@ import (
 	"github.com/miekg/dns"
 )
 
-// maxFudge is the widest window of time that a signature may claim for itself:
-// what RFC 8945 §10 recommends. A client that asks for more asks to be replayed.
-const maxFudge = 300
+// maxFudge is the widest window of time that a signature may claim for itself. A client
+// that asks for more asks to be replayed.
+const maxFudge = limit.ReplayWindow
 
 // Evidence is everything one message shows about itself, read once.
 type Evidence struct {

@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// replayWindow is how long a signature can be good, in seconds either side of
-// its Time Signed: the widest fudge that the guard accepts.
-const replayWindow = 300
+// ReplayWindow is how long a signature can be good, in seconds either side of its Time
+// Signed: the widest fudge that is accepted, which is what RFC 8945 §10 recommends.
+const ReplayWindow = 300
 
 // longGone is for how many seconds more than a window a floor stays without signatures:
 // longer than any request waits for its turn.
@@ -101,7 +101,7 @@ func (m *ReplayMemory) seenLocked(key string, id macID) bool {
 // would have to be kept for as long.
 func (m *ReplayMemory) Accept(key string, mac []byte, signed, now time.Time) bool {
 	at := signed.Unix()
-	if len(mac) < minMAC || at > now.Unix()+replayWindow {
+	if len(mac) < minMAC || at > now.Unix()+ReplayWindow {
 		return false
 	}
 	id := macID(mac)
@@ -138,7 +138,7 @@ func (m *ReplayMemory) SetBack() {
 func (m *ReplayMemory) shrinkLocked(now int64) {
 	m.past.shrink(m.keep - m.signatures)
 	if m.signatures > m.sweepAt || m.signatures > m.most {
-		m.sweepLocked(now - replayWindow - 1)
+		m.sweepLocked(now - ReplayWindow - 1)
 		m.sweepAt = max(m.signatures, m.keep) + m.keep/8
 	}
 	for m.signatures > m.most {

@@ -225,7 +225,7 @@ func TestReplayOutOfOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := NewReplayMemory(1000, 1000)
 		for i := range 200 {
-			signed := time.Unix(10_000+rapid.Int64Range(-replayWindow, replayWindow).Draw(t, "signed"), 0)
+			signed := time.Unix(10_000+rapid.Int64Range(-ReplayWindow, ReplayWindow).Draw(t, "signed"), 0)
 			if !m.Accept("k.", replayMAC(i), signed, time.Unix(10_000, 0)) {
 				t.Fatalf("request %d signed at %v is refused", i, signed)
 			}

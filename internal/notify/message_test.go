@@ -319,12 +319,3 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
-
-// TestRcodeName: an rcode that nobody has named is told by its number.
-func TestRcodeName(t *testing.T) {
-	for rcode, want := range map[int]string{dns.RcodeServerFailure: "SERVFAIL", 13: "RCODE13", 4095: "RCODE4095"} {
-		if got := rcodeName(rcode); got != want {
-			t.Errorf("rcode %d is %q, want %q", rcode, got, want)
-		}
-	}
-}

@@ -4,8 +4,6 @@
 package notify
 
 import (
-	"strconv"
-
 	"github.com/miekg/dns"
 )
 
@@ -116,12 +114,4 @@ func outcomeOf(rcode int, t *dns.TSIG) Outcome {
 		}
 	}
 	return OtherAnswer
-}
-
-// rcodeName is what people call the rcode.
-func rcodeName(rcode int) string {
-	if name, ok := dns.RcodeToString[rcode]; ok {
-		return name
-	}
-	return "RCODE" + strconv.Itoa(rcode)
 }

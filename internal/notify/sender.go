@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/wire"
+
 	"github.com/miekg/dns"
 	"golang.org/x/time/rate"
 )
@@ -271,7 +273,7 @@ func (s *Sender) supersededLocked(n *notice) {
 // overLocked notes the end of a notice, for tell.
 func (s *Sender) overLocked(n *notice, r reply, algorithm string, tries int) {
 	if r.err == nil && r.outcome.Failed() {
-		r.err = errors.New("the answer is " + rcodeName(r.rcode))
+		r.err = errors.New("the answer is " + wire.RcodeName(r.rcode))
 	}
 	s.over = append(s.over, Result{
 		Target: n.lane.target, Zone: n.zone, Serial: n.soa.Serial, Outcome: r.outcome, Tries: tries,

@@ -38,7 +38,7 @@ func Unwrap(w dns.ResponseWriter, found func(dns.ResponseWriter) bool) bool {
 	return false
 }
 
-// inner gives the writer that w wraps, nil if there is none or more than one.
+// inner returns the writer that w wraps, nil if there is none or more than one.
 func inner(w dns.ResponseWriter) dns.ResponseWriter {
 	v := reflect.ValueOf(w)
 	if v.Kind() == reflect.Pointer {
@@ -60,11 +60,12 @@ func inner(w dns.ResponseWriter) dns.ResponseWriter {
 	return only
 }
 
-// fieldsOf remembers writerFields by type. The types are those of the program's writers.
+// fieldsOf remembers writerFields by type. The types are those of the program's
+// writers.
 var fieldsOf sync.Map
 
-// writerFields gives the indexes of the exported fields of a struct that may hold a writer,
-// or that of the one named ResponseWriter alone.
+// writerFields returns the indexes of the exported fields of a struct that may hold a
+// writer, or that of the one named ResponseWriter alone.
 func writerFields(t reflect.Type) []int {
 	if known, ok := fieldsOf.Load(t); ok {
 		return known.([]int)
@@ -93,8 +94,9 @@ type Origin struct {
 	Local  net.Addr
 }
 
-// OriginOf gives the origin of the request that w answers; false where w does not lead to
-// miekg/dns's writer for UDP, TCP and TLS, or does so on a way that cannot be followed.
+// OriginOf returns the origin of the request that w answers; false where w does not
+// lead to miekg/dns's writer for UDP, TCP and TLS, or does so on a way that cannot be
+// followed.
 func OriginOf(w dns.ResponseWriter) (o Origin, ok bool) {
 	Unwrap(w, func(w dns.ResponseWriter) bool {
 		v := reflect.ValueOf(w)
@@ -108,8 +110,8 @@ func OriginOf(w dns.ResponseWriter) (o Origin, ok bool) {
 	return o, ok
 }
 
-// Ends gives the addresses of the stream's TCP connection itself, which may be one to a
-// proxy; false where there is none.
+// Ends returns the addresses of the stream's TCP connection itself, which may be one to
+// a proxy; false where there is none.
 func (o *Origin) Ends() (remote, local net.Addr, ok bool) {
 	conn, ok := TCPConnOf(o.Stream)
 	if !ok {
@@ -118,7 +120,7 @@ func (o *Origin) Ends() (remote, local net.Addr, ok bool) {
 	return conn.RemoteAddr(), conn.LocalAddr(), true
 }
 
-// TLS gives the TLS connection of the stream, nil if there is none.
+// TLS returns the TLS connection of the stream, nil if there is none.
 func (o *Origin) TLS() *tls.Conn {
 	conn := o.Stream
 	for range maxConns {
@@ -130,7 +132,7 @@ func (o *Origin) TLS() *tls.Conn {
 	return nil
 }
 
-// ConnOf gives the TCP or TLS connection below w, for a Sender. It finds it in
+// ConnOf returns the TCP or TLS connection below w, for a Sender. It finds it in
 // miekg/dns's unexported response struct; where that is not what it knows, and for
 // UDP, DoH, DoQ and gRPC, it returns false, and the caller uses [NewMessageSender].
 // What is written to the connection is seen by no writer of the chain. The connection
@@ -148,7 +150,7 @@ var offsets sync.Map // of reflect.Type to uintptr, noOffset for none
 
 const noOffset = ^uintptr(0)
 
-// connOffset gives where miekg/dns's *response keeps its TCP connection; known is
+// connOffset returns where miekg/dns's *response keeps its TCP connection; known is
 // false for any other type, and if the field is not what this code was written for.
 func connOffset(t reflect.Type) (offset uintptr, known bool) {
 	v, ok := offsets.Load(t)

@@ -14,10 +14,10 @@ import (
 // TLS, a PROXY protocol and a counter, about four.
 const maxConns = 16
 
-// TCPConnOf gives the TCP connection at the bottom of conn: below TLS, below the PROXY
-// protocol, and below any other wrapper that says what it wraps, by a method NetConn
-// (as crypto/tls) or Raw (as go-proxyproto), or in its only exported field that is a
-// net.Conn. It returns false where the bottom is something else or cannot be seen.
+// TCPConnOf returns the TCP connection at the bottom of conn: below TLS, below the
+// PROXY protocol, and below any other wrapper that says what it wraps, by a method
+// NetConn (as crypto/tls) or Raw (as go-proxyproto), or in its only exported field that
+// is a net.Conn. It returns false where the bottom is something else or cannot be seen.
 func TCPConnOf(conn net.Conn) (*net.TCPConn, bool) {
 	for range maxConns {
 		if c, ok := conn.(*net.TCPConn); ok {
@@ -28,7 +28,7 @@ func TCPConnOf(conn net.Conn) (*net.TCPConn, bool) {
 	return nil, false
 }
 
-// below gives the connection that conn wraps, nil if it does not say.
+// below returns the connection that conn wraps, nil if it does not say.
 func below(conn net.Conn) net.Conn {
 	switch c := conn.(type) {
 	case nil:
@@ -41,8 +41,8 @@ func below(conn net.Conn) net.Conn {
 	return innerConn(conn)
 }
 
-// innerConn gives the connection in an exported field of conn, nil if there is none or
-// more than one.
+// innerConn returns the connection in an exported field of conn, nil if there is none
+// or more than one.
 func innerConn(conn net.Conn) net.Conn {
 	v := reflect.ValueOf(conn)
 	if v.Kind() == reflect.Pointer {
@@ -63,7 +63,7 @@ func innerConn(conn net.Conn) net.Conn {
 // connections.
 var connFieldOf sync.Map
 
-// connField gives the index of the only exported field of a struct that may hold a
+// connField returns the index of the only exported field of a struct that may hold a
 // connection, -1 if there is none or more than one.
 func connField(t reflect.Type) int {
 	if known, ok := connFieldOf.Load(t); ok {
