@@ -8,11 +8,13 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/miekg/dns"
 
 	"github.com/xfrguard/xfrguard/internal/audit"
+	"github.com/xfrguard/xfrguard/internal/coredns"
 	"github.com/xfrguard/xfrguard/internal/corefile"
 	"github.com/xfrguard/xfrguard/internal/limit"
 	"github.com/xfrguard/xfrguard/internal/policy"
@@ -178,23 +180,66 @@ func endReason(err error) audit.EndReason {
 	return audit.EndInternalError
 }
 
-// announce puts the policy in force on record.
+// announce puts the policies in force on record and into the metrics. However many
+// zones a directive has, each of its listeners has one line: they say the same of all.
 func (g *guard) announce(action audit.Action) {
 	if g.auditOf != nil {
 		return
 	}
-	for apex, p := range g.Policies {
-		for _, c := range g.keys {
-			listener := listenerOf(c)
-			policyInfo.WithLabelValues(listener, apex, c.ViewName, g.digests[apex]).Set(1)
-			announceUntil(p, listener, c.ViewName)
+	listeners, names := g.announcedAt()
+	for i, cfg := range g.all {
+		for _, apex := range cfg.Zones {
+			for _, l := range listeners {
+				policyInfo.WithLabelValues(l, apex, g.Config.ViewName, g.digests[apex]).Set(1)
+				announceUntil(g.Policies[apex], l, g.Config.ViewName)
+			}
 		}
-		g.each[apex].Announce(&audit.Event{
-			Time: time.Now(), Action: action, Reason: string(g.mode), Zone: apex, View: g.Config.ViewName,
-			Policy: g.digests[apex], Enforced: g.mode != corefile.ModeObserve,
-			Extra: map[string]any{audit.ExtraPolicy: p.Summary()},
-		})
+		for _, name := range names {
+			e := g.policyEvent(action, cfg)
+			e.Block = name
+			g.opened[i].Announce(e)
+		}
 	}
+}
+
+// announcedAt returns the block's listeners as metrics name them, and the servers as
+// events do, each once: a block has a key for each zone, and few listeners.
+func (g *guard) announcedAt() (listeners, servers []string) {
+	for _, c := range g.keys {
+		l := listenerOf(c)
+		if slices.Contains(listeners, l) {
+			continue
+		}
+		listeners = append(listeners, l)
+		names, err := coredns.ListenerNames(c)
+		if err != nil {
+			names = []string{l}
+		}
+		for _, name := range names {
+			if !slices.Contains(servers, name) {
+				servers = append(servers, name)
+			}
+		}
+	}
+	return listeners, servers
+}
+
+// policyEvent is what is on record of a directive's policy.
+func (g *guard) policyEvent(action audit.Action, cfg *corefile.Config) *audit.Event {
+	e := &audit.Event{
+		Time: time.Now(), Action: action, Reason: string(g.mode), Zone: "-", View: g.Config.ViewName,
+		Enforced: g.mode != corefile.ModeObserve,
+	}
+	if len(cfg.Zones) == 1 {
+		e.Zone = cfg.Zones[0]
+	}
+	e.Policy = g.digests[cfg.Zones[0]]
+	e.Extra = map[string]any{
+		audit.ExtraPolicy:     g.Policies[cfg.Zones[0]].Summary(),
+		audit.ExtraZones:      cfg.Zones[:min(len(cfg.Zones), audit.ZonesListed)],
+		audit.ExtraZonesTotal: len(cfg.Zones),
+	}
+	return e
 }
 
 // otherContent puts on record that a serial came back with other content.

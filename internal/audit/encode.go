@@ -32,6 +32,7 @@ const (
 	capRule    = 128
 	capText    = 512
 	capSummary = 2560
+	capZones   = 1024
 )
 
 // Witness is shown every event on its way to a sink. Tests hold all of them against the schema.
@@ -295,7 +296,11 @@ func (e *Event) putExtra(o *object) {
 			}
 			o.str(k, v, limit)
 		case []string:
-			o.list(k, v, capText)
+			limit := capText
+			if k == ExtraZones {
+				limit = capZones
+			}
+			o.list(k, v, limit)
 		case int:
 			o.always(k, int64(v))
 		case int64:

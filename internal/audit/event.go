@@ -283,6 +283,8 @@ const (
 	ExtraLostAllowed = trail.FieldLostAllowed      // int64: how many of the lost events were allow decisions
 	extraLostDenials = trail.FieldLostDenials      // int64: denials that lost folded lines stood for
 	ExtraPolicy      = "coredns.xfr.policy"        // string: the rules in plain text
+	ExtraZones       = "coredns.xfr.zones"         // []string: the first ZonesListed it is for
+	ExtraZonesTotal  = "coredns.xfr.zones_total"   // int: how many there are
 
 	ExtraNotified     = "destination.ip"             // string
 	ExtraNotifiedPort = "destination.port"           // int
@@ -293,10 +295,13 @@ const (
 	ExtraFinding      = "coredns.xfr.finding.code"   // string
 )
 
+// ZonesListed is how many zones an event names that is about several.
+const ZonesListed = 16
+
 // extraFields is every Extra field. The encoder takes no others, so that every
 // event fits event.schema.json.
 var extraFields = []string{
-	extraSinks, extraFailure, extraSink, ExtraLostAllowed, extraLostDenials, ExtraPolicy,
+	extraSinks, extraFailure, extraSink, ExtraLostAllowed, extraLostDenials, ExtraPolicy, ExtraZones, ExtraZonesTotal,
 	ExtraNotified, ExtraNotifiedPort, ExtraNotifySerial, ExtraNotifyTries, ExtraNotifyLink, ExtraNotifySince, ExtraFinding,
 	trail.FieldKind, trail.FieldCause, trail.FieldRewritten, trail.FieldAction, trail.FieldBytes, trail.FieldBytesHash,
 	trail.FieldSizeBefore, trail.FieldSizeNow, trail.FieldLost, trail.FieldLate, trail.FieldLateFirst, trail.FieldLateLast,

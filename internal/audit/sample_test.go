@@ -38,7 +38,7 @@ func sampleEvents() map[string]*Event {
 	}
 	asPolicy := func(e *Event) {
 		e.Block, e.Zone, e.Policy, e.Enforced = base.Block, base.Zone, base.Policy, true
-		e.Extra = map[string]any{ExtraPolicy: "allow as ns2 net 192.0.2.53/32 key ns2.example.net.\n(everything else is denied)"}
+		e.Extra = map[string]any{ExtraZones: []string{base.Zone}, ExtraZonesTotal: 1, ExtraPolicy: "allow as ns2 net 192.0.2.53/32 key ns2.example.net.\n(everything else is denied)"}
 	}
 	return map[string]*Event{
 		"decision-allowed": make(func(e *Event) {
@@ -143,6 +143,11 @@ func sampleEvents() map[string]*Event {
 		"stop":          life(ActionStop, func(*Event) {}),
 		"policy-load":   life(ActionPolicyLoaded, asPolicy),
 		"policy-reload": life(ActionReload, asPolicy),
+		"policy-load-zones": life(ActionPolicyLoaded, func(e *Event) {
+			asPolicy(e)
+			e.Zone = "-"
+			e.Extra[ExtraZones], e.Extra[ExtraZonesTotal] = []string{"a.example.", "b.example."}, 3001
+		}),
 		"policy-reload-failed": life(ActionReloadFailed, func(e *Event) {
 			e.Reason, e.Error = string(FailedListen), "CoreDNS could not open its listeners: see its log"
 		}),

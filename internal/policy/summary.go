@@ -15,10 +15,11 @@ import (
 )
 
 // Digest names the policy: "sha256:" and the hash of its rules, every address
-// included. Policies that decide alike but are written differently may differ.
+// included. The zones of one directive share it. Policies that decide alike but are
+// written differently may differ.
 func (p *Policy) Digest() string {
 	h := sha256.New()
-	fmt.Fprintf(h, "%s\n%s\n", p.Zone, strings.Join(p.Algorithms, " "))
+	fmt.Fprintf(h, "%s\n", strings.Join(p.Algorithms, " "))
 	for i := range p.Rules {
 		r := &p.Rules[i]
 		fmt.Fprintf(h, "%s\n", r.line(-1))
