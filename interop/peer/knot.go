@@ -38,12 +38,13 @@ control:
 	}
 	b.WriteString("remote:\n")
 	for _, k := range c.keys() {
-		fmt.Fprintf(&b, "  - id: primary-%s\n    address: 127.0.0.1@%d\n    key: %s\n", k.Short(), c.Primary, k.Short())
+		fmt.Fprintf(&b, "  - id: primary-%s\n    address: %s@%d\n    key: %s\n", k.Short(), c.primary(), c.Primary, k.Short())
 	}
 	if source := c.source(); source != "" {
 		fmt.Fprintf(&b, "    via: %s\n", source) // of the last remote
 	}
-	b.WriteString("acl:\n  - id: loopback\n    address: 127.0.0.1\n    action: [notify, transfer]\n")
+	b.WriteString("acl:\n  - id: loopback\n    address: 127.0.0.1\n    action: transfer\n")
+	fmt.Fprintf(&b, "  - id: primary\n    address: %s\n    action: notify\n", c.primary())
 	acls, acl := notifyKnot(c)
 	b.WriteString(acls + "zone:\n")
 	for _, z := range c.Zones {

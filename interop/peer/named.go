@@ -34,7 +34,7 @@ func configureNamed(t testing.TB, c config) []string {
 	empty-zones-enable no;
 	allow-query { 127.0.0.1; };
 	allow-transfer { 127.0.0.1; };
-	allow-notify { 127.0.0.1; };
+	allow-notify { %[4]s; };
 	notify no;
 	max-records-per-type 0;
 	max-types-per-name 0;
@@ -42,7 +42,7 @@ func configureNamed(t testing.TB, c config) []string {
 	tcp-clients 50;
 };
 controls { };
-`, c.Dir, c.Port, tlsListener)
+`, c.Dir, c.Port, tlsListener, c.primary())
 	for _, k := range c.keys() {
 		fmt.Fprintf(&b, "key %q { algorithm %s; secret %q; };\n", k.Short(), k.Alg(), k.Secret)
 	}
@@ -52,8 +52,8 @@ controls { };
 		if z.Source != "" {
 			source = "transfer-source " + z.Source + "; "
 		}
-		zones += fmt.Sprintf("zone %q { type secondary; file %q; masterfile-format text; %s%sprimaries port %d { 127.0.0.1 key %q; }; };\n",
-			z.short(), z.file(), allowNotify(z), source, c.Primary, z.Key.Short())
+		zones += fmt.Sprintf("zone %q { type secondary; file %q; masterfile-format text; %s%sprimaries port %d { %s key %q; }; };\n",
+			z.short(), z.file(), allowNotify(z), source, c.Primary, c.primary(), z.Key.Short())
 	}
 	if c.source() != "" { // outside a view it would try any other address after a failure
 		zones = "view all {\n" + zones + "};\n"

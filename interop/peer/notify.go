@@ -78,7 +78,7 @@ func notifyNamed(c config) (global string, zone func(Zone) string) {
 // notifyNSD is what nsd needs: whom a zone takes NOTIFY from.
 func notifyNSD(c config, z Zone) string {
 	if !c.SignedNotify {
-		return "127.0.0.1 NOKEY"
+		return c.primary() + " NOKEY"
 	}
 	return Notifier + " " + z.Key.Short()
 }
@@ -86,13 +86,13 @@ func notifyNSD(c config, z Zone) string {
 // notifyKnot is what knotd needs: an acl for each key, and its name for a zone.
 func notifyKnot(c config) (acls string, zone func(Zone) string) {
 	if !c.SignedNotify {
-		return "", func(Zone) string { return "loopback" }
+		return "", func(Zone) string { return "[loopback, primary]" }
 	}
 	var b strings.Builder
 	for _, k := range c.keys() {
 		fmt.Fprintf(&b, "  - id: notify-%[1]s\n    address: %[2]s\n    key: %[1]s\n    action: notify\n", k.Short(), Notifier)
 	}
-	return b.String(), func(z Zone) string { return fmt.Sprintf("[loopback, notify-%s]", z.Key.Short()) }
+	return b.String(), func(z Zone) string { return fmt.Sprintf("[loopback, primary, notify-%s]", z.Key.Short()) }
 }
 
 // notifyPDNS is what pdns_server needs.

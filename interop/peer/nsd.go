@@ -52,8 +52,8 @@ func configureNSD(t testing.TB, c config) []string {
 		fmt.Fprintf(&b, "key:\n\tname: %q\n\talgorithm: %s\n\tsecret: %q\n", k.Short(), k.Alg(), k.Secret)
 	}
 	for _, z := range c.Zones {
-		fmt.Fprintf(&b, "zone:\n\tname: %q\n\tzonefile: %q\n\trequest-xfr: 127.0.0.1@%d %s\n\tallow-notify: %s\n\tprovide-xfr: 127.0.0.1 NOKEY\n",
-			z.short(), z.file(), c.Primary, z.Key.Short(), notifyNSD(c, z))
+		fmt.Fprintf(&b, "zone:\n\tname: %q\n\tzonefile: %q\n\trequest-xfr: %s@%d %s\n\tallow-notify: %s\n\tprovide-xfr: 127.0.0.1 NOKEY\n",
+			z.short(), z.file(), c.primary(), c.Primary, z.Key.Short(), notifyNSD(c, z))
 		if z.Source != "" {
 			fmt.Fprintf(&b, "\toutgoing-interface: %s\n", z.Source)
 		}

@@ -45,7 +45,7 @@ func escapeNames(text string) string {
 func configurePDNS(t testing.TB, c config) []string {
 	var b strings.Builder
 	for _, z := range c.Zones {
-		fmt.Fprintf(&b, "zone %q { type slave; file %q; masters { 127.0.0.1:%d; }; };\n", z.short(), c.path(z.file()), c.Primary)
+		fmt.Fprintf(&b, "zone %q { type slave; file %q; masters { %s:%d; }; };\n", z.short(), c.path(z.file()), c.primary(), c.Primary)
 	}
 	WriteFile(t, c.path("zones.conf"), b.String())
 	WriteFile(t, c.path("pdns.conf"), fmt.Sprintf(`launch=bind

@@ -5,6 +5,7 @@ package peer
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -57,13 +58,16 @@ type Software struct {
 // config is what a secondary's configuration is made of.
 type config struct {
 	Dir     string
-	Port    int // its own
-	Primary int // of 127.0.0.1
+	Port    int    // its own
+	Primary int    // the port of its primary
+	At      string // the address of its primary; "": 127.0.0.1
 	Zones   []Zone
 
 	SignedNotify bool // see StartNotified
 	TLSPort      int  // its own, 0 for none
 }
+
+func (c config) primary() string { return cmp.Or(c.At, "127.0.0.1") }
 
 // path returns the path of a file of the secondary.
 func (c config) path(name string) string { return filepath.Join(c.Dir, name) }
@@ -107,7 +111,14 @@ func (s *Secondary) Addr() string { return Loopback(s.config.Port) }
 // its zones to 127.0.0.1 for the tests to compare.
 func StartSecondary(t testing.TB, software Software, port, primary int, zones []Zone) *Secondary {
 	t.Helper()
-	c := config{Dir: t.TempDir(), Port: port, Primary: primary, Zones: zones}
+	return StartSecondaryOf(t, software, port, "127.0.0.1", primary, zones)
+}
+
+// StartSecondaryOf is StartSecondary with a primary at another address, which alone may
+// notify it.
+func StartSecondaryOf(t testing.TB, software Software, port int, at string, primary int, zones []Zone) *Secondary {
+	t.Helper()
+	c := config{Dir: t.TempDir(), Port: port, Primary: primary, At: at, Zones: zones}
 	argv := software.configure(t, c)
 	argv[0] = Binary(t, argv[0])
 	return &Secondary{Process: Run(t, software.Name, c.Dir, argv...), software: software, config: c}
