@@ -54,7 +54,7 @@ func (x *exchange) admitWhole(ctx context.Context, d *policy.Decision, p *plan) 
 
 func (x *exchange) admission(d *policy.Decision) limit.Admission {
 	a := limit.Admission{
-		Scope:  x.guard.scopeOf(x.cfg, x.Req.Transport),
+		Scope:  x.guard.zone(x.Req.Zone).scopeOf(x.Req.Transport),
 		Client: x.Req.Client,
 		Zone:   x.Req.Zone,
 		Rule:   d.Rule,

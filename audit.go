@@ -43,7 +43,7 @@ func (x *exchange) event() audit.Event {
 		Block:      x.Listener,
 		Zone:       x.zone(),
 		View:       x.View,
-		Policy:     x.guard.digests[x.Req.Zone],
+		Policy:     x.guard.zone(x.Req.Zone).policyDigest(),
 		Enforced:   x.guard.mode != corefile.ModeObserve,
 		TSIG:       x.Req.TSIG,
 		TLS:        x.Session,
@@ -187,15 +187,15 @@ func (g *guard) announce(action audit.Action) {
 		return
 	}
 	listeners, names := g.announcedAt()
-	for i, cfg := range g.all {
-		for _, apex := range cfg.Zones {
+	for i, d := range g.directives {
+		for _, apex := range d.Zones {
 			for _, l := range listeners {
-				policyInfo.WithLabelValues(l, apex, g.Config.ViewName, g.digests[apex]).Set(1)
+				policyInfo.WithLabelValues(l, apex, g.Config.ViewName, g.zone(apex).policyDigest()).Set(1)
 				announceUntil(g.Policies[apex], l, g.Config.ViewName)
 			}
 		}
 		for _, name := range names {
-			e := g.policyEvent(action, cfg)
+			e := g.policyEvent(action, d.Config)
 			e.Block = name
 			g.opened[i].Announce(e)
 		}
@@ -233,7 +233,7 @@ func (g *guard) policyEvent(action audit.Action, cfg *corefile.Config) *audit.Ev
 	if len(cfg.Zones) == 1 {
 		e.Zone = cfg.Zones[0]
 	}
-	e.Policy = g.digests[cfg.Zones[0]]
+	e.Policy = g.zone(cfg.Zones[0]).policyDigest()
 	e.Extra = map[string]any{
 		audit.ExtraPolicy:     g.Policies[cfg.Zones[0]].Summary(),
 		audit.ExtraZones:      cfg.Zones[:min(len(cfg.Zones), audit.ZonesListed)],
@@ -245,14 +245,14 @@ func (g *guard) policyEvent(action audit.Action, cfg *corefile.Config) *audit.Ev
 // otherContent puts on record that a serial came back with other content.
 func (g *guard) otherContent(apex string, serial uint32, digest zone.Digest) {
 	log.Warningf("Zone %s has other content under serial %d than before: every secondary gets the whole zone", apex, serial)
-	a := g.each[apex]
+	a := g.zone(apex).audit
 	if a == nil {
 		return
 	}
 	a.Lifecycle(&audit.Event{
 		Time: time.Now(), Action: audit.ActionLineage, Zone: apex, View: g.Config.ViewName,
 		SerialServed: &serial, Digest: "sha384:" + hex.EncodeToString(digest[:]),
-		Policy: g.digests[apex], Enforced: true,
+		Policy: g.zone(apex).policyDigest(), Enforced: true,
 	})
 }
 

@@ -131,15 +131,11 @@ func registerGate(directives []string) error {
 func catchAll(b coredns.Block, like *guard) *guard {
 	g := &guard{
 		index: b.Index, pos: like.pos, mode: corefile.ModeEnforce, elsewhere: like.elsewhere, auditOf: like,
-		configs: make(map[string]*corefile.Config), digests: make(map[string]string),
+		zones: make(map[string]*served),
 	}
 	g.Reader = evidence.NewReader(memoryOfReplays, g.anybodyMaySend)
 	for _, c := range b.Configs {
-		apex := dns.CanonicalName(c.Zone)
-		cfg := &corefile.Config{Zones: []string{apex}, Limits: policy.DefaultLimits, Pos: like.pos}
-		g.configs[apex] = cfg
-		g.Policies[apex] = &policy.Policy{Zone: apex}
-		g.digests[apex] = g.Policies[apex].Digest()
+		g.serve(&corefile.Config{Zones: []string{dns.CanonicalName(c.Zone)}, Limits: policy.DefaultLimits, Pos: like.pos})
 	}
 	return g
 }

@@ -4,20 +4,13 @@
 package xfrguard
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"path/filepath"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/xfrguard/xfrguard/internal/corefile"
 	"github.com/xfrguard/xfrguard/internal/pool"
 	"github.com/xfrguard/xfrguard/internal/zone"
 	"github.com/xfrguard/xfrguard/internal/zone/journal"
-
-	"github.com/google/uuid"
-	"github.com/miekg/dns"
 )
 
 // openStore makes the store of the block's zones. From then on it is the one that goes
@@ -27,7 +20,7 @@ func (g *guard) openStore() {
 		return
 	}
 	o := zone.Options{
-		Limit:       g.all[0].Cache,
+		Limit:       g.directives[0].Cache,
 		Identity:    g.identityOf,
 		Journal:     g.journalOf,
 		OnLineage:   g.otherContent,
@@ -37,7 +30,7 @@ func (g *guard) openStore() {
 		},
 	}
 	var apexes []string
-	for _, cfg := range g.all {
+	for _, cfg := range g.directives {
 		apexes = append(apexes, cfg.Zones...)
 	}
 	g.store = zone.NewStore(g.sources, apexes, o)
@@ -48,7 +41,7 @@ func (g *guard) closeStore() {
 	if g.store != nil {
 		g.store.Close()
 	}
-	for _, release := range g.journals.releases {
+	for _, release := range g.releases {
 		if err := release(); err != nil {
 			log.Errorf("Closing the journal: %v", err)
 		}
@@ -58,20 +51,14 @@ func (g *guard) closeStore() {
 // journals are open once in the process: instances overlap during a reload.
 var journals pool.Pool[*journal.Journal]
 
-// openJournals are those that a guard uses, by apex.
-type openJournals struct {
-	byApex   map[string]*journal.Journal
-	releases []func() error
-}
-
 // journalWait is how long the journal's lock may be held by a process that is ending.
 const journalWait = 2 * time.Second
 
 // openJournals opens the journals of all directives. Without one, for whatever reason,
 // everything works; only after a restart each secondary gets its zones whole once.
 func (g *guard) openJournals() {
-	g.journals.byApex = make(map[string]*journal.Journal)
-	for _, cfg := range g.all {
+	for _, d := range g.directives {
+		cfg := d.Config
 		if cfg.Journal == "" {
 			continue
 		}
@@ -86,17 +73,15 @@ func (g *guard) openJournals() {
 			log.Errorf("%s: going on without the journal: %v", cfg.Pos, err)
 			continue
 		}
-		g.journals.releases = append(g.journals.releases, release)
-		for _, apex := range cfg.Zones {
-			g.journals.byApex[apex] = j
-		}
+		g.releases = append(g.releases, release)
+		d.journal = j
 	}
 }
 
 // journalOf returns the journal of a zone, or nil.
 func (g *guard) journalOf(apex string) zone.Journal {
-	if j := g.journals.byApex[apex]; j != nil && !g.double {
-		return j
+	if z := g.zone(apex); z != nil && z.journal != nil && !g.double {
+		return z.journal
 	}
 	return nil
 }
@@ -106,7 +91,11 @@ func (g *guard) journalOf(apex string) zone.Journal {
 func pruneJournals(guards []*guard) {
 	used := make(map[*journal.Journal]map[string]bool)
 	for _, g := range guards {
-		for apex, j := range g.journals.byApex {
+		for apex, z := range g.zones {
+			j := z.journal
+			if j == nil {
+				continue
+			}
 			if used[j] == nil {
 				used[j] = make(map[string]bool)
 			}
@@ -122,52 +111,6 @@ func pruneJournals(guards []*guard) {
 		}
 		if err != nil {
 			log.Errorf("Removing what is no longer needed: %v", err)
-		}
-	}
-}
-
-// identityOf names a zone of this block so that the next instance finds its past: by
-// what clients see of the block, never by the zone alone (split horizon). Of the block's
-// keys those count that lead to the zone, so that others may come and go.
-func (g *guard) identityOf(apex string) string {
-	var parts []string
-	for _, c := range g.keys {
-		if dns.IsSubDomain(c.Zone, apex) {
-			parts = append(parts, c.Transport+"://"+c.Zone+":"+c.Port)
-		}
-	}
-	slices.Sort(parts)
-	parts = append(slices.Compact(parts), strings.Join(g.Config.ListenHosts, ","), g.Config.ViewName, apex)
-	if g.double {
-		parts = append(parts, g.pos.String(), uuid.NewString())
-	}
-	return journalName(strings.Join(parts, " "), apex)
-}
-
-// journalName is the identity as a journal can keep it. One that is too long, of a block
-// with many keys, becomes its hash and the apex; the others stay as they are, so that
-// journals on disk are found again.
-func journalName(identity, apex string) string {
-	if len(identity) <= journal.MaxZone {
-		return identity
-	}
-	sum := sha256.Sum256([]byte(identity))
-	return "sha256:" + hex.EncodeToString(sum[:]) + " " + apex
-}
-
-// tellApart finds blocks that cannot be told apart by what clients see of them, which
-// views of one name are. None of them may take another's past for its own, so each has
-// one of its own, which ends with the instance.
-func tellApart(guards []*guard) {
-	seen := make(map[string]*guard)
-	for _, g := range guards {
-		for apex := range g.Policies {
-			id := g.identityOf(apex)
-			if other := seen[id]; other != nil {
-				g.double, other.double = true, true
-				log.Warningf("%s and %s: two server blocks of one zone, port and view: give the views names of their own", other.pos, g.pos)
-			}
-			seen[id] = g
 		}
 	}
 }

@@ -154,7 +154,7 @@ func TestJournalForgets(t *testing.T) {
 	kept := func() int {
 		t.Helper()
 		for _, g := range latestInstance().sorted() {
-			if j := g.journals.byApex["example.org."]; j != nil {
+			if j := g.zone("example.org.").journal; j != nil {
 				all, err := j.Zones()
 				if err != nil {
 					t.Fatal(err)

@@ -170,15 +170,6 @@ func (t *inflight) review(guards []*guard) {
 	}
 }
 
-// overruled reports whether a newer instance has taken over that would not give the
-// client its answer: until its listeners are closed, the old one meets requests that
-// began after review has looked. Either review sees what this one is about to send, or
-// this one sees the new instance, which was there before review.
-func (x *exchange) overruled() bool {
-	latest := latestInstance()
-	return latest != nil && latest.guards[x.guard.index] != x.guard && !stillAllowed(x, latest.sorted())
-}
-
 // stillAllowed asks the guards that serve the listener, view and zone of a transfer.
 func stillAllowed(x *exchange, guards []*guard) bool {
 	for _, g := range guards {
@@ -214,4 +205,13 @@ func (x *exchange) permits(d *policy.Decision) bool {
 		return !d.FullOnly
 	}
 	return true
+}
+
+// overruled reports whether a newer instance has taken over that would not give the
+// client its answer: until its listeners are closed, the old one meets requests that
+// began after review has looked. Either review sees what this one is about to send, or
+// this one sees the new instance, which was there before review.
+func (x *exchange) overruled() bool {
+	latest := x.guard.successor()
+	return latest != nil && !stillAllowed(x, latest.sorted())
 }

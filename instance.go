@@ -212,6 +212,7 @@ func (in *instance) check(guards []*guard) error {
 			return err
 		}
 	}
+	nameScopes(guards)
 	return nil
 }
 

@@ -32,7 +32,8 @@ type keyFile struct {
 // certificates of the server and its CA that rest on weak keys.
 func (g *guard) lintFiles(in *instance) (findings []string) {
 	files := g.keyFiles(in)
-	for _, cfg := range g.all {
+	for _, d := range g.directives {
+		cfg := d.Config
 		if cfg.AuditKey != "" {
 			files = append(files, keyFile{cfg.AuditKey, "audit_key", true})
 		}

@@ -17,7 +17,8 @@ func (g *guard) lintNotify() (findings []string) {
 	add := func(pos corefile.Position, code, format string, args ...any) {
 		findings = append(findings, fmt.Sprintf("%s: %s: ", pos, code)+fmt.Sprintf(format, args...))
 	}
-	for _, cfg := range g.all {
+	for _, d := range g.directives {
+		cfg := d.Config
 		for _, spec := range cfg.Notify {
 			for _, s := range spec.Unclear {
 				i := strings.LastIndexByte(s, ':')

@@ -28,7 +28,8 @@ func (g *guard) lintTLS(now time.Time) []string {
 	if f := g.lintTwice(); f != "" {
 		findings = append(findings, f)
 	}
-	for _, cfg := range g.all {
+	for _, d := range g.directives {
+		cfg := d.Config
 		for i := range cfg.Rules {
 			rule := &cfg.Rules[i]
 			if rule.Deny {

@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -18,7 +17,6 @@ import (
 	"github.com/xfrguard/xfrguard/internal/policy"
 	"github.com/xfrguard/xfrguard/internal/zone"
 
-	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/miekg/dns"
 )
 
@@ -100,7 +98,7 @@ var notifyOptions notify.Options
 // them were silent.
 func (n *notifier) inherit(previous *instance) {
 	for _, old := range previous.sorted() {
-		if old.notifier == nil || old.server() != n.guard.server() || old.Config.ViewName != n.guard.Config.ViewName {
+		if old.notifier == nil || !old.sameListener(n.guard) {
 			continue
 		}
 		old.notifier.mu.Lock()
@@ -203,17 +201,5 @@ func (n *notifier) done(r notify.Result) {
 	default:
 		log.Warningf("NOTIFY of %s, serial %d, to %s: %s: %s", r.Zone, r.Serial, r.Target.Addr, r.Outcome, e.Error)
 	}
-	g.each[r.Zone].Lifecycle(e)
-}
-
-// server names the block's first listener, as its metrics and events do.
-func (g *guard) server() string {
-	if len(g.keys) == 0 {
-		return ""
-	}
-	return listenerOf(g.keys[0])
-}
-
-func listenerOf(c *dnsserver.Config) string {
-	return c.Transport + "://" + strings.Join(c.ListenHosts, ",") + ":" + c.Port
+	g.zone(r.Zone).audit.Lifecycle(e)
 }

@@ -38,7 +38,8 @@ type intended struct {
 
 // eachNotice visits the addresses that each zone is to be told to, in their order.
 func (g *guard) eachNotice(visit func(apex string, n intended)) {
-	for _, cfg := range g.all {
+	for _, d := range g.directives {
+		cfg := d.Config
 		for _, apex := range cfg.Zones {
 			to := coredns.NotifyToOf(g.Config.Handler("transfer"), apex)
 			told := make(map[netip.Addr]bool)
@@ -150,7 +151,8 @@ func (g *guard) notifyKey(cfg *corefile.Config, name string) *notify.Key {
 
 // checkNotify reports keys of `notify` that the block does not have.
 func (g *guard) checkNotify() error {
-	for _, cfg := range g.all {
+	for _, d := range g.directives {
+		cfg := d.Config
 		for _, spec := range cfg.Notify {
 			if _, ok := g.Secrets[spec.Key]; spec.Key != "" && !ok {
 				return fmt.Errorf("%s: notify wants TSIG key %s, which is not in the tsig plugin of this server block", spec.Pos, spec.Key)

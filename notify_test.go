@@ -126,6 +126,36 @@ func notifyEvents(t *testing.T, path string) []map[string]any {
 	})
 }
 
+// TestNotifyNewFirstKey: another key in front of the block's first one is no reason to tell
+// every secondary again.
+func TestNotifyNewFirstKey(t *testing.T) {
+	l := newListener(t)
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, _ := net.SplitHostPort(free.Addr().String())
+	if err := free.Close(); err != nil {
+		t.Fatal(err)
+	}
+	block := func(keys, zone string) string {
+		return strings.NewReplacer("example.org:0 {", keys+" {", "file DIR/db", "file DIR/db example.org").Replace(
+			guarded("allow net 127.0.0.1 key a.example.net.\nnotify 127.0.0.1:"+l.port()+" key a.example.net.", "# "+zone))
+	}
+	s := serve(t, block("example.org:0", "7"), map[string]string{"db": zoneOrg})
+	l.wait(t, "example.org. 7 a.example.net. hmac-sha256.")
+	if err := s.reload(block("example.org:"+port+" example.org:0", "again")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(s.dir, "db"), []byte(strings.Replace(zoneOrg, " 7 ", " 8 ", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.reload(block("example.org:"+port+" example.org:0", "and again")); err != nil {
+		t.Fatal(err)
+	}
+	l.wait(t, "example.org. 8 a.example.net. hmac-sha256.")
+}
+
 // A secondary is told of every zone at the start, of a new serial whatever backend has it,
 // and of what it was told before not again: with events and a metric.
 func TestNotify(t *testing.T) {
@@ -282,7 +312,7 @@ func TestNotifyTargets(t *testing.T) {
 `, secretA, secretB), map[string]string{"db": zoneOrg})
 	var g *guard
 	for _, other := range latestInstance().sorted() {
-		if other.configs["sub.example.org."] != nil {
+		if other.zone("sub.example.org.") != nil {
 			g = other
 		}
 	}

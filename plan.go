@@ -5,11 +5,8 @@ package xfrguard
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/xfrguard/xfrguard/internal/audit"
 	"github.com/xfrguard/xfrguard/internal/policy"
@@ -127,18 +124,4 @@ func (x *exchange) identities(d *policy.Decision) []string {
 		}
 	}
 	return ids
-}
-
-// identity names the client under a rule that allows it: by what it proved and by its
-// address. Another client of the rule may have another content under the same serial, from
-// a server before this one. Where a certificate's name allows it, the CA that says so
-// belongs to it: under another one the name may be another's.
-func (x *exchange) identity(r *policy.Rule) string {
-	h := sha256.New()
-	fmt.Fprintf(h, "%s\n%s\n%s\n", x.guard.ruleIDs[r], r.Proof(&x.Req), x.Req.Client.Unmap())
-	named := slices.ContainsFunc(r.Certs, func(c policy.Cert) bool { return c.Name != "" })
-	if named && x.Req.TLS.Verified {
-		h.Write(x.Req.TLS.Root[:])
-	}
-	return hex.EncodeToString(h.Sum(nil))
 }

@@ -6,12 +6,57 @@ package xfrguard
 import (
 	"github.com/xfrguard/xfrguard/internal/audit"
 	"github.com/xfrguard/xfrguard/internal/corefile"
+	"github.com/xfrguard/xfrguard/internal/policy"
+	"github.com/xfrguard/xfrguard/internal/zone/journal"
 )
+
+// directive is one xfrguard directive of a server block, with what its zones share.
+type directive struct {
+	*corefile.Config
+	scope   scope                   // what the limits of its requests are counted under
+	ruleIDs map[*policy.Rule]string // see policy.Identity
+
+	audit   *audit.Auditor   // set when the instance is prepared
+	journal *journal.Journal // nil for memory only
+}
+
+// served is one zone that the block guards.
+type served struct {
+	*directive
+	policy *policy.Policy
+	digest string // of the policy
+}
+
+// serve adds the zones of a directive to the block.
+func (g *guard) serve(cfg *corefile.Config) *directive {
+	d := &directive{Config: cfg, ruleIDs: make(map[*policy.Rule]string)}
+	for _, apex := range cfg.Zones {
+		p := &policy.Policy{Zone: apex, Rules: cfg.Rules, Algorithms: cfg.Algorithms}
+		g.Policies[apex] = p
+		g.zones[apex] = &served{directive: d, policy: p, digest: p.Digest()}
+	}
+	return d
+}
+
+// zone returns what answers for a name, nil when the block guards no zone of that name.
+func (g *guard) zone(name string) *served { return g.zones[name] }
+
+// policyDigest is the digest of the zone's policy, "" where there is no zone.
+func (z *served) policyDigest() string {
+	if z == nil {
+		return ""
+	}
+	return z.digest
+}
 
 // place returns what answers for a name: its directive, and the audit log.
 func (g *guard) place(name string) (*corefile.Config, *audit.Auditor) {
-	if a := g.each[name]; a != nil {
-		return g.configs[name], a
+	z := g.zone(name)
+	switch {
+	case z == nil:
+		return nil, g.audit
+	case z.audit == nil: // a block without xfrguard records where another one does
+		return z.Config, g.audit
 	}
-	return g.configs[name], g.audit
+	return z.Config, z.audit
 }

@@ -82,6 +82,5 @@ func (g *guard) leaving() bool {
 	if limits.Stopped() {
 		return true
 	}
-	latest := latestInstance()
-	return latest != nil && latest.guards[g.index] != g
+	return g.successor() != nil
 }

@@ -156,7 +156,7 @@ func TestReloadThatFails(t *testing.T) {
 			}
 			s := serve(t, guarded("allow as one net 127.0.0.1 unsigned", ""), map[string]string{"db": zone})
 			before, counted := latestInstance(), valueOf(t, reloadFailures.WithLabelValues(string(c.reason)))
-			digest := before.sorted()[0].digests["example.org."]
+			digest := before.sorted()[0].zone("example.org.").digest
 			var slow *dns.Conn
 			records := 0
 			if c.slow {
@@ -245,7 +245,7 @@ func TestFailedReloadKeepsJournals(t *testing.T) {
 	for _, zone := range []string{"example.org.", "example.net."} {
 		ask(t, "tcp", s.addr(t, "tcp", 0), "", packed(t, question(dns.TypeAXFR, withName(zone))), 1)
 	}
-	j := latestInstance().sorted()[0].journals.byApex["example.org."]
+	j := latestInstance().sorted()[0].zone("example.org.").journal
 	kept := func() int {
 		ids, err := j.Zones()
 		if err != nil {

@@ -10,8 +10,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net"
-	"slices"
-	"strings"
 
 	"github.com/xfrguard/xfrguard/internal/audit"
 	"github.com/xfrguard/xfrguard/internal/coredns"
@@ -65,11 +63,11 @@ type guard struct {
 	findings  corefile.FindingsMode
 
 	evidence.Reader
-	configs map[string]*corefile.Config // by apex
-	all     []*corefile.Config
-	digests map[string]string // of the policies, by apex
-	ruleIDs map[*policy.Rule]string
-	scopes  map[*corefile.Config]scope
+	configs    map[string]*corefile.Config // by apex
+	all        []*corefile.Config
+	digests    map[string]string  // of the policies, by apex
+	directives []*directive       // in the order of the Corefile
+	zones      map[string]*served // by apex
 
 	keys   []*dnsserver.Config // of all its keys
 	traced bool
@@ -85,51 +83,19 @@ type guard struct {
 func newGuard(index int, configs []*corefile.Config) *guard {
 	first := configs[0]
 	g := &guard{
-		index: index, pos: first.Pos, all: configs,
+		index: index, pos: first.Pos, zones: make(map[string]*served),
 		mode: first.Mode, elsewhere: first.Elsewhere, findings: first.Findings,
-		configs: make(map[string]*corefile.Config), digests: make(map[string]string),
-		ruleIDs: make(map[*policy.Rule]string),
 	}
 	g.Reader = evidence.NewReader(memoryOfReplays, g.anybodyMaySend)
 	for _, cfg := range configs {
-		for _, apex := range cfg.Zones {
-			p := &policy.Policy{Zone: apex, Rules: cfg.Rules, Algorithms: cfg.Algorithms}
-			g.Policies[apex], g.configs[apex], g.digests[apex] = p, cfg, p.Digest()
-		}
+		g.directives = append(g.directives, g.serve(cfg))
 	}
 	return g
-}
-
-// scope is what the limits of a directive's requests are counted under. It is the same
-// for the same directive after a reload. UDP, whose source can be forged, has a count of
-// its own: it must not be able to use up that of a secondary.
-type scope struct{ stream, udp string }
-
-func (g *guard) scopeOf(cfg *corefile.Config, via policy.Transport) string {
-	if via.Forgeable() {
-		return g.scopes[cfg].udp
-	}
-	return g.scopes[cfg].stream
-}
-
-func (g *guard) makeScopes() {
-	parts := []string{g.Config.ViewName, strings.Join(g.Config.ListenHosts, ",")}
-	for _, c := range g.keys {
-		parts = append(parts, c.Transport+":"+c.Port)
-	}
-	slices.Sort(parts[2:])
-	parts = slices.Compact(parts)
-	g.scopes = make(map[*corefile.Config]scope)
-	for _, cfg := range g.all {
-		name := strings.Join(slices.Concat(parts, cfg.Zones), " ")
-		g.scopes[cfg] = scope{stream: name, udp: name + " udp"}
-	}
 }
 
 // check compares the policy with the rest of the Corefile: what would never have
 // an effect, or another one than it seems, is an error at start.
 func (g *guard) check() error {
-	g.makeScopes()
 	g.Secrets = make(map[string]evidence.Secret)
 	for name, text := range g.Config.TsigSecret {
 		raw, err := base64.StdEncoding.DecodeString(text)
@@ -138,9 +104,10 @@ func (g *guard) check() error {
 		}
 		g.Secrets[dns.CanonicalName(name)] = evidence.Secret{Text: text, Raw: raw}
 	}
-	for _, cfg := range g.all {
+	for _, d := range g.directives {
+		cfg := d.Config
 		for i := range cfg.Rules {
-			g.ruleIDs[&cfg.Rules[i]] = policy.Identity(cfg.Rules, i, cfg.Algorithms, func(key string) []byte { return g.Secrets[key].Raw })
+			d.ruleIDs[&cfg.Rules[i]] = policy.Identity(cfg.Rules, i, cfg.Algorithms, func(key string) []byte { return g.Secrets[key].Raw })
 		}
 		for i, rule := range cfg.Rules {
 			for _, key := range rule.Keys {

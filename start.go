@@ -24,14 +24,13 @@ import (
 // running is what a guard has only while its instance runs.
 type running struct {
 	sources  []zone.Source
-	store    *zone.Store // once the instance is live
-	journals openJournals
-	notifier *notifier                 // nil when nobody is to be notified
-	audit    *audit.Auditor            // of the block's first directive
-	each     map[string]*audit.Auditor // by apex
+	store    *zone.Store    // once the instance is live
+	notifier *notifier      // nil when nobody is to be notified
+	audit    *audit.Auditor // of the block's first directive
 
-	opened  []*audit.Auditor
-	closing sync.Once
+	opened   []*audit.Auditor
+	releases []func() error // of journals
+	closing  sync.Once
 }
 
 // start opens what one guard needs.
@@ -81,19 +80,16 @@ func (g *guard) takeOver() []zone.Source {
 
 // openAudit opens the sinks of every directive of the block.
 func (g *guard) openAudit() error {
-	g.each = make(map[string]*audit.Auditor)
-	for _, cfg := range g.all {
-		a, err := audit.Open(audit.ConfigOf(cfg))
+	for _, d := range g.directives {
+		a, err := audit.Open(audit.ConfigOf(d.Config))
 		if err != nil {
-			return fmt.Errorf("%s: %w", cfg.Pos, err)
+			return fmt.Errorf("%s: %w", d.Pos, err)
 		}
 		if g.audit == nil {
 			g.audit = a
 		}
 		g.opened = append(g.opened, a)
-		for _, apex := range cfg.Zones {
-			g.each[apex] = a
-		}
+		d.audit = a
 	}
 	return nil
 }
@@ -102,7 +98,8 @@ func (g *guard) openAudit() error {
 func (g *guard) selfCheck() []string {
 	var findings []string
 	add := func(format string, args ...any) { findings = append(findings, fmt.Sprintf(format, args...)) }
-	for _, cfg := range g.all {
+	for _, d := range g.directives {
+		cfg := d.Config
 		findings = append(findings, lintNets(cfg)...)
 	}
 	if !wire.AcksKnown {
@@ -123,7 +120,8 @@ func (g *guard) selfCheck() []string {
 	findings = append(findings, g.lintTLS(time.Now())...)
 	findings = append(findings, g.lintProxy()...)
 	if g.mode == corefile.ModeObserve {
-		for _, cfg := range g.all {
+		for _, d := range g.directives {
+			cfg := d.Config
 			if cfg.Journal != "" || len(cfg.Notify) > 0 {
 				add("%s: journal and notify have no effect in mode observe, which takes nothing over", cfg.Pos)
 			}
@@ -163,17 +161,4 @@ func (g *guard) closeAudit() {
 			log.Errorf("Closing the audit log: %v", err)
 		}
 	}
-}
-
-// listens reports whether the guard's block is the one that would get the request again.
-func (g *guard) listens(x *exchange) bool {
-	if g.Config.ViewName != x.View {
-		return false
-	}
-	for _, c := range g.keys {
-		if names, err := coredns.ListenerNames(c); err == nil && slices.Contains(names, x.Listener) {
-			return true
-		}
-	}
-	return false
 }

@@ -44,3 +44,6 @@ var unproven = rate.NewLimiter(10, 200)
 
 // repeats are the signatures that were answered over UDP lately.
 var repeats = limit.NewRepeatMemory(4096)
+
+// scopes are the names that the limits of directives are counted under.
+var scopes scopeNames

@@ -277,7 +277,8 @@ func TestMatrix(t *testing.T) {
 func (m *matrix) intercept(t *testing.T) {
 	t.Helper()
 	for _, g := range latestInstance().guards {
-		for _, a := range g.each {
+		for _, d := range g.directives {
+			a := d.audit
 			a.Fold.Mu.Lock()
 			a.Fold.Closed = true // nothing is folded any more
 			a.Fold.Emit = func(e *audit.Event) {
