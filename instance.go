@@ -9,13 +9,55 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/xfrguard/xfrguard/internal/audit"
 	"github.com/xfrguard/xfrguard/internal/coredns"
 	"github.com/xfrguard/xfrguard/internal/corefile"
+	"github.com/xfrguard/xfrguard/internal/limit"
 
 	"github.com/coredns/caddy"
-	"github.com/coredns/coredns/plugin"
 )
+
+// What outlives an instance stands here together: it belongs to the process. Journals
+// (engine.go) and sinks (internal/audit) are open once in it; reminders (notify_again.go) and
+// transfers under way (inflight.go) are kept beside what they do.
+
+// limits is the one limiter of the process. It belongs to no plugin instance:
+// a reload neither fills anybody's bucket nor forgets a running transfer.
+var limits = limit.New(time.Now)
+
+// replays is the one memory of the process: a request accepted before a reload,
+// or by another server block, is a replay after it.
+var replays = limit.NewReplayMemory(65_536, 262_144)
+
+func memoryOfReplays() *limit.ReplayMemory { return replays }
+
+func init() { watchClock(audit.Clock) }
+
+// watchClock tells the replay memory when the clock is set back: that makes old signatures
+// young again.
+func watchClock(c *audit.ClockWatch) {
+	c.Subscribe(func(step time.Duration) {
+		if step < 0 {
+			replays.SetBack()
+		}
+	})
+}
+
+// unproven bounds the requests over UDP that anybody may have sent, in the whole
+// process: those that an `unsigned` rule allows, and signed ones that were answered over
+// UDP before. An IXFR whose source address can be forged would otherwise write lines to
+// the audit log for each packet, synced to the disk, at line rate. A rate per client
+// does not help where the clients are forged. Who is over it is refused as by any other
+// rate, which costs no line of its own, and has TCP.
+var unproven = rate.NewLimiter(10, 200)
+
+// repeats are the signatures that were answered over UDP lately.
+var repeats = limit.NewRepeatMemory(4096)
+
+// scopes are the names that the limits of directives are counted under.
+var scopes scopeNames
 
 // instance is one load of the Corefile: its server blocks and their guards.
 //
@@ -73,90 +115,6 @@ func latestInstance() *instance {
 		}
 	}
 	return nil
-}
-
-// instances keeps what the setups of a Corefile leave for the parsing callbacks,
-// which get nothing but the context. An entry goes with the last callback; one
-// whose parse failed goes when a later parse begins.
-var instances = struct {
-	sync.Mutex
-	byContext map[caddy.Context]*instance
-}{byContext: make(map[caddy.Context]*instance)}
-
-// parseTime is far longer than any Corefile takes to parse.
-const parseTime = time.Minute
-
-// instanceOf returns the instance that c belongs to.
-func instanceOf(c *caddy.Controller) *instance {
-	instances.Lock()
-	defer instances.Unlock()
-	now := time.Now()
-	in, ok := instances.byContext[c.Context()]
-	if !ok {
-		in = newInstance(c, now)
-		instances.byContext[c.Context()] = in
-	}
-	for ctx, other := range instances.byContext {
-		if now.Sub(other.seen) > parseTime {
-			delete(instances.byContext, ctx)
-		}
-	}
-	return in
-}
-
-// newInstance arranges for all that befalls an instance after its setups. The shutdown
-// is registered here and not at its startup, so that of all plugins' it runs early: one
-// that fails ends the restart as failed, though the new instance serves.
-func newInstance(c *caddy.Controller, now time.Time) *instance {
-	in := &instance{controller: c, guards: make(map[int]*guard), seen: now, replaced: make(chan struct{})}
-	in.follow(restarts.holder())
-	hookEvents()
-	c.Set(instanceKey{}, in)
-	c.OnRestart(func() error { return restarts.take(in) })
-	c.OnRestartFailed(func() error { in.restartFailed(); return nil })
-	c.OnShutdown(func() error { in.leave(); return nil })
-	c.OnFinalShutdown(func() error { in.shutdown(); return nil })
-	return in
-}
-
-// follow makes this instance the one that is to take the place of another, nil for none.
-func (in *instance) follow(previous *instance) {
-	live.Lock()
-	defer live.Unlock()
-	if previous == nil {
-		live.lines++
-		in.line = live.lines
-		return
-	}
-	in.line, in.previous = previous.line, previous
-	previous.next = in
-}
-
-func lookupInstance(ctx caddy.Context) *instance {
-	instances.Lock()
-	defer instances.Unlock()
-	return instances.byContext[ctx]
-}
-
-func forgetInstance(ctx caddy.Context) {
-	instances.Lock()
-	defer instances.Unlock()
-	delete(instances.byContext, ctx)
-}
-
-// doorOf returns what makes the door of a block. It runs once a key and socket.
-func (in *instance) doorOf(g *guard) plugin.Plugin {
-	return func(next plugin.Handler) plugin.Handler {
-		in.late.Do(func() {
-			live.Lock()
-			in.built = true
-			live.Unlock()
-			// Only now: every setup has added its own, and transfer has looked for its
-			// sources when this one runs.
-			in.controller.OnStartup(in.prepare)
-		})
-		return &door{guard: g, next: next}
-	}
 }
 
 func (in *instance) sorted() []*guard {

@@ -39,8 +39,8 @@ func (n *notifier) wentBack(apex string, past *serialPast, serial uint32) {
 		code, apex, past.high, serial, past.high, past.high+1)
 	g := n.guard
 	log.Warning(text)
-	g.each[apex].Lifecycle(&audit.Event{
+	g.zone(apex).audit.Lifecycle(&audit.Event{
 		Action: audit.ActionFinding, Reason: code, Message: text, Block: g.server(), Zone: apex, View: g.Config.ViewName,
-		Policy: g.digests[apex], SerialServed: &serial, Extra: map[string]any{audit.ExtraFinding: code},
+		Policy: g.zone(apex).policyDigest(), SerialServed: &serial, Extra: map[string]any{audit.ExtraFinding: code},
 	})
 }

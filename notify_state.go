@@ -54,7 +54,7 @@ func (n *notifier) heard(s notify.State) {
 	} else {
 		log.Warningf("NOTIFY to %s has had no answer since %s, %d tries, the last about %s: %s: %s", s.Target.Addr, since, s.Spell.Tries, s.Zone, s.Outcome, e.Error)
 	}
-	n.guard.each[s.Zone].Lifecycle(e)
+	n.guard.zone(s.Zone).audit.Lifecycle(e)
 }
 
 // isDown reports whether it is told already that the target answers nothing.
