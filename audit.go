@@ -71,6 +71,9 @@ func (x *exchange) decided(d *policy.Decision) {
 	x.ev.Rule = d.Rule
 	x.ev.Near = d.Near
 	x.ev.TLSUntil = d.PlainUntil(&x.Req)
+	if d.Reason == policy.ReasonCertNotAllowed {
+		x.ev.Error = x.CertFault(d.By)
+	}
 }
 
 // count puts the decision into the metrics.

@@ -78,8 +78,9 @@ func extension(oid asn1.ObjectIdentifier, critical bool, value ...byte) func(*x5
 	}
 }
 
-// TestCertificateUse: what a certificate has been made for counts, by name and by pin: its
-// key usage, what it calls critical, and that its names are names of hosts.
+// TestCertificateUse: what a certificate has been made for counts where it is known by its
+// name: its usages, what it calls critical, and that its names are names of hosts; the
+// record says what is wrong. A pin names the key, whatever its certificate is for.
 func TestCertificateUse(t *testing.T) {
 	ca := catest.New(t)
 	unknown := asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 99999, 1}
@@ -87,21 +88,26 @@ func TestCertificateUse(t *testing.T) {
 		cert  func(*x509.Certificate)
 		rule  string // a name; the pin is tried too, unless name only
 		only  bool
-		allow bool
+		allow bool   // by name; by pin always
+		fault string // in the record
 	}{
-		"no key usage":                 {func(*x509.Certificate) {}, "ns2.example.net", false, true},
-		"digitalSignature":             {keyUsage(x509.KeyUsageDigitalSignature), "ns2.example.net", false, true},
-		"and others":                   {keyUsage(x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment), "ns2.example.net", false, true},
-		"keyCertSign only":             {keyUsage(x509.KeyUsageCertSign), "ns2.example.net", false, false},
-		"keyEncipherment only":         {keyUsage(x509.KeyUsageKeyEncipherment), "ns2.example.net", false, false},
-		"a key usage of nothing":       {extension(asn1.ObjectIdentifier{2, 5, 29, 15}, true, 3, 1, 0), "ns2.example.net", false, false},
-		"an unknown extension":         {extension(unknown, false, 5, 0), "ns2.example.net", false, true},
-		"an unknown critical one":      {extension(unknown, true, 5, 0), "ns2.example.net", false, false},
-		"a label of 63":                {catest.Sans(strings.Repeat("a", 63) + ".example.net"), "*.example.net", true, true},
-		"a label of 64":                {catest.Sans(strings.Repeat("a", 64) + ".example.net"), "*.example.net", true, false},
-		"a long name":                  {catest.Sans(strings.Repeat("a23456789.", 25) + "example.net"), "*." + strings.Repeat("a23456789.", 24) + "example.net", true, false},
-		"a name among a hundred":       {catest.Sans(catest.ManySANs(evidence.MaxNames)...), "h99.example.net", true, true},
-		"a name behind a hundred more": {catest.Sans(catest.ManySANs(evidence.MaxNames + 1)...), "h100.example.net", true, false},
+		"no key usage":                 {func(*x509.Certificate) {}, "ns2.example.net", false, true, ""},
+		"for servers only":             {catest.ForServers, "ns2.example.net", false, false, "(EKU) has no clientAuth"},
+		"for something unknown":        {func(c *x509.Certificate) { c.ExtKeyUsage, c.UnknownExtKeyUsage = nil, []asn1.ObjectIdentifier{unknown} }, "ns2.example.net", false, false, "(EKU) has no clientAuth"},
+		"for anything":                 {func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageAny} }, "ns2.example.net", false, true, ""},
+		"for servers, another name":    {catest.ForServers, "ns3.example.net", true, false, "neither the certificate's key nor a DNS name in it"},
+		"digitalSignature":             {keyUsage(x509.KeyUsageDigitalSignature), "ns2.example.net", false, true, ""},
+		"and others":                   {keyUsage(x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment), "ns2.example.net", false, true, ""},
+		"keyCertSign only":             {keyUsage(x509.KeyUsageCertSign), "ns2.example.net", false, false, "key usage has no digitalSignature"},
+		"keyEncipherment only":         {keyUsage(x509.KeyUsageKeyEncipherment), "ns2.example.net", false, false, "key usage has no digitalSignature"},
+		"a key usage of nothing":       {extension(asn1.ObjectIdentifier{2, 5, 29, 15}, true, 3, 1, 0), "ns2.example.net", false, false, "key usage has no digitalSignature"},
+		"an unknown extension":         {extension(unknown, false, 5, 0), "ns2.example.net", false, true, ""},
+		"an unknown critical one":      {extension(unknown, true, 5, 0), "ns2.example.net", false, false, "critical extension"},
+		"a label of 63":                {catest.Sans(strings.Repeat("a", 63) + ".example.net"), "*.example.net", true, true, ""},
+		"a label of 64":                {catest.Sans(strings.Repeat("a", 64) + ".example.net"), "*.example.net", true, false, "a DNS name in it"},
+		"a long name":                  {catest.Sans(strings.Repeat("a23456789.", 25) + "example.net"), "*." + strings.Repeat("a23456789.", 24) + "example.net", true, false, "a DNS name in it"},
+		"a name among a hundred":       {catest.Sans(catest.ManySANs(evidence.MaxNames)...), "h99.example.net", true, true, ""},
+		"a name behind a hundred more": {catest.Sans(catest.ManySANs(evidence.MaxNames + 1)...), "h100.example.net", true, false, "a DNS name in it"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			named := ca.Client(t, "ns2.example.net", c.cert)
@@ -111,13 +117,17 @@ func TestCertificateUse(t *testing.T) {
 				tries[named.Pin], tries[pinned.Pin] = named, pinned
 			}
 			for cert, id := range tries {
+				allow := c.allow || cert != c.rule
 				s := serve(t, xotBlock("allow as ns2 net 127.0.0.1 cert "+cert, auth("request"), ""), xotFiles(t, ca))
 				m := xot(t, s.listenerAddr(t, "tls"), "", xotClient(id, "dot"), packed(t, question(dns.TypeAXFR)))
-				if m == nil || isZone(m) != c.allow {
+				if m == nil || isZone(m) != allow {
 					t.Errorf("%.40s: %v", cert, m)
 				}
-				if want := map[bool]string{true: "policy-allow", false: "cert-not-allowed"}[c.allow]; s.events(t, 1)[0]["event.reason"] != want {
-					t.Errorf("%.40s: on record as %v", cert, s.events(t, 1)[0])
+				e := s.events(t, 1)[0]
+				said, _ := e["error.message"].(string)
+				want := map[bool]string{true: "policy-allow", false: "cert-not-allowed"}[allow]
+				if e["event.reason"] != want || !allow && !strings.Contains(said, c.fault) || allow && said != "" {
+					t.Errorf("%.40s: on record as %v", cert, e)
 				}
 			}
 		})
@@ -148,5 +158,31 @@ func TestWeakCertificate(t *testing.T) {
 	}
 	if !strings.Contains(out(), "The certificate "+weak.Pin+`, which rule "old" accepts`) {
 		t.Errorf("not named in\n%s", out())
+	}
+}
+
+// TestCertificateFaultOnRecord: the record of a certificate that is refused says why: when
+// it is out of its dates, and when no chain leads to the CA.
+func TestCertificateFaultOnRecord(t *testing.T) {
+	ca, other := catest.New(t), catest.New(t)
+	expired, early := catest.SelfSignedClient(t, "x.invalid", catest.Expired), catest.SelfSignedClient(t, "x.invalid", catest.NotYetValid)
+	for name, c := range map[string]struct {
+		cert string
+		id   *catest.Identity
+		said string
+	}{
+		"expired":       {expired.Pin, expired, "the certificate has expired"},
+		"not yet valid": {early.Pin, early, "the certificate is not valid yet"},
+		"another CA":    {"ns2.example.net", other.Client(t, "ns2.example.net"), "no chain from the certificate"},
+		"another key":   {expired.Pin, other.Client(t, "x.invalid"), "neither the certificate's key"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := serve(t, xotBlock("allow as ns2 net 127.0.0.1 cert "+c.cert, auth("request"), ""), xotFiles(t, ca))
+			xot(t, s.listenerAddr(t, "tls"), "", xotClient(c.id, "dot"), packed(t, question(dns.TypeAXFR)))
+			e := s.events(t, 1)[0]
+			if said, _ := e["error.message"].(string); e["event.reason"] != "cert-not-allowed" || !strings.Contains(said, c.said) {
+				t.Errorf("on record as %v", e)
+			}
+		})
 	}
 }

@@ -171,7 +171,7 @@ func (c *cell) lacking(r ruleKind) (reason string, stage int) {
 // a star on either side, whatever the case; or the public key, inside its validity.
 func (c *cell) shown(r ruleKind) bool {
 	k := certKinds[c.cert]
-	if !k.dated || !k.forUse {
+	if !k.dated || !r.pin && !k.forUse {
 		return false
 	}
 	if r.pin {

@@ -75,11 +75,11 @@ func (s *sessions) forget(key sessionKey) {
 
 // leafFacts is what rules ask of a client's certificate, apart from its time and chain.
 type leafFacts struct {
-	spki      [sha256.Size]byte
-	pin       string   // spki in hex
-	names     []string // see hostNames
-	clientUse bool     // see forClients
-	weak      string   // see weakKey
+	spki  [sha256.Size]byte
+	pin   string   // spki in hex
+	names []string // see hostNames
+	unfit string   // see unfit
+	weak  string   // see weakKey
 }
 
 // facts reads the certificate, at the first call only.
@@ -87,11 +87,11 @@ func (s *session) facts(leaf *x509.Certificate) *leafFacts {
 	s.readLeaf.Do(func() {
 		spki := sha256.Sum256(leaf.RawSubjectPublicKeyInfo)
 		s.leaf = leafFacts{
-			spki:      spki,
-			pin:       hex.EncodeToString(spki[:]),
-			names:     hostNames(leaf),
-			clientUse: forClients(leaf),
-			weak:      WeakKey(leaf),
+			spki:  spki,
+			pin:   hex.EncodeToString(spki[:]),
+			names: hostNames(leaf),
+			unfit: unfit(leaf),
+			weak:  WeakKey(leaf),
 		}
 	})
 	return &s.leaf

@@ -75,7 +75,7 @@ func (g *Reader) ProofOf(cs *tls.ConnectionState, client netip.Addr, now time.Ti
 	leaf := cs.PeerCertificates[0]
 	s := g.sessions.of(cs.PeerCertificates)
 	facts := s.facts(leaf)
-	p.SPKI, p.ClientUse, p.Current = facts.spki, facts.clientUse, within(leaf, now)
+	p.SPKI, p.ClientUse, p.Current = facts.spki, facts.unfit == "", within(leaf, now)
 	if found := g.chainOf(s, cs.PeerCertificates, now); found.ok {
 		p.Root, p.Verified, p.Names = found.root, true, facts.names
 	}
@@ -125,14 +125,22 @@ func within(c *x509.Certificate, now time.Time) bool {
 	return !now.Before(c.NotBefore) && !now.After(c.NotAfter)
 }
 
-// forClients reports whether the certificate may be used for client authentication: an
-// extended key usage must say so where there is one (RFC 5280 §4.2.1.12), a key usage
-// must let its key sign (§4.2.1.3; RFC 8446 §4.4.2.2), and what it calls critical must
-// be understood (§4.2).
-func forClients(c *x509.Certificate) bool {
+// unfit says why the certificate may not be used for client authentication, "" if it may:
+// an extended key usage must say so where there is one (RFC 5280 §4.2.1.12), a key usage
+// must let its key sign (§4.2.1.3; RFC 8446 §4.4.2.2), and what it calls critical must be
+// understood (§4.2).
+func unfit(c *x509.Certificate) string {
 	limited := len(c.ExtKeyUsage) > 0 || len(c.UnknownExtKeyUsage) > 0
 	allowed := slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageClientAuth) || slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageAny)
-	return (!limited || allowed) && signs(c) && len(c.UnhandledCriticalExtensions) == 0
+	switch {
+	case limited && !allowed:
+		return "the certificate's extended key usage (EKU) has no clientAuth: issue one that has, or pin its key"
+	case !signs(c):
+		return "the certificate's key usage has no digitalSignature: issue one that has, or pin its key"
+	case len(c.UnhandledCriticalExtensions) > 0:
+		return "the certificate has a critical extension that is not understood: issue one without, or pin its key"
+	}
+	return ""
 }
 
 var oidKeyUsage = asn1.ObjectIdentifier{2, 5, 29, 15}
@@ -144,4 +152,28 @@ func signs(c *x509.Certificate) bool {
 		return c.KeyUsage&x509.KeyUsageDigitalSignature != 0
 	}
 	return !slices.ContainsFunc(c.Extensions, func(e pkix.Extension) bool { return e.Id.Equal(oidKeyUsage) })
+}
+
+// CertFault says what is wrong with the client's certificate in the eyes of a rule that
+// asks for one, in words of ours only; "" when nothing is, or there is none.
+func (e *Evidence) CertFault(r *policy.Rule) string {
+	if e.Cert == nil || r == nil || len(r.Certs) == 0 || slices.ContainsFunc(r.Certs, e.Req.TLS.Shows) {
+		return ""
+	}
+	facts := e.Cert.session.facts(e.Cert.leaf)
+	if !e.Req.TLS.Current {
+		if e.Req.Now.Before(e.Cert.leaf.NotBefore) {
+			return "the certificate is not valid yet"
+		}
+		return "the certificate has expired"
+	}
+	fit := e.Req.TLS
+	fit.Verified, fit.ClientUse, fit.Names = true, true, facts.names
+	switch {
+	case !slices.ContainsFunc(r.Certs, fit.Shows):
+		return "neither the certificate's key nor a DNS name in it is the rule's"
+	case facts.unfit != "":
+		return facts.unfit
+	}
+	return "no chain from the certificate, for client authentication, leads to the CA of the listener"
 }

@@ -133,16 +133,16 @@ func (t *TLSProof) strong(via Transport) bool {
 }
 
 // Shows reports whether the client's certificate is the one named. A SAN counts
-// only in a verified certificate; a pin stands for itself, inside its validity and
-// for the use that the certificate has been made for.
+// only in a verified certificate for client authentication. A pin names a key: what
+// the certificate says about its use does not count, its validity does.
 func (t *TLSProof) Shows(c Cert) bool {
-	if !t.HasCert || !t.Current || !t.ClientUse {
+	if !t.HasCert || !t.Current {
 		return false
 	}
 	if c.Name == "" {
 		return c.SPKI != [32]byte{} && c.SPKI == t.SPKI
 	}
-	return t.Verified && slices.ContainsFunc(t.Names, func(san string) bool { return sameHost(c.Name, san) })
+	return t.Verified && t.ClientUse && slices.ContainsFunc(t.Names, func(san string) bool { return sameHost(c.Name, san) })
 }
 
 // sameHost compares a configured name with a SAN of a certificate, both canonical

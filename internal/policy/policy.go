@@ -53,7 +53,7 @@ type TLSProof struct {
 	SPKI     [32]byte // SHA-256 of the leaf's SubjectPublicKeyInfo
 	Current  bool     // the leaf is inside its validity period
 
-	ClientUse bool // the leaf may be used for client authentication (RFC 5280 §4.2.1.12)
+	ClientUse bool // the leaf may be used for client authentication (RFC 5280 §4.2.1.12); names need it
 }
 
 // Rule is one line of the policy. All of its conditions must hold; the values

@@ -148,7 +148,7 @@ func TestDecide(t *testing.T) {
 		{"pinned certificate, self-signed", with(with(axfr("203.0.113.225", ""), showing(policytest.PinA)), func(r *policy.Request) { r.TLS.Verified = false }), allowed("pinned")},
 		{"pinned certificate, expired", with(with(axfr("203.0.113.225", ""), showing(policytest.PinA)), func(r *policy.Request) { r.TLS.Current = false }), near("pinned", policy.ReasonCertNotAllowed)},
 		{"another public key", with(axfr("203.0.113.225", ""), showing(policytest.PinB, "ns2.example.net.")), near("pinned", policy.ReasonCertNotAllowed)},
-		{"pinned certificate, for servers only", with(with(axfr("203.0.113.225", ""), showing(policytest.PinA)), func(r *policy.Request) { r.TLS.ClientUse = false }), near("pinned", policy.ReasonCertNotAllowed)},
+		{"pinned certificate, for servers only", with(with(axfr("203.0.113.225", ""), showing(policytest.PinA)), func(r *policy.Request) { r.TLS.ClientUse = false }), allowed("pinned")},
 		{"a pin without a certificate", with(with(axfr("203.0.113.225", ""), showing(policytest.PinA)), func(r *policy.Request) { r.TLS.HasCert = false }), near("pinned", policy.ReasonCertRequired)},
 
 		{"IXFR of one who may have deltas", with(axfr("203.0.113.5", "ns1."), ixfr), delta("deltas")},

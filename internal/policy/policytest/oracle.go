@@ -227,7 +227,7 @@ func (s Rule) miss(r *policy.Request) (int, policy.Reason) {
 }
 
 func (s Rule) certShown(t *policy.TLSProof) bool {
-	if !t.Current || !t.ClientUse {
+	if !t.Current {
 		return false
 	}
 	for _, pin := range s.Pins {
@@ -237,7 +237,7 @@ func (s Rule) certShown(t *policy.TLSProof) bool {
 	}
 	for _, want := range s.Names {
 		for _, san := range t.Names {
-			if t.Verified && specSameHost(want, san) {
+			if t.Verified && t.ClientUse && specSameHost(want, san) {
 				return true
 			}
 		}
