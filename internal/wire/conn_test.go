@@ -108,39 +108,43 @@ func pluginWriter(w dns.ResponseWriter, then func(dns.ResponseWriter)) {
 	_, _ = plugin.NextOrFailure("test", next, context.Background(), w, new(dns.Msg))
 }
 
+// checkConn looks for the connection below a writer, which leads to one or does not.
+func checkConn(t *testing.T, network, name string, w dns.ResponseWriter, stream bool) {
+	t.Helper()
+	conn, ok := ConnOf(w)
+	if ok != (stream && network != "udp") || ok != (conn != nil) {
+		t.Errorf("%s: ConnOf returns %v, %v", name, conn, ok)
+	}
+	if ok && conn.RemoteAddr() != w.RemoteAddr() {
+		t.Errorf("%s: a connection to %v, not %v", name, conn.RemoteAddr(), w.RemoteAddr())
+	}
+	if _, secure := conn.(*tls.Conn); ok && secure != (network == "tcp-tls") {
+		t.Errorf("%s: a %T", name, conn)
+	}
+	origin, known := OriginOf(w)
+	if known != (stream || name == "nonwriter") {
+		t.Fatalf("%s: the origin is %v, %v", name, origin, known)
+	}
+	if !known {
+		return
+	}
+	if (origin.Stream != nil) != (network != "udp") || origin.Remote.String() != w.RemoteAddr().String() || origin.Local.String() != w.LocalAddr().String() {
+		t.Errorf("%s: the origin is %+v", name, origin)
+	}
+	if remote, local, ok := origin.Ends(); ok != (network != "udp") || ok && (remote.String() != w.RemoteAddr().String() || local.String() != w.LocalAddr().String()) {
+		t.Errorf("%s: the connection is from %v to %v, %v", name, remote, local, ok)
+	}
+	if secure := origin.TLS(); (secure != nil) != (network == "tcp-tls") || secure != nil && !secure.ConnectionState().HandshakeComplete {
+		t.Errorf("%s: TLS is %v", name, secure)
+	}
+}
+
 func TestConnOf(t *testing.T) {
 	for _, network := range []string{"tcp", "tcp-tls", "udp"} {
 		t.Run(network, func(t *testing.T) {
 			addr := serve(t, network, func(w dns.ResponseWriter, r *dns.Msg) {
 				defer func() { _ = w.WriteMsg(new(dns.Msg).SetReply(r)) }()
-				check := func(name string, w dns.ResponseWriter, stream bool) {
-					conn, ok := ConnOf(w)
-					if ok != (stream && network != "udp") || ok != (conn != nil) {
-						t.Errorf("%s: ConnOf gives %v, %v", name, conn, ok)
-					}
-					if ok && conn.RemoteAddr() != w.RemoteAddr() {
-						t.Errorf("%s: a connection to %v, not %v", name, conn.RemoteAddr(), w.RemoteAddr())
-					}
-					if _, secure := conn.(*tls.Conn); ok && secure != (network == "tcp-tls") {
-						t.Errorf("%s: a %T", name, conn)
-					}
-					origin, known := OriginOf(w)
-					if known != (stream || name == "nonwriter") {
-						t.Fatalf("%s: the origin is %v, %v", name, origin, known)
-					}
-					if !known {
-						return
-					}
-					if (origin.Stream != nil) != (network != "udp") || origin.Remote.String() != w.RemoteAddr().String() || origin.Local.String() != w.LocalAddr().String() {
-						t.Errorf("%s: the origin is %+v", name, origin)
-					}
-					if remote, local, ok := origin.Ends(); ok != (network != "udp") || ok && (remote.String() != w.RemoteAddr().String() || local.String() != w.LocalAddr().String()) {
-						t.Errorf("%s: the connection is from %v to %v, %v", name, remote, local, ok)
-					}
-					if secure := origin.TLS(); (secure != nil) != (network == "tcp-tls") || secure != nil && !secure.ConnectionState().HandshakeComplete {
-						t.Errorf("%s: TLS is %v", name, secure)
-					}
-				}
+				check := func(name string, w dns.ResponseWriter, stream bool) { checkConn(t, network, name, w, stream) }
 				scrub := request.NewScrubWriter(r, w)
 				recorder := dnstest.NewRecorder(scrub)
 				check("miekg/dns's own", w, true)
@@ -170,7 +174,7 @@ func TestConnOf(t *testing.T) {
 	}
 	for _, w := range []dns.ResponseWriter{nil, (*hidden)(nil), (*request.ScrubWriter)(nil), byValue{}, request.NewScrubWriter(nil, nil)} {
 		if conn, ok := ConnOf(w); ok {
-			t.Errorf("ConnOf(%T) gives %v", w, conn)
+			t.Errorf("ConnOf(%T) returns %v", w, conn)
 		}
 	}
 }
