@@ -142,10 +142,7 @@ func parsePrefix(s string) (netip.Prefix, error) {
 	return p, nil
 }
 
-var (
-	keyPattern  = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
-	HostPattern = regexp.MustCompile(`^(\*\.)?([A-Za-z0-9_-]+\.)*[A-Za-z0-9_-]+\.?$`)
-)
+var keyPattern = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
 
 // parseKeyName reads the name of a TSIG key and returns it canonical. What looks
 // like a secret is refused without showing it.
@@ -180,7 +177,7 @@ func parseCert(s string) (policy.Cert, error) {
 	switch {
 	case addrErr == nil:
 		return policy.Cert{}, fmt.Errorf("%s is an address, expected the DNS name of a certificate; addresses stand behind 'net'", quote(s))
-	case !ok || !HostPattern.MatchString(s):
+	case !ok || !policy.HostPattern.MatchString(s):
 		return policy.Cert{}, fmt.Errorf("%s is no certificate, expected a DNS name ('*' only as its whole first label), sha256: with 64 hex digits, or 44 characters of base64", quote(s))
 	case strings.HasPrefix(name, "*.") && dns.CountLabel(name) < 3:
 		return policy.Cert{}, fmt.Errorf("%s is too wide, expected two labels or more behind '*.'", quote(s))

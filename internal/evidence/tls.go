@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/xfrguard/xfrguard/internal/audit"
-	"github.com/xfrguard/xfrguard/internal/corefile"
 	"github.com/xfrguard/xfrguard/internal/policy"
 
 	"github.com/miekg/dns"
@@ -101,7 +100,7 @@ func hostNames(c *x509.Certificate) (names []string) {
 // isHostName reports whether the name is one of a host, or a wildcard for some.
 func isHostName(name string) bool {
 	bare := strings.TrimSuffix(name, ".")
-	if len(bare) > 253 || !corefile.HostPattern.MatchString(name) {
+	if len(bare) > 253 || !policy.HostPattern.MatchString(name) {
 		return false
 	}
 	for label := range strings.SplitSeq(bare, ".") {

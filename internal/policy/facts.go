@@ -5,6 +5,7 @@ package policy
 
 import (
 	"crypto/tls"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -169,3 +170,7 @@ func (r Reason) Passes() bool {
 	}
 	return false
 }
+
+// HostPattern matches a name of a host as a certificate has it: letters, digits, hyphens
+// and underscores in labels, with a wildcard as the whole first label at most.
+var HostPattern = regexp.MustCompile(`^(\*\.)?([A-Za-z0-9_-]+\.)*[A-Za-z0-9_-]+\.?$`)
