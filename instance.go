@@ -299,8 +299,10 @@ func (in *instance) announce(previous *instance) {
 	}
 	policyInfo.Reset()
 	tlsUntil.Reset()
+	findingsGauge.Reset()
 	for _, g := range in.sorted() {
 		g.announce(action)
+		g.announceFindings()
 	}
 }
 
@@ -319,6 +321,7 @@ func (in *instance) leave() {
 	} else if in.stage.Load() == stageLive { // the new Corefile guards nothing
 		policyInfo.Reset()
 		tlsUntil.Reset()
+		findingsGauge.Reset()
 	}
 	in.retiring.Do(in.retire)
 	restarts.giveBack(in)

@@ -17,6 +17,8 @@ import (
 
 	"github.com/xfrguard/xfrguard/internal/coredns"
 	"github.com/xfrguard/xfrguard/internal/evidence"
+	"github.com/xfrguard/xfrguard/internal/finding"
+	"github.com/xfrguard/xfrguard/internal/lint"
 
 	"github.com/coredns/caddy/caddyfile"
 )
@@ -30,7 +32,7 @@ type keyFile struct {
 
 // lintFiles looks for files with keys that others of this host may read or change, and for
 // certificates of the server and its CA that rest on weak keys.
-func (g *guard) lintFiles(in *instance) (findings []string) {
+func (g *guard) lintFiles(fs *lint.Findings, in *instance) {
 	files := g.keyFiles(in)
 	for _, d := range g.directives {
 		cfg := d.Config
@@ -43,16 +45,15 @@ func (g *guard) lintFiles(in *instance) (findings []string) {
 			continue
 		}
 		if fault := f.fault(); fault != "" {
-			findings = append(findings, fmt.Sprintf("%s: %s", g.pos, fault))
+			fs.Add(finding.KeyFileMode, g.pos, "%s", fault)
 		}
 		if f.what == "tls certificate" || f.what == "tls CA" {
 			if weak := evidence.WeakKey(certificatesIn(f.path)...); weak != "" {
-				findings = append(findings, fmt.Sprintf("%s: the %s %s has %s: issue one with RSA of %d bits or more, ECDSA or Ed25519",
-					g.pos, f.what, f.path, weak, evidence.MinRSABits))
+				fs.Add(finding.CertificateWeak, g.pos, "the %s %s has %s: issue one with RSA of %d bits or more, ECDSA or Ed25519",
+					f.what, f.path, weak, evidence.MinRSABits)
 			}
 		}
 	}
-	return findings
 }
 
 // keyFiles are the files that the block's tsig and tls name. Both plugins keep what they

@@ -9,24 +9,13 @@ import (
 	"strings"
 
 	"github.com/xfrguard/xfrguard/internal/corefile"
+	"github.com/xfrguard/xfrguard/internal/finding"
+	"github.com/xfrguard/xfrguard/internal/lint"
 )
 
-// lintNotify finds NOTIFYs that may not arrive, or not be taken: to an address that is
-// unclear, or from one that nothing decides.
-func (g *guard) lintNotify() (findings []string) {
-	add := func(pos corefile.Position, code, format string, args ...any) {
-		findings = append(findings, fmt.Sprintf("%s: %s: ", pos, code)+fmt.Sprintf(format, args...))
-	}
-	for _, d := range g.directives {
-		cfg := d.Config
-		for _, spec := range cfg.Notify {
-			for _, s := range spec.Unclear {
-				i := strings.LastIndexByte(s, ':')
-				add(spec.Pos, "notify-ambiguous", "notify %s goes to that address at port %d: write [%s]:%s if its end is meant as a port, or [%s]:%d if not",
-					s, corefile.NotifyPort(spec.TLS), s[:i], s[i+1:], s, corefile.NotifyPort(spec.TLS))
-			}
-		}
-	}
+// lintNotify finds NOTIFYs that do not arrive, or may not be taken, as nothing decides from
+// which address they come.
+func (g *guard) lintNotify(fs *lint.Findings) {
 	type place struct {
 		pos corefile.Position
 		to  netip.AddrPort
@@ -38,14 +27,13 @@ func (g *guard) lintNotify() (findings []string) {
 		switch {
 		case seen[at]:
 		case corefile.WithoutLink(to):
-			add(n.pos, "notify-ambiguous", "%s is link-local, so that nobody is notified: write its interface too, such as [%s%%eth0]:%d", to, to, n.target.Addr.Port())
+			fs.Add(finding.NotifyAmbiguous, n.pos, "%s is link-local, so that nobody is notified: write its interface too, such as [%s%%eth0]:%d", to, to, n.target.Addr.Port())
 		case len(n.from) > 0:
-			add(n.pos, "notify-source", "the system chooses from which address %s is notified, as this server block has several (%s) and secondaries know their primary by it: %s",
+			fs.Add(finding.NotifySource, n.pos, "the system chooses from which address %s is notified, as this server block has several (%s) and secondaries know their primary by it: %s",
 				to, joined(n.from), n.remedy())
 		}
 		seen[at] = true
 	})
-	return findings
 }
 
 // remedy says where to write the source.

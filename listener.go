@@ -4,9 +4,9 @@
 package xfrguard
 
 import (
-	"fmt"
-
 	"github.com/xfrguard/xfrguard/internal/coredns"
+	"github.com/xfrguard/xfrguard/internal/finding"
+	"github.com/xfrguard/xfrguard/internal/lint"
 )
 
 // sharedListener is what the server blocks that share an address have in common, whichever of
@@ -47,9 +47,8 @@ func (g *guard) anybodyMaySend(name string) bool {
 	return l == nil || l.open
 }
 
-// lintProxy lists the listeners of the block that believe anybody's PROXY header.
-func (g *guard) lintProxy() []string {
-	var findings []string
+// lintProxy finds the listeners of the block that believe anybody's PROXY header.
+func (g *guard) lintProxy(fs *lint.Findings) {
 	said := make(map[string]bool)
 	for _, c := range g.keys {
 		names, err := coredns.ListenerNames(c)
@@ -62,10 +61,9 @@ func (g *guard) lintProxy() []string {
 				continue
 			}
 			said[name] = true
-			findings = append(findings, fmt.Sprintf("%s: proxyproto of server block %s believes anybody who speaks it on %s: "+
+			fs.Add(finding.ProxyOpen, g.pos, "proxyproto of server block %s believes anybody who speaks it on %s: "+
 				"an address out of its header proves nothing, and rules with net match nobody who sends one; name your proxies with its allow",
-				g.pos, l.opener, name))
+				l.opener, name)
 		}
 	}
-	return findings
 }

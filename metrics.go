@@ -79,6 +79,11 @@ var (
 		Help: "Gauge that is 1 for each policy in force, with its digest.",
 	}, []string{"server", "zone", "view", "digest"})
 
+	findingsGauge = promauto.NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "findings",
+		Help: "Gauge of what the self-check finds in a server block, by code.",
+	}, []string{"server", "code"})
+
 	reloadFailures = startAtZero(promauto.NewCounterVec(prometheus.CounterOpts{
 		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "reload_failed_total",
 		Help: "Counter of reloads that failed, so that the policy in force stayed, by how far they came.",

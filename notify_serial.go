@@ -6,7 +6,8 @@ package xfrguard
 import (
 	"fmt"
 
-	"github.com/xfrguard/xfrguard/internal/audit"
+	"github.com/xfrguard/xfrguard/internal/finding"
+	"github.com/xfrguard/xfrguard/internal/lint"
 	"github.com/xfrguard/xfrguard/internal/zone"
 )
 
@@ -34,13 +35,7 @@ func (n *notifier) followLocked(apex string, serial uint32) *serialPast {
 
 // wentBack tells that a zone went back to a serial that its secondaries are ahead of.
 func (n *notifier) wentBack(apex string, past *serialPast, serial uint32) {
-	const code = "serial-backwards"
-	text := fmt.Sprintf("%s: zone %s went back from serial %d to %d: secondaries that have %d follow no serial up to that, nor a NOTIFY of it; write %d or more",
-		code, apex, past.high, serial, past.high, past.high+1)
-	g := n.guard
-	log.Warning(text)
-	g.zone(apex).audit.Lifecycle(&audit.Event{
-		Action: audit.ActionFinding, Reason: code, Message: text, Block: g.server(), Zone: apex, View: g.Config.ViewName,
-		Policy: g.zone(apex).policyDigest(), SerialServed: &serial, Extra: map[string]any{audit.ExtraFinding: code},
-	})
+	n.guard.tell(&lint.Finding{Code: finding.SerialBackwards, Zone: apex, Text: fmt.Sprintf(
+		"zone %s went back from serial %d to %d: secondaries that have %d follow no serial up to that, nor a NOTIFY of it; write %d or more",
+		apex, past.high, serial, past.high, past.high+1)}, serial)
 }

@@ -25,7 +25,7 @@ func (n *notifier) event(action audit.Action, t *notify.Target, apex string) *au
 	if t.Key != nil {
 		key = t.Key.Name
 	}
-	if e.Secondary, e.Rule = secondaryOf(n.guard.configs[apex], t.Addr.Addr(), key); e.Secondary == "" {
+	if e.Secondary, e.Rule = secondaryOf(n.guard.zone(apex).Config, t.Addr.Addr(), key); e.Secondary == "" {
 		e.Secondary = t.Addr.String()
 	}
 	return e

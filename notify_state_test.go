@@ -196,12 +196,12 @@ func TestSerialBackwards(t *testing.T) {
 			awaitServed(50)
 			change(40)
 			e := s.await(t, "policy-finding", 1)[0]
-			const text = "serial-backwards: zone example.org. went back from serial 50 to 40: secondaries that have 50 follow no serial up to that, nor a NOTIFY of it; write 51 or more"
+			const text = "zone example.org. went back from serial 50 to 40: secondaries that have 50 follow no serial up to that, nor a NOTIFY of it; write 51 or more"
 			if e["event.code"] != "XFR215" || e["event.reason"] != "serial-backwards" || e["message"] != text || e["log.level"] != "warn" ||
 				e["coredns.xfr.finding.code"] != "serial-backwards" || e["coredns.zone"] != "example.org." || fmt.Sprint(e["coredns.xfr.serial.served"]) != "40" {
 				t.Errorf("the event is %v", e)
 			}
-			if strings.Count(logged(), text) != 1 {
+			if strings.Count(logged(), "serial-backwards: Corefile:7: "+text) != 1 {
 				t.Errorf("the log does not say it once:\n%s", logged())
 			}
 			change(41)

@@ -8,8 +8,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/xfrguard/xfrguard/internal/evidence"
+	"github.com/xfrguard/xfrguard/internal/lint"
 
 	"github.com/coredns/coredns/core/dnsserver"
 )
@@ -61,7 +63,7 @@ func TestNotifyFromBind(t *testing.T) {
 // What may not arrive, or not be taken, is a finding with its fix, once a line and not for
 // what is clear. A link-local address without an interface is not notified.
 func TestNotifyFindings(t *testing.T) {
-	const several = "notify-source: the system chooses from which address 192.0.2.53 is notified, as this server block has several (192.0.2.1, 192.0.2.2) and secondaries know their primary by it: "
+	const several = "notify-source: Testfile:2: the system chooses from which address 192.0.2.53 is notified, as this server block has several (192.0.2.1, 192.0.2.2) and secondaries know their primary by it: "
 	for _, tt := range []struct {
 		line, bind string
 		targets    int
@@ -69,24 +71,24 @@ func TestNotifyFindings(t *testing.T) {
 	}{
 		{"notify 192.0.2.53", "", 1, nil},
 		{"notify 192.0.2.53", "192.0.2.1", 1, nil},
-		{"notify 192.0.2.53", "192.0.2.1 192.0.2.2", 1, []string{"Testfile:2: " + several + "write 'source ADDRESS' behind it"}},
+		{"notify 192.0.2.53", "192.0.2.1 192.0.2.2", 1, []string{several + "write 'source ADDRESS' behind it"}},
 		{"notify 192.0.2.53 source 192.0.2.2", "192.0.2.1 192.0.2.2", 1, nil},
 		{
 			"allow as ns2 net 192.0.2.53 key k. notify", "192.0.2.1 192.0.2.2", 1,
-			[]string{"Testfile:2: " + several + `write a line 'notify 192.0.2.53 ... source ADDRESS' in place of the word in rule "ns2"`},
+			[]string{several + `write a line 'notify 192.0.2.53 ... source ADDRESS' in place of the word in rule "ns2"`},
 		},
 		{"notify 2001:db8::53", "192.0.2.1 192.0.2.2", 1, nil}, // of the other family
 		{
 			"notify 2001:db8::53:5300 [2001:db8::53:5301]:53 [2001:db8::53]:5300", "", 3,
-			[]string{"Testfile:2: notify-ambiguous: notify 2001:db8::53:5300 goes to that address at port 53: write [2001:db8::53]:5300 if its end is meant as a port, or [2001:db8::53:5300]:53 if not"},
+			[]string{"notify-ambiguous: Testfile:2: notify 2001:db8::53:5300 goes to that address at port 53: write [2001:db8::53]:5300 if its end is meant as a port, or [2001:db8::53:5300]:53 if not"},
 		},
 		{
 			"notify tls 2001:db8::53:853", "", 1,
-			[]string{"Testfile:2: notify-ambiguous: notify 2001:db8::53:853 goes to that address at port 853: write [2001:db8::53]:853 if its end is meant as a port, or [2001:db8::53:853]:853 if not"},
+			[]string{"notify-ambiguous: Testfile:2: notify 2001:db8::53:853 goes to that address at port 853: write [2001:db8::53]:853 if its end is meant as a port, or [2001:db8::53:853]:853 if not"},
 		},
 		{
 			"notify [fe80::2]:5300", "", 0,
-			[]string{"Testfile:2: notify-ambiguous: fe80::2 is link-local, so that nobody is notified: write its interface too, such as [fe80::2%eth0]:5300"},
+			[]string{"notify-ambiguous: Testfile:2: fe80::2 is link-local, so that nobody is notified: write its interface too, such as [fe80::2%eth0]:5300"},
 		},
 		{"notify [fe80::2%eth0]:5300 fe80::3%eth0", "", 2, nil},
 	} {
@@ -96,7 +98,7 @@ func TestNotifyFindings(t *testing.T) {
 		}
 		g := newGuard(0, configs)
 		g.Config = &dnsserver.Config{ListenHosts: strings.Split(tt.bind, " ")}
-		if got := g.lintNotify(); !slices.Equal(got, tt.want) {
+		if got := notifyFindings(g); !slices.Equal(got, tt.want) {
 			t.Errorf("%s, bind %s: got\n%s\nwant\n%s", tt.line, tt.bind, strings.Join(got, "\n"), strings.Join(tt.want, "\n"))
 		}
 		if got := g.notifyTargets()["example.net."]; len(got) != tt.targets {
@@ -105,18 +107,30 @@ func TestNotifyFindings(t *testing.T) {
 	}
 }
 
+// notifyFindings are the log lines of what the self-check says of NOTIFY.
+func notifyFindings(g *guard) (lines []string) {
+	fs := lint.Block(g.parsed(), time.Now())
+	g.lintNotify(&fs)
+	for i := range fs {
+		if strings.HasPrefix(string(fs[i].Code), "notify-") {
+			lines = append(lines, fs[i].String())
+		}
+	}
+	return lines
+}
+
 // The findings fail a start where findings fail is set, those of transfer's addresses too;
 // they are none in observe mode, which notifies nobody.
 func TestNotifyFindingsFail(t *testing.T) {
 	files := map[string]string{"db": zoneOrg}
 	rule := "allow as ns2 net 127.0.0.53 key a.example.net.\n findings fail\n "
 	for _, line := range []string{"notify [fe80::2]:5300", "notify 2001:db8::53:5300"} {
-		if _, err := tryServe(t, guarded(rule+line, ""), files); err == nil || !strings.Contains(err.Error(), "Corefile:10: notify-ambiguous: ") {
+		if _, err := tryServe(t, guarded(rule+line, ""), files); err == nil || !strings.Contains(err.Error(), "notify-ambiguous: Corefile:10: ") {
 			t.Errorf("%s: %v", line, err)
 		}
 	}
 	several := strings.Replace(guarded(rule+"notify 127.0.0.53:9", ""), "bind 127.0.0.1", "bind 127.0.0.1 127.0.0.2", 1)
-	if _, err := tryServe(t, several, files); err == nil || !strings.Contains(err.Error(), "Corefile:10: notify-source: ") {
+	if _, err := tryServe(t, several, files); err == nil || !strings.Contains(err.Error(), "notify-source: Corefile:10: ") {
 		t.Error(err)
 	}
 	to := strings.Replace(guarded(rule, "transfer {\n to 127.0.0.53:9\n }"), "bind 127.0.0.1", "bind 127.0.0.1 127.0.0.2", 1)

@@ -15,6 +15,7 @@ import (
 	"github.com/xfrguard/xfrguard/internal/coredns"
 	"github.com/xfrguard/xfrguard/internal/corefile"
 	"github.com/xfrguard/xfrguard/internal/evidence"
+	"github.com/xfrguard/xfrguard/internal/finding"
 	"github.com/xfrguard/xfrguard/internal/policy"
 
 	"github.com/coredns/caddy"
@@ -61,11 +62,9 @@ type guard struct {
 	mode      corefile.Mode
 	elsewhere corefile.Elsewhere
 	findings  corefile.FindingsMode
+	except    []finding.Code
 
 	evidence.Reader
-	configs    map[string]*corefile.Config // by apex
-	all        []*corefile.Config
-	digests    map[string]string  // of the policies, by apex
 	directives []*directive       // in the order of the Corefile
 	zones      map[string]*served // by apex
 
@@ -84,7 +83,7 @@ func newGuard(index int, configs []*corefile.Config) *guard {
 	first := configs[0]
 	g := &guard{
 		index: index, pos: first.Pos, zones: make(map[string]*served),
-		mode: first.Mode, elsewhere: first.Elsewhere, findings: first.Findings,
+		mode: first.Mode, elsewhere: first.Elsewhere, findings: first.Findings, except: first.Except,
 	}
 	g.Reader = evidence.NewReader(memoryOfReplays, g.anybodyMaySend)
 	for _, cfg := range configs {

@@ -4,17 +4,14 @@
 package xfrguard
 
 import (
-	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
-	"time"
 
 	"github.com/xfrguard/xfrguard/internal/audit"
 	"github.com/xfrguard/xfrguard/internal/coredns"
 	"github.com/xfrguard/xfrguard/internal/corefile"
-	"github.com/xfrguard/xfrguard/internal/wire"
+	"github.com/xfrguard/xfrguard/internal/lint"
 	"github.com/xfrguard/xfrguard/internal/zone"
 
 	"github.com/coredns/coredns/plugin"
@@ -28,6 +25,7 @@ type running struct {
 	notifier *notifier      // nil when nobody is to be notified
 	audit    *audit.Auditor // of the block's first directive
 
+	found    lint.Findings // of the self-check
 	opened   []*audit.Auditor
 	releases []func() error // of journals
 	closing  sync.Once
@@ -39,15 +37,12 @@ func (g *guard) start(in *instance) error {
 	if g.auditOf != nil {
 		return nil
 	}
-	if err := g.report(append(g.selfCheck(), g.lintFiles(in)...)); err != nil {
+	if err := g.report(g.lint(in)); err != nil {
 		return err
 	}
 	if g.mode == corefile.ModeEnforce {
 		g.sources = g.takeOver()
 		g.openJournals()
-		if len(g.sources) == 0 {
-			log.Warningf("%s: no plugin of this server block can hand out a zone", g.pos)
-		}
 	}
 	return g.openAudit()
 }
@@ -90,66 +85,6 @@ func (g *guard) openAudit() error {
 		}
 		g.opened = append(g.opened, a)
 		d.audit = a
-	}
-	return nil
-}
-
-// selfCheck lists what seems to be one thing and is another.
-func (g *guard) selfCheck() []string {
-	var findings []string
-	add := func(format string, args ...any) { findings = append(findings, fmt.Sprintf(format, args...)) }
-	for _, d := range g.directives {
-		cfg := d.Config
-		findings = append(findings, lintNets(cfg)...)
-	}
-	if !wire.AcksKnown {
-		add("%s: this system does not tell what clients acknowledge: slow ones over TLS may pass for stalled, and a transfer counts as complete when the system has taken it", g.pos)
-	}
-	for _, h := range g.Config.Handlers() {
-		name := h.Name()
-		if name == pluginName {
-			break
-		}
-		if name == "shed" {
-			add("%s: shed stands before xfrguard: an IXFR over UDP that it drops under load is on no record, one over TCP is not dropped", g.pos)
-		}
-		if !slices.Contains(coredns.Harmless, name) {
-			add("%s: %s stands before xfrguard and is not known to leave transfers alone", g.pos, name)
-		}
-	}
-	findings = append(findings, g.lintTLS(time.Now())...)
-	findings = append(findings, g.lintProxy()...)
-	if g.mode == corefile.ModeObserve {
-		for _, d := range g.directives {
-			cfg := d.Config
-			if cfg.Journal != "" || len(cfg.Notify) > 0 {
-				add("%s: journal and notify have no effect in mode observe, which takes nothing over", cfg.Pos)
-			}
-		}
-		return findings
-	}
-	findings = append(findings, g.lintNotify()...)
-	if g.Config.Handler("acl") != nil {
-		add("%s: acl no longer decides about transfers in this server block: write its nets into xfrguard's rules", g.pos)
-	}
-	if h := g.Config.Handler("tsig"); h != nil && coredns.RequiresTSIG(h) {
-		add("%s: tsig require no longer decides about transfers in this server block: name the keys in xfrguard's rules", g.pos)
-	}
-	if g.Config.Handler("transfer") != nil {
-		add("%s: transfer to no longer decides about transfers in this server block: it only sends NOTIFY", g.pos)
-	}
-	return findings
-}
-
-var errFindings = errors.New("the self-check has findings, and findings fail is set")
-
-// report warns of the findings, or fails with them.
-func (g *guard) report(findings []string) error {
-	if len(findings) > 0 && g.findings == corefile.FindingsFail {
-		return fmt.Errorf("%w: %s", errFindings, strings.Join(findings, "; "))
-	}
-	for _, f := range findings {
-		log.Warning(f)
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/finding"
 	"github.com/xfrguard/xfrguard/internal/policy"
 	"github.com/xfrguard/xfrguard/internal/trail"
 )
@@ -128,6 +129,8 @@ func (e *Event) failed(spec *eventSpec) bool {
 		return !e.Allowed
 	case ActionEnd:
 		return !EndReason(e.Reason).good()
+	case ActionFinding:
+		return finding.Code(e.Reason).Level() == finding.Warn
 	}
 	return spec.failure
 }

@@ -33,7 +33,7 @@ const (
 	ActionPolicyLoaded Action = "policy-load"
 	ActionReload       Action = "policy-reload"
 	ActionReloadFailed Action = "policy-reload-failed" // the policy in force stays
-	ActionFinding      Action = "policy-finding"       // something is not as it seems, and shows while the server runs
+	ActionFinding      Action = "policy-finding"       // something is not as it seems
 	ActionSinkDown     Action = "audit-sink-down"
 	ActionSinkUp       Action = "audit-sink-up"
 	ActionGap          Action = "audit-gap"        // events were lost: how many, since when, why
@@ -292,7 +292,9 @@ const (
 	ExtraNotifyTries  = "coredns.xfr.notify.tries"   // int
 	ExtraNotifyLink   = "coredns.xfr.notify.zone_id" // string
 	ExtraNotifySince  = "coredns.xfr.notify.since"   // time.Time
-	ExtraFinding      = "coredns.xfr.finding.code"   // string
+
+	ExtraFinding         = "coredns.xfr.finding.code"     // string
+	ExtraFindingPosition = "coredns.xfr.finding.position" // string: file:line
 )
 
 // ZonesListed is how many zones an event names that is about several.
@@ -302,7 +304,8 @@ const ZonesListed = 16
 // event fits event.schema.json.
 var extraFields = []string{
 	extraSinks, extraFailure, extraSink, ExtraLostAllowed, extraLostDenials, ExtraPolicy, ExtraZones, ExtraZonesTotal,
-	ExtraNotified, ExtraNotifiedPort, ExtraNotifySerial, ExtraNotifyTries, ExtraNotifyLink, ExtraNotifySince, ExtraFinding,
+	ExtraNotified, ExtraNotifiedPort, ExtraNotifySerial, ExtraNotifyTries, ExtraNotifyLink, ExtraNotifySince,
+	ExtraFinding, ExtraFindingPosition,
 	trail.FieldKind, trail.FieldCause, trail.FieldRewritten, trail.FieldAction, trail.FieldBytes, trail.FieldBytesHash,
 	trail.FieldSizeBefore, trail.FieldSizeNow, trail.FieldLost, trail.FieldLate, trail.FieldLateFirst, trail.FieldLateLast,
 	trail.FieldSince, trail.FieldError, trail.FieldCheckpoint, trail.FieldClockStep,

@@ -10,6 +10,7 @@ import (
 
 	"github.com/xfrguard/xfrguard/internal/audit/audittest"
 	"github.com/xfrguard/xfrguard/internal/corefile"
+	"github.com/xfrguard/xfrguard/internal/finding"
 	"github.com/xfrguard/xfrguard/internal/notify"
 	"github.com/xfrguard/xfrguard/internal/policy"
 )
@@ -44,6 +45,7 @@ func TestSchemaEnums(t *testing.T) {
 	byAction := map[string][]string{
 		string(ActionDecision): audittest.Texts(policy.Reasons),
 		string(ActionEnd):      audittest.Texts(EndReasons),
+		string(ActionFinding):  audittest.Texts(finding.Codes()),
 		string(ActionDenied):   append(slices.Clone(denied), reasonSeveral),
 		string(ActionAnswered): {string(ServedUpToDate), string(ServedUseTCP), string(policy.ReasonAllowed), reasonSeveral},
 	}

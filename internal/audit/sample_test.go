@@ -134,8 +134,8 @@ func sampleEvents() map[string]*Event {
 		}),
 		"finding": life(ActionFinding, func(e *Event) {
 			e.Reason, e.Block, e.Zone, e.SerialServed = "serial-backwards", base.Block, base.Zone, &served
-			e.Message = "serial-backwards: zone example.org. went from serial 2026112206 back: secondaries that have it will not follow"
-			e.Extra = map[string]any{ExtraFinding: "serial-backwards"}
+			e.Message = "zone example.org. went from serial 2026112206 back: secondaries that have it will not follow"
+			e.Extra = map[string]any{ExtraFinding: "serial-backwards", ExtraFindingPosition: "/etc/coredns/Corefile:12"}
 		}),
 		"start": life(ActionStart, func(e *Event) {
 			e.Extra = map[string]any{extraSinks: []string{"file:/var/log/coredns/xfr.log", "stdout"}, extraFailure: string(corefile.AuditRefuse)}

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/xfrguard/xfrguard/internal/finding"
 	"github.com/xfrguard/xfrguard/internal/policy"
 )
 
@@ -26,12 +27,22 @@ type Config struct {
 	Mode      Mode
 	Elsewhere Elsewhere
 	Findings  FindingsMode
+	Except    []finding.Code // left out of the findings, in their order
 
 	Cache   int64  // packed zone versions kept in memory, in bytes
 	Journal string // directory; "" for memory only
 	Notify  []Notify
 
-	Pos Position // where the directive stands, for errors that only show later
+	Pos   Position            // where the directive stands, for errors that only show later
+	Given map[string]Position // the properties that it has itself, at their first line
+}
+
+// At returns where a property of the directive stands, or the directive when it has none.
+func (c *Config) At(property string) Position {
+	if pos, ok := c.Given[property]; ok {
+		return pos
+	}
+	return c.Pos
 }
 
 // Position is a place in the Corefile.

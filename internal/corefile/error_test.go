@@ -231,6 +231,12 @@ func TestParseDirectiveErrors(t *testing.T) {
 		{"xfrguard {\n mode enforce\n} xfrguard2", "3 - Error during parsing: 'xfrguard2' stands where 'xfrguard' was expected"},
 		{"xfrguard example.org {\n mode enforce\n}\nxfrguard example.com {\n mode observe\n}", "5 - Error during parsing: mode: 'observe' contradicts 'enforce' at Testfile:2, expected one value in a server block"},
 		{"xfrguard example.org {\n elsewhere pass\n}\nxfrguard example.com {\n elsewhere refuse\n}", "5 - Error during parsing: elsewhere: 'refuse' contradicts 'pass' at Testfile:2, expected one value in a server block"},
+		{"xfrguard example.org {\n findings warn except\n}", "2 - Error during parsing: findings: 'except' needs one or more codes of findings, such as path-relative"},
+		{"xfrguard example.org {\n findings except path-relative\n}", "2 - Error during parsing: findings: expected warn or fail"},
+		{"xfrguard example.org {\n findings fail path-relative\n}", "2 - Error during parsing: findings: unexpected 'path-relative', expected warn or fail alone"},
+		{"xfrguard example.org {\n findings fail except path-relativ\n}", "2 - Error during parsing: findings: unknown code 'path-relativ' of a finding (did you mean 'path-relative'?), expected those that stand in front of findings in the log; docs/FINDINGS.md has all"},
+		{"xfrguard example.org {\n findings fail except key-case key-case\n}", "2 - Error during parsing: findings: 'key-case' is listed twice"},
+		{"xfrguard example.org {\n findings fail except key-case\n}\nxfrguard example.com {\n findings fail\n}", "5 - Error during parsing: findings: 'fail' contradicts 'fail except key-case' at Testfile:2, expected one value in a server block"},
 		{"xfrguard example.org {\n findings warn\n}\nxfrguard example.com {\n findings fail\n}", "5 - Error during parsing: findings: 'fail' contradicts 'warn' at Testfile:2, expected one value in a server block"},
 	} {
 		t.Run(tt.text, func(t *testing.T) {

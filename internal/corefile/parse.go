@@ -77,6 +77,7 @@ func (p *parser) directive() (*Config, error) {
 	p.cfg = newConfig()
 	p.cfg.Pos = p.here()
 	p.given = map[string]Position{}
+	p.cfg.Given = p.given
 	p.auditGiven, p.paceGiven = false, false
 	if err := p.readZones(p.RemainingArgs()); err != nil {
 		return nil, err
@@ -113,7 +114,9 @@ func (p *parser) property() error {
 	if first, again := p.given[name]; again && !prop.repeats {
 		return p.Errf("'%s' is given twice, first at %s", name, first)
 	}
-	p.given[name] = pos
+	if _, again := p.given[name]; !again {
+		p.given[name] = pos
+	}
 	args := p.RemainingArgs()
 	if p.NextArg() {
 		return p.Errf("unexpected '{' after '%s', which has no block of its own", name)

@@ -56,7 +56,7 @@ func corefile(c *Config) string {
 	}
 	line("mode", string(c.Mode))
 	line("elsewhere", string(c.Elsewhere))
-	line("findings", string(c.Findings))
+	line(strings.Fields("findings " + string(c.Findings) + " " + joinCodes(c.Except))...)
 	line("cache", fmt.Sprintf("%dB", c.Cache))
 	if c.Journal != "" {
 		line("journal", c.Journal)

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/xfrguard/xfrguard/internal/finding"
 )
 
 // property is one kind of line in the block.
@@ -242,12 +244,60 @@ func (p *parser) elsewhere(args []string) error {
 	return p.setBlockWide("elsewhere", string(e), func(c *Config) { c.Elsewhere = e })
 }
 
+// findings reads `warn|fail [except CODE...]`.
 func (p *parser) findings(args []string) error {
-	f, err := oneOf(args, FindingsWarn, FindingsFail)
+	words, codes := args, []string(nil)
+	if i := slices.Index(args, "except"); i >= 0 {
+		words, codes = args[:i], args[i+1:]
+		if len(codes) == 0 {
+			return errors.New("'except' needs one or more codes of findings, such as path-relative")
+		}
+	}
+	f, err := oneOf(words, FindingsWarn, FindingsFail)
 	if err != nil {
 		return err
 	}
-	return p.setBlockWide("findings", string(f), func(c *Config) { c.Findings = f })
+	except, err := parseCodes(codes)
+	if err != nil {
+		return err
+	}
+	return p.setBlockWide("findings", strings.TrimSpace(string(f)+" "+joinCodes(except)), func(c *Config) {
+		c.Findings, c.Except = f, except
+	})
+}
+
+// parseCodes reads codes of findings and returns them in their order.
+func parseCodes(args []string) ([]finding.Code, error) {
+	known := finding.Codes()
+	names := make([]string, len(known))
+	for i, c := range known {
+		names[i] = string(c)
+	}
+	var codes []finding.Code
+	for _, arg := range args {
+		switch {
+		case !slices.Contains(names, arg):
+			return nil, fmt.Errorf("unknown code %s of a finding%s, expected those that stand in front of findings in the log; docs/FINDINGS.md has all",
+				quote(arg), didYouMean(arg, names))
+		case slices.Contains(codes, finding.Code(arg)):
+			return nil, fmt.Errorf("%s is listed twice", quote(arg))
+		}
+		codes = append(codes, finding.Code(arg))
+	}
+	slices.Sort(codes)
+	return codes, nil
+}
+
+// joinCodes is "except CODE CODE...", "" for none.
+func joinCodes(codes []finding.Code) string {
+	text := ""
+	for _, c := range codes {
+		text += " " + string(c)
+	}
+	if text == "" {
+		return ""
+	}
+	return "except" + text
 }
 
 func (p *parser) cache(args []string) (err error) {

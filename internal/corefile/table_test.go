@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/finding"
 	"github.com/xfrguard/xfrguard/internal/policy/policytest"
 
 	"github.com/xfrguard/xfrguard/internal/policy"
@@ -35,6 +36,7 @@ var sameConfig = cmp.Options{
 	cmpopts.IgnoreTypes(Position{}, []Position{}),
 	cmpopts.EquateComparable(netip.AddrPort{}, netip.Addr{}),
 	cmpopts.IgnoreFields(Notify{}, "Unclear"),
+	cmpopts.IgnoreFields(Config{}, "Given"),
 	cmpopts.SortSlices(func(a, b Notify) int { return a.Addrs[0].Compare(b.Addrs[0]) }), // rules say it too
 	cmpopts.EquateEmpty(),
 	cmp.Comparer(func(a, b policy.Nets) bool {
@@ -205,6 +207,9 @@ func TestParse(t *testing.T) {
 		{"mode", "{\n mode observe\n}", expect(func(c *Config) { c.Mode = ModeObserve })},
 		{"elsewhere", "{\n elsewhere pass\n}", expect(func(c *Config) { c.Elsewhere = ElsewherePass })},
 		{"findings", "{\n findings fail\n}", expect(func(c *Config) { c.Findings = FindingsFail })},
+		{"findings without some", "{\n findings fail except path-relative acl-blocks-soa\n}", expect(func(c *Config) {
+			c.Findings, c.Except = FindingsFail, []finding.Code{finding.ACLBlocksSOA, finding.PathRelative}
+		})},
 		{"cache", "{\n cache 1GB\n}", expect(func(c *Config) { c.Cache = 1e9 })},
 		{"journal", "{\n journal /var/lib/xfr\n}", expect(func(c *Config) { c.Journal = "/var/lib/xfr" })},
 		{"notify", "{\n notify 192.0.2.53 [2001:db8::53]:5300 ::ffff:192.0.2.54 key NS2 \n notify tls 192.0.2.53 192.0.2.55:8853\n}", expect(func(c *Config) {

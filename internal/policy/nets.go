@@ -126,8 +126,8 @@ func UnmapPrefix(p netip.Prefix) netip.Prefix {
 	return p
 }
 
-// covers reports whether every address of the other set is in n. Both sets are settled.
-func (n *Nets) covers(other *Nets) bool {
+// Covers reports whether every address of the other set is in n. Both sets are settled.
+func (n *Nets) Covers(other *Nets) bool {
 	switch {
 	case n.any:
 		return true
@@ -142,8 +142,8 @@ func (n *Nets) covers(other *Nets) bool {
 	return true
 }
 
-// overlaps reports whether an address may be in both.
-func (n *Nets) overlaps(other *Nets) bool {
+// Overlaps reports whether an address may be in both.
+func (n *Nets) Overlaps(other *Nets) bool {
 	return n.any || other.any || n.prefixes().Overlaps(other.prefixes())
 }
 

@@ -14,7 +14,7 @@ import (
 // r, too, at every moment: then r, which comes first, always decides, and the
 // later one is dead. Rules that do so only together are not looked for.
 func (r *Rule) Shadows(later *Rule) bool {
-	if !r.Nets.covers(&later.Nets) {
+	if !r.Nets.Covers(&later.Nets) {
 		return false
 	}
 	return r.Deny || r.coversTypes(later) && r.coversKeys(later) && r.coversCerts(later) && r.coversTLS(later)

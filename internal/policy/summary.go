@@ -100,7 +100,7 @@ func Identity(rules []Rule, i int, algorithms []string, secret func(key string) 
 	h := sha256.New()
 	fmt.Fprintf(h, "%s\n%s\n", asks.line(-1), strings.Join(algorithms, " "))
 	for j := range rules[:i] {
-		if deny := &rules[j]; deny.Deny && asks.Nets.overlaps(&deny.Nets) {
+		if deny := &rules[j]; deny.Deny && asks.Nets.Overlaps(&deny.Nets) {
 			fmt.Fprintf(h, "deny%s\n", deny.Nets.list(-1))
 		}
 	}

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The xfrguard authors
 // SPDX-License-Identifier: Apache-2.0
 
-package xfrguard
+package lint
 
 import (
 	"cmp"
@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/xfrguard/xfrguard/internal/corefile"
+	"github.com/xfrguard/xfrguard/internal/finding"
 )
 
 // The addresses that hosts of the internet have, and the share of them from which on a
@@ -27,9 +28,9 @@ var unicast = [...]struct {
 
 const wideShare = 0.25
 
-// lintNets looks for rules that let nearly everybody past the address gate, however that
+// nets looks for rules that let nearly everybody past the address gate, however that
 // is written: each by itself, and all of a directive together.
-func lintNets(c *corefile.Config) (findings []string) {
+func (fs *Findings) nets(c *corefile.Config) {
 	var denied, allowed []netip.Prefix
 	said := false
 	for i := range c.Rules {
@@ -46,9 +47,9 @@ func lintNets(c *corefile.Config) (findings []string) {
 		wide := wideness(nets, denied)
 		switch {
 		case rule.Nets.Any():
-			findings = append(findings, fmt.Sprintf("%s: rule %q has no net, or every address: %s", c.RulePos[i], rule.Name, asks))
+			fs.Add(finding.RuleAnyNet, c.RulePos[i], "rule %q has no net, or every address: %s", rule.Name, asks)
 		case wide != "":
-			findings = append(findings, fmt.Sprintf("%s: rule %q lets in %s: %s; name the addresses of the secondaries", c.RulePos[i], rule.Name, wide, asks))
+			fs.Add(finding.RuleAnyNet, c.RulePos[i], "rule %q lets in %s: %s; name the addresses of the secondaries", rule.Name, wide, asks)
 		default:
 			allowed = append(allowed, without(nets, denied)...)
 			continue
@@ -56,9 +57,8 @@ func lintNets(c *corefile.Config) (findings []string) {
 		said = true
 	}
 	if wide := wideness(disjoint(allowed), nil); wide != "" && !said {
-		findings = append(findings, fmt.Sprintf("%s: the rules together let in %s: name the addresses of the secondaries", c.Pos, wide))
+		fs.Add(finding.RuleAnyNet, c.Pos, "the rules together let in %s: name the addresses of the secondaries", wide)
 	}
-	return findings
 }
 
 // wideness says how much of a family the prefixes hold that are not denied before, "" when
