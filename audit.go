@@ -153,7 +153,7 @@ func digestOf(ctx context.Context, v *zone.Version) string {
 	if !ok {
 		return ""
 	}
-	return "sha384:" + hex.EncodeToString(d[:])
+	return digestText(d)
 }
 
 // endReason names what became of a transfer.
@@ -254,7 +254,7 @@ func (g *guard) otherContent(apex string, serial uint32, digest zone.Digest) {
 	}
 	a.Lifecycle(&audit.Event{
 		Time: time.Now(), Action: audit.ActionLineage, Zone: apex, View: g.Config.ViewName,
-		SerialServed: &serial, Digest: "sha384:" + hex.EncodeToString(digest[:]),
+		SerialServed: &serial, Digest: digestText(digest),
 		Policy: g.zone(apex).policyDigest(), Enforced: true,
 	})
 }
@@ -263,3 +263,6 @@ func (g *guard) otherContent(apex string, serial uint32, digest zone.Digest) {
 func (g *guard) corrected(apex string, serial uint32, c zone.Correction) {
 	log.Warningf("Zone %s, serial %d: %d corrected, %s, the first is %s %s", apex, serial, c.Count, c.Reason, c.Owner, dns.Type(c.Type))
 }
+
+// digestText is a zone's digest as events have it: "sha384:" and 96 hex digits.
+func digestText(d zone.Digest) string { return "sha384:" + hex.EncodeToString(d[:]) }

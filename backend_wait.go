@@ -12,7 +12,7 @@ import (
 	"github.com/xfrguard/xfrguard/internal/wire"
 )
 
-// errBackendHangs ends the wait for a zone of which nothing more comes.
+// errBackendHangs ends a transfer whose backend has stopped sending.
 var errBackendHangs = errors.New("its backend hands out nothing")
 
 // backendStalls is how many times a client's stall the backend of a zone may hand out
@@ -21,7 +21,8 @@ var errBackendHangs = errors.New("its backend hands out nothing")
 const backendStalls = 10
 
 // backendWait is how long a transfer waits for more of its zone: while it waits it has
-// one of the places that `concurrent` gives out, and nobody else would end it.
+// one of the places that `concurrent` gives out, and nobody else would end it. A build,
+// which belongs to no client, has a clock of its own: internal/zone/source.go.
 func backendWait(l *policy.Limits) time.Duration {
 	if l.Stall <= 0 || l.Timeout <= 0 {
 		return backendStalls * wire.DefaultStall
@@ -29,7 +30,7 @@ func backendWait(l *policy.Limits) time.Duration {
 	return min(backendStalls*l.Stall, l.Timeout)
 }
 
-// watchdog ends a context when nobody has calmed it for some time. A nil one does nothing.
+// watchdog cancels a context unless it is reset in time. A nil one does nothing.
 type watchdog struct {
 	wait  time.Duration
 	timer *time.Timer

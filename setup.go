@@ -4,6 +4,24 @@
 // Package xfrguard is a CoreDNS plugin that owns outgoing zone transfers: it
 // decides about every AXFR and IXFR by one default-deny policy, records each
 // attempt before it answers, and serves what is allowed itself.
+//
+// A request walks through the package in one direction:
+//
+//	plugin.go      every query of the block comes by; all but transfers go on
+//	transfer.go    the order of the steps that follow
+//	  evidence     what the message and its connection show
+//	  policy       the decision, pure
+//	  admission.go rate and places: a lease
+//	  plan.go      what the client will get: a zone, differences, the SOA alone
+//	  audit.go     the decision, on record before the first octet
+//	  answer.go    what an allowed client gets, paced and watched
+//	  reply.go     what a refused client gets
+//	  audit.go     the end, on record
+//
+// Around it: setup.go and chain.go make a guard of the Corefile and put it into the chain,
+// policy.go says what answers for a name, instance.go and restart.go tell the life of one
+// load of the Corefile, identity.go what counts as the same after a reload, engine.go and
+// notify.go keep zones ready and secondaries told.
 package xfrguard
 
 import (

@@ -150,7 +150,8 @@ func emitAll(rrs []dns.RR, emit func(dns.RR) error) error {
 	return nil
 }
 
-// silence is how long a backend may send nothing before it counts as broken.
+// silence is how long a backend may send nothing before it counts as broken. What one
+// client waits for has a clock of its own: backend_wait.go.
 const silence = time.Minute
 
 // openChannel asks a source that is not known better, and waits for its first batch,
