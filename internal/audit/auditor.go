@@ -66,9 +66,10 @@ var (
 	SinkPool  pool.Pool[*WatchedSink]
 )
 
-// Open opens the sinks, unless they are open already, and records the start
-// of the audit. In refuse mode it fails when no sink can record that, or a sink
-// cannot be opened: better now than at the first transfer.
+// Open opens the sinks, unless they are open already, and records the start of the
+// audit. A sink that cannot be opened as it is configured is an error: better now than
+// at the first transfer. One that only fails for now, because its disk is full or its
+// receiver is down, is down and comes up by itself: ordinary DNS must not wait for it.
 func Open(cfg Config) (*Auditor, error) {
 	if len(cfg.sinks) == 0 {
 		cfg.sinks = []corefile.Sink{{Kind: "stdout"}}
@@ -124,12 +125,12 @@ func openRecorder(cfg Config, names []string) (*Recorder, error) {
 	rec.Answers = newAnswerFolder(cfg.answers, rec.postFolded)
 	rec.watchClock()
 	start := &Event{Action: ActionStart, Extra: map[string]any{extraSinks: names, extraFailure: string(cfg.failure)}}
-	if err := rec.recordAll(start); err != nil {
-		if cfg.failure == corefile.AuditRefuse {
-			rec.unwatch()
-			return nil, errors.Join(fmt.Errorf("audit: no sink takes a record: %w", err), rec.releaseSinks())
+	if err := rec.recordAll(start, (*WatchedSink).begin); err != nil {
+		meanwhile := "no transfer is served until one does"
+		if cfg.failure == corefile.AuditServe {
+			meanwhile = "transfers are served, and a gap event will tell what is missing"
 		}
-		log.Warningf("audit: no sink takes a record: %v", err)
+		log.Warningf("audit: no sink takes a record, %s: %v", meanwhile, err)
 	}
 	return rec, nil
 }
@@ -154,7 +155,7 @@ func (r *Recorder) close() error {
 	if r.Answers != nil {
 		r.Answers.close()
 	}
-	err := r.recordAll(&Event{Action: ActionStop})
+	err := r.recordAll(&Event{Action: ActionStop}, (*WatchedSink).append)
 	return errors.Join(err, r.releaseSinks())
 }
 
@@ -332,15 +333,15 @@ func (r *Recorder) record(ctx context.Context, e *Event) error {
 	return errors.Join(errs...)
 }
 
-// recordAll appends the event to all sinks and waits for each of them, no longer than its
+// recordAll puts the event into all sinks and waits for each of them, no longer than its
 // deadline: nothing may come before the start, or after the stop. It fails when all do.
-func (r *Recorder) recordAll(e *Event) error {
+func (r *Recorder) recordAll(e *Event, put func(*WatchedSink, *record) error) error {
 	Stamp(e)
 	rec := recordOf(e)
 	errs := make([]error, len(r.sinks))
 	var all sync.WaitGroup
 	for i, s := range r.sinks {
-		all.Go(func() { errs[i] = s.append(rec) })
+		all.Go(func() { errs[i] = put(s, rec) })
 	}
 	all.Wait()
 	if slices.Contains(errs, nil) {

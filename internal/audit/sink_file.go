@@ -28,6 +28,7 @@ func newFileSink(path, keyPath string) (*fileSink, error) {
 	opts := trail.Options{
 		Compose:      composeTrail,
 		OnState:      s.state,
+		StartDown:    true,
 		OnCheckpoint: func(note string) { s.printer.print(fmt.Sprintf("audit checkpoint of %s: %q", path, note)) },
 	}
 	if keyPath != "" {

@@ -144,6 +144,20 @@ func (w *WatchedSink) append(r *record) error {
 	return nil
 }
 
+// begin is append for the first line. One that is down already keeps it until it is up,
+// if it can.
+func (w *WatchedSink) begin(r *record) error {
+	w.mu.Lock()
+	waits := w.self && w.down
+	reason := w.reason
+	w.mu.Unlock()
+	if !waits {
+		return w.append(r)
+	}
+	w.post(r)
+	return fmt.Errorf("%s: %w: %w", w.name, errSinkDown, reason)
+}
+
 // admit counts the event as lost when the sink is not to be called.
 func (w *WatchedSink) admit(r *record) bool {
 	w.mu.Lock()

@@ -146,8 +146,8 @@ func (w *writer) report() {
 		}
 	}
 	w.printed = nil
-	if w.up && o.OnState != nil {
-		o.OnState(nil)
+	if w.up {
+		w.tell(nil)
 	}
 	w.up = false
 }

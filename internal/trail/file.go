@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -48,9 +49,14 @@ type Options struct {
 	OnCheckpoint func(note string)
 
 	// OnState is told when the file goes down (with the error) and when it is up again
-	// (nil). It is called by the writer or an Append, must return at once and must not
-	// call the File.
+	// (nil). It is called by the writer, an Append or Open, must return at once and must
+	// not call the File.
 	OnState func(err error)
+
+	// StartDown has Open return a file that is down, in place of an error, when what it
+	// met may pass: a disk that is full, read-only, failing or hangs. The file comes up by
+	// itself. See [Misconfigured] for what stays an error.
+	StartDown bool
 
 	// Patience is how long Open and Close wait for a file system that hangs, default 5 s.
 	Patience time.Duration
@@ -114,7 +120,7 @@ func Resolve(path string) (string, error) {
 // (plainfile.ErrUnsafe), as are a file that is open already, in another process or in this
 // one (plainfile.ErrLocked), and one that holds something else ([ErrNotTrail]). A chain
 // that is in the file is continued, and a torn last line repaired. Open has written and
-// synced a first line when it returns.
+// synced a first line when it returns, but for a file that is down (see StartDown).
 func Open(path string, opts Options) (*File, error) {
 	opts = opts.withDefaults()
 	path, err := Resolve(path)
@@ -139,9 +145,13 @@ func Open(path string, opts Options) (*File, error) {
 		}
 		return &File{w}, nil
 	case <-patience.C:
+		err := fmt.Errorf("open audit file %s: the file system gave no answer in %s: %w", path, opts.Patience, os.ErrDeadlineExceeded)
+		if opts.StartDown && w.startsDown(err) {
+			return &File{w}, nil
+		}
 		w.close()
 		w.leave()
-		return nil, fmt.Errorf("open audit file %s: the file system gave no answer in %s", path, opts.Patience)
+		return nil, err
 	}
 }
 

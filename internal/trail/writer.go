@@ -68,6 +68,8 @@ type writer struct {
 	startErr  error
 	closeErr  error
 
+	telling sync.Mutex // held while the owner is told of the state
+
 	mu        sync.Mutex
 	closing   bool
 	queue     []*request
@@ -296,20 +298,35 @@ func (w *writer) abandon(r *request, cause error) error {
 	default:
 		r.state = abandoned // the writer will know what came of it
 	}
-	var tell func(error)
 	// The writer spent most of that time on one group: it hangs. Otherwise there is just
 	// too much to write.
 	hangs := w.busy && time.Since(w.busySince) > time.Since(r.since)/2
-	if errors.Is(cause, context.DeadlineExceeded) && hangs && w.down == nil {
+	wentDown := errors.Is(cause, context.DeadlineExceeded) && hangs && w.down == nil
+	if wentDown {
 		w.down = err
-		tell = w.opts.OnState
 	}
 	w.mu.Unlock()
 	w.poke()
-	if tell != nil {
-		tell(err)
+	if wentDown {
+		w.tell(err)
 	}
 	return err
+}
+
+// tell calls OnState, unless the state has changed again since: whoever changed it
+// tells of that, and the owner hears the last one last.
+func (w *writer) tell(err error) {
+	if w.opts.OnState == nil {
+		return
+	}
+	w.telling.Lock()
+	defer w.telling.Unlock()
+	w.mu.Lock()
+	stale := (w.down == nil) != (err == nil)
+	w.mu.Unlock()
+	if !stale {
+		w.opts.OnState(err)
+	}
 }
 
 func (w *writer) post(event []byte) error {

@@ -17,9 +17,7 @@ func (w *writer) run() {
 	defer w.retire()
 	w.timer = time.NewTimer(lookEvery)
 	defer w.timer.Stop()
-	w.startErr = w.start()
-	close(w.ready)
-	if w.startErr != nil {
+	if !w.started(w.start()) {
 		return
 	}
 	w.report()
@@ -50,24 +48,12 @@ func (w *writer) retire() {
 		}
 	}
 	if w.lock != nil {
-		// A lock file that was made for a start that failed is removed: its absence tells of
-		// a version that knows none.
-		_ = w.lock.release(w.lock.fresh() && w.startErr != nil && w.id == plainfile.ID{})
+		// A lock file that was made for a file that was never opened is removed: its absence
+		// tells of a version that knows none.
+		_ = w.lock.release(w.lock.fresh() && w.id == plainfile.ID{})
 	}
 	unfinished.CompareAndDelete(w.path, w.done)
 	close(w.done)
-}
-
-// start opens the file and writes its first lines.
-func (w *writer) start() error {
-	err := w.attach(0)
-	if err == nil {
-		err = w.commit(&batch{}, true)
-	}
-	if err != nil && w.f != nil {
-		w.rollback()
-	}
-	return err
 }
 
 // finish writes what is left, and says so when it cannot.
@@ -198,21 +184,18 @@ func (w *writer) release(b *batch, err error) {
 		}
 		w.answerLocked(r, err)
 	}
-	var tell func(error)
+	wentDown := err != nil && w.down == nil
 	if err != nil {
 		for _, r := range w.queue {
 			w.loseLocked(err)
 			w.answerLocked(r, err)
 		}
 		w.queue = nil
-		if w.down == nil {
-			tell = w.opts.OnState
-		}
 		w.down = err
 	}
 	w.mu.Unlock()
-	if tell != nil {
-		tell(err)
+	if wentDown {
+		w.tell(err)
 	}
 }
 
