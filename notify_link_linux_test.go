@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 	"unsafe"
 
 	"github.com/miekg/dns"
@@ -74,6 +75,16 @@ func setUpLoopback(t *testing.T, addrs []string) {
 		}{netip.MustParseAddr(a).As16(), 64, int32(lo.Index)}
 		if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCSIFADDR, uintptr(unsafe.Pointer(&request))); errno != 0 {
 			t.Fatalf("add %s to lo: %v", a, errno)
+		}
+		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+			c, err := net.ListenPacket("udp", "["+a+"%lo]:0") // the kernel makes it ready a little later
+			if err == nil {
+				c.Close()
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatal(err)
+			}
 		}
 	}
 }
