@@ -33,7 +33,10 @@ var walls = map[string][]string{
 	"internal/pool":         {},
 	"internal/plainfile":    {"golang.org/x/sys"},
 	"internal/policy":       {miekg, "github.com/gaissmai/bart"},
-	"internal/corefile":     {"internal/policy", miekg, caddyFiles}, // no CoreDNS: a command reads Corefiles with it
+	"internal/finding":      {},
+	"internal/keyfile":      {},
+	"internal/lint":         {"internal/corefile", "internal/finding", "internal/policy"},
+	"internal/corefile":     {"internal/finding", "internal/policy", miekg, caddyFiles}, // no CoreDNS: a command reads Corefiles with it
 	"internal/wire":         {miekg, "golang.org/x/sys", "golang.org/x/time"},
 	"internal/notify":       {"internal/wire", miekg, "golang.org/x/time"},
 	"internal/trail":        {"internal/plainfile", "github.com/google/uuid", "golang.org/x/mod"},
@@ -43,12 +46,13 @@ var walls = map[string][]string{
 	"internal/evidence":     {"internal/audit", "internal/limit", "internal/policy", "internal/wire", miekg, coreDNS},
 	"internal/coredns":      {miekg, coreDNS, caddyWhole, "github.com/pires/go-proxyproto"},
 	"internal/audit": {
-		"internal/corefile", "internal/policy", "internal/pool", "internal/trail", coreDNS, prom,
+		"internal/corefile", "internal/finding", "internal/policy", "internal/pool", "internal/trail", coreDNS, prom,
 		"github.com/coreos/go-systemd", "github.com/google/uuid", "github.com/hashicorp/golang-lru/v2",
 		"github.com/leodido/go-syslog", "golang.org/x/sys", "golang.org/x/time",
 	},
 	".": {
-		"internal/audit", "internal/coredns", "internal/corefile", "internal/evidence", "internal/limit", "internal/notify",
+		"internal/audit", "internal/coredns", "internal/corefile", "internal/evidence", "internal/finding", "internal/keyfile",
+		"internal/limit", "internal/lint", "internal/notify",
 		"internal/policy", "internal/pool", "internal/wire", "internal/zone", "internal/zone/journal",
 		miekg, coreDNS, caddyWhole, prom, "github.com/google/uuid", "github.com/opentracing/opentracing-go", "golang.org/x/time",
 	},
