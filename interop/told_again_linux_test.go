@@ -31,10 +31,10 @@ type passing struct {
 	end    func(p *passingPrimary, t *testing.T)
 }
 
-const tokenEach = 6 * time.Second // of the cause rate
+const tokenEach = 10 * time.Second // of the cause rate: longer than a NOTIFY takes
 
 var passingCauses = []passing{
-	{"rate", "rate-limited", "rate 1/6s burst 2\n\t\tconcurrent 16 per-client 4 wait 100ms", (*passingPrimary).drain, (*passingPrimary).nextToken},
+	{"rate", "rate-limited", "rate 1/10s burst 2\n\t\tconcurrent 16 per-client 4 wait 100ms", (*passingPrimary).drain, (*passingPrimary).nextToken},
 	{"concurrency", "concurrency-limited", "concurrent 1 per-client 1 wait 100ms\n\t\ttimeout 2h stall 5m pace off", (*passingPrimary).hold, (*passingPrimary).letGo},
 	{"audit", "audit-unavailable", "", (*passingPrimary).fill, (*passingPrimary).makeRoom},
 	{"zone not there", "", "", (*passingPrimary).loseZone, (*passingPrimary).findZone},
