@@ -87,6 +87,12 @@ func isTimeout(err error) bool {
 }
 
 // kindOf names an error for a table: short, and without addresses.
+// The kinds of a connection that ended without one octet of an answer.
+const (
+	kindSilent = "no answer"
+	kindClosed = "closed"
+)
+
 func kindOf(err error) string {
 	var rcode rcodeError
 	switch {
@@ -97,12 +103,12 @@ func kindOf(err error) string {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "connection refused"
 	case errors.Is(err, errNoAnswer):
-		return "no answer"
+		return kindSilent
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.EPIPE):
 		if strings.HasPrefix(err.Error(), "broken off") {
 			return "broken off"
 		}
-		return "closed"
+		return kindClosed
 	}
 	return err.Error()
 }

@@ -7,7 +7,9 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -36,7 +38,26 @@ type soaking struct {
 	begun  time.Time
 	slow   []*slowSecondary
 	quiets []quiet
+
+	mu      sync.Mutex
+	reloads []time.Time
 }
+
+// atReload reports whether a connection that ended without an answer was opened while a
+// reload handed the sockets over.
+func (k *soaking) atReload(begun time.Time, kind string) bool {
+	if kind != kindClosed && kind != kindSilent {
+		return false
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.ContainsFunc(k.reloads, func(at time.Time) bool {
+		return begun.After(at.Add(-handover/2)) && begun.Before(at.Add(handover))
+	})
+}
+
+// handover is how long after a signal the old servers may still take connections.
+const handover = 2 * time.Second
 
 // runSoak puts a mixed load on our server for h.soak: honest secondaries, slow ones,
 // stalled, trickling, cut, dripping and pipelined clients, floods of refusals, mutated
@@ -50,6 +71,7 @@ func (h *hostile) runSoak(ctx context.Context) error {
 	r := &result{scenario: &scenario{name: fmt.Sprintf("soak of %v", h.soak)}, server: s.name}
 	h.results = append(h.results, r)
 	k := &soaking{hostile: h, s: s, r: r, begun: time.Now()}
+	r.own.excuse, r.shared.excuse = k.atReload, k.atReload
 	during(ctx, idleSpan, func(ctx context.Context) { poll(ctx, s, ownID, 50*time.Millisecond, &r.idle) })
 	for round := range soakRounds {
 		if err := k.round(ctx, h.soak/soakRounds, round); err != nil {
@@ -117,6 +139,9 @@ func (k *soaking) reload(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
+		k.mu.Lock()
+		k.reloads = append(k.reloads, time.Now())
+		k.mu.Unlock()
 		if err := k.s.process.Signal(syscall.SIGUSR1); err != nil {
 			return // it has ended, which the clients see
 		}
