@@ -163,7 +163,7 @@ func (h *history) edit() {
 	h.records = slices.Clone(h.records)
 	for range 1 + r.IntN(3) {
 		i := r.IntN(40)
-		n := rr(h.t, "h%d.%s %d IN A 192.0.2.%d", i, apex, 300+i, r.IntN(3))
+		n := rr(h.t, "h%d.%s %d IN A 192.0.2.%d", i, apex, 300*(1+r.IntN(3)), r.IntN(3))
 		if i := r.IntN(len(h.records)); r.IntN(3) == 0 || i == 0 {
 			h.records = append(h.records, n)
 		} else {
@@ -173,7 +173,6 @@ func (h *history) edit() {
 	if len(h.records) > 200 {
 		h.records = slices.Delete(h.records, 1, 20)
 	}
-	h.records = legal(h.records)
 	h.past = append(h.past, h.serial)
 	h.src.set(h.t, h.serial, h.records)
 	h.note("edit %s: serial %d", how, h.serial)

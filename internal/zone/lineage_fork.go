@@ -157,3 +157,15 @@ func (l *lineage) cutLocked() error {
 func (l *lineage) forkLocked() error {
 	return l.blankLocked()
 }
+
+// abandonPast lets go of all differences, in the journal too: one of them is damaged.
+func (l *lineage) abandonPast() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	clear(l.packed)
+	l.dropLocked(len(l.deltas))
+	if len(l.users) == 0 {
+		return nil // its journal may be closed
+	}
+	return l.blankLocked() // the next version begins there anew
+}

@@ -112,3 +112,80 @@ func TestContentIsNotedFirst(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestDamagedDelta: what changed cannot be sent, because it is damaged where it is kept. The
+// client gets the whole zone, that is said once, and what changes from then on is sent.
+func TestDamagedDelta(t *testing.T) {
+	for name, damage := range map[string]func(*Delta){
+		"cut short":   func(d *Delta) { d.Added = d.Added[:len(d.Added)-1] },
+		"no record":   func(d *Delta) { d.Removed = []byte{1, 2, 3} },
+		"no SOA":      func(d *Delta) { d.OldSOA = d.OldSOA[:9] },
+		"of no type":  func(d *Delta) { d.NewSOA = nil; d.Added = append(d.Added, 0xC0) },
+		"a wild name": func(d *Delta) { d.Added = append([]byte{0xFF}, d.Added...) },
+	} {
+		for _, chain := range []int{1, 3} {
+			for _, kept := range []bool{false, true} { // in a journal, which is read at a restart
+				src := newInMemory()
+				dir, id := t.TempDir(), newIdentity()
+				src.set(t, 1, many(t, 100))
+				p := startProcess(t, src, dir, id, 0)
+				c := copyOfZone{}
+				c.refresh(t, p.store, "rule")
+				for i := range chain {
+					edit(t, p.store, src, uint32(2+i), many(t, 101+i))
+				}
+				l := p.store.slots[apex].lineage
+				if kept {
+					state, err := p.journal.Load(id)
+					if err != nil {
+						t.Fatal(err)
+					}
+					damage(&state.Deltas[0])
+					err = p.journal.Update(id, journal.Change{
+						Reset: true, Base: baseNow(t, p.store), Append: state.Deltas, Given: map[Digest][]string{state.Deltas[0].FromDigest: {"rule"}},
+					})
+					if err != nil {
+						t.Fatal(err)
+					}
+					lineages.Lock() // as a kill does
+					delete(lineages.byID, id)
+					lineages.Unlock()
+					l.mu.Lock()
+					l.journal = nil
+					l.mu.Unlock()
+					p.stop(t)
+					p = startProcess(t, src, dir, id, 0)
+				} else {
+					l.mu.Lock()
+					damage(&l.deltas[0])
+					l.mu.Unlock()
+				}
+				for range 2 {
+					late := c
+					if got := late.refresh(t, p.store, "rule"); got != "axfr" || !equalSets(late.set, setOf(many(t, 100+chain))) {
+						t.Fatalf("%s: got %s", name, got)
+					}
+				}
+				c.refresh(t, p.store, "rule")
+				if len(p.errors) != 1 {
+					t.Errorf("%s: said %v", name, p.errors)
+				}
+				edit(t, p.store, src, 9, many(t, 120))
+				if got := c.refresh(t, p.store, "rule"); got != "ixfr" || !equalSets(c.set, setOf(many(t, 120))) {
+					t.Errorf("%s: it does not recover: %s", name, got)
+				}
+				p.stop(t)
+			}
+		}
+	}
+}
+
+// baseNow is the store's current version as a journal keeps it.
+func baseNow(t *testing.T, s *Store) *journal.Base {
+	t.Helper()
+	c, ok := settledVersion(t, s).contents()
+	if !ok {
+		t.Fatal("nothing to keep")
+	}
+	return baseOf(c)
+}

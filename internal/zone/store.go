@@ -368,7 +368,14 @@ func (s *Store) Since(ctx context.Context, v *Version, serial uint32, clients []
 	if ok, err := v.compared(ctx); !ok {
 		return nil, err
 	}
-	return s.since(ctx, sl, v, serial, clients)
+	messages, err := s.since(ctx, sl, v, serial, clients)
+	if err == nil || ctx.Err() != nil {
+		return messages, err
+	}
+	// What is known of the past is of no use: nobody may be refused for it.
+	s.report(sl.apex, fmt.Errorf("what changed since serial %d cannot be sent, secondaries get the zone whole: %w", serial, err))
+	s.report(sl.apex, sl.lineage.abandonPast())
+	return nil, nil
 }
 
 // Ambiguous reports whether v has the serial of a version with other content that was
