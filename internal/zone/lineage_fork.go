@@ -22,7 +22,7 @@ type forks struct {
 }
 
 // maxForks is how many serials are remembered, beside those of the deltas.
-const maxForks = journal.MaxSerials / 2
+const maxForks = journal.MaxSerials / 4
 
 // printOf is what is remembered of a content.
 func printOf(d Digest) journal.Print { return journal.Print(d[:]) }
@@ -69,11 +69,20 @@ func (f *forks) load(all []journal.Serial) {
 	f.unsaved = false
 }
 
-// list is what a journal keeps; never nil.
-func (f *forks) list() []journal.Serial {
-	all := make([]journal.Serial, 0, len(f.order))
+// serialsLocked is what a journal keeps beside a chain that ends with n of the deltas and
+// the newest version, whose serials it tells itself; never nil.
+func (l *lineage) serialsLocked(n int) []journal.Serial {
+	f := &l.forks
+	told := make(map[uint32]journal.Print, n)
+	for i := len(l.deltas) - n; i < len(l.deltas); i++ {
+		told[l.deltas[i].From] = printOf(l.deltas[i].FromDigest)
+	}
+	all := make([]journal.Serial, 0, 16)
 	for _, serial := range f.order {
-		all = append(all, journal.Serial{Serial: serial, Content: f.content[serial], Forked: f.has(serial)})
+		s := journal.Serial{Serial: serial, Content: f.content[serial], Forked: f.has(serial)}
+		if by, ok := told[serial]; s.Forked || !ok || by != s.Content {
+			all = append(all, s)
+		}
 	}
 	return all
 }
@@ -100,6 +109,7 @@ func (l *lineage) noteLocked(serial uint32, d Digest) (other bool) {
 func (l *lineage) noteDeltasLocked(gone []Delta) {
 	for i := range gone {
 		l.forks.note(gone[i].From, gone[i].FromDigest)
+		l.forks.unsaved = true // the journal's chain has told it so far
 	}
 }
 

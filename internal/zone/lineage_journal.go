@@ -148,7 +148,11 @@ func (l *lineage) updateLocked(c journal.Change) error {
 		}
 	}
 	if c.Reset || l.forks.unsaved {
-		c.Serials = l.forks.list()
+		n := min(l.disk.stored, len(l.deltas))
+		if c.Reset {
+			n = 0
+		}
+		c.Serials = l.serialsLocked(n)
 	}
 	err := l.journal.Update(l.id, c)
 	switch {
@@ -170,7 +174,7 @@ func (l *lineage) blankLocked() error {
 		return l.forgetLocked()
 	}
 	l.disk = disk{full: l.disk.full}
-	err := l.journal.Update(l.id, journal.Change{Reset: true, Base: &journal.Base{Serial: l.serial}, Serials: l.forks.list()})
+	err := l.journal.Update(l.id, journal.Change{Reset: true, Base: &journal.Base{Serial: l.serial}, Serials: l.serialsLocked(0)})
 	switch {
 	case err == nil:
 		l.forks.unsaved = false
