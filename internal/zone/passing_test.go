@@ -108,7 +108,7 @@ func TestSlowReaderOfWhatIsTooLarge(t *testing.T) {
 	}
 	src.mu.Lock()
 	defer src.mu.Unlock()
-	if src.whole > 2 {
+	if src.whole > 3 { // once to be compared with what is there
 		t.Errorf("the backend was asked for the whole zone %d times", src.whole)
 	}
 }

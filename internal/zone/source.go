@@ -6,9 +6,14 @@ package zone
 import (
 	"errors"
 	"fmt"
+	"hash/maphash"
+	"math/bits"
+	"reflect"
 	"slices"
 	"time"
 	"weak"
+
+	"github.com/xfrguard/xfrguard/internal/wire"
 
 	"github.com/coredns/coredns/plugin/auto"
 	"github.com/coredns/coredns/plugin/file"
@@ -76,12 +81,12 @@ func inMemory(src Source, apex string) (z *file.Zone, known bool) {
 
 // open begins a transfer from the source; kept is the version from it that the caller
 // has, or nil. It fails with an error that notHere knows, or with ErrUnavailable.
-func open(i int, src Source, apex string, kept *Version) (*stream, error) {
+func open(i int, src Source, apex string, kept *Version, how look) (*stream, error) {
 	st := &stream{source: i, asked: time.Now()}
 	z, known := inMemory(src, apex)
 	switch {
 	case !known:
-		return st, st.openChannel(src, apex, kept)
+		return st, st.openChannel(src, apex, kept, how)
 	case z == nil:
 		return nil, errNotHere
 	}
@@ -154,11 +159,30 @@ func emitAll(rrs []dns.RR, emit func(dns.RR) error) error {
 // client waits for has a clock of its own: backend_wait.go.
 const silence = time.Minute
 
+// look is what a look at a source is for.
+type look int
+
+const (
+	forClient look = iota // whose answer must be what is there now
+	forWatch              // of serials, which may miss what changes without one
+)
+
+// keepsSerial reports whether a source never has two contents under one serial, as long as
+// the process lives: *dynupdate* counts each change. Of other sources that is not known.
+func keepsSerial(src Source) bool {
+	t := reflect.TypeOf(src)
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return t.PkgPath() == "github.com/coredns/coredns/plugin/dynupdate" && t.Name() == "DynUpdate"
+}
+
 // openChannel asks a source that is not known better, and waits for its first batch,
-// which tells the serial.
-func (st *stream) openChannel(src Source, apex string, kept *Version) error {
+// which tells the serial. Where the serial does not say that nothing is new, all is read and
+// compared with what is kept.
+func (st *stream) openChannel(src Source, apex string, kept *Version, how look) error {
 	var serial uint32 // 0 asks for the whole zone
-	if kept != nil && kept.final() {
+	if kept != nil && (how == forWatch || keepsSerial(src)) {
 		serial = kept.Serial
 	}
 	records, err := src.Transfer(apex, serial)
@@ -182,26 +206,96 @@ func (st *stream) openChannel(src Source, apex string, kept *Version) error {
 		return fmt.Errorf("%w: %s is empty", ErrInvalid, apex)
 	}
 	soa, ok := first[0].(*dns.SOA)
-	switch {
-	case !ok:
+	if !ok {
 		drain(records)
 		return fmt.Errorf("%w: %s begins with %s, not its SOA", ErrInvalid, apex, dns.Type(first[0].Header().Rrtype))
-	case more || len(first) > 1:
-	case serial != 0 && soa.Serial == serial:
-		st.soa, st.same, st.stop = soa, true, func() {}
-		return nil
-	case serial != 0:
-		// It thinks that ours is newer than its own (coredns' k8s_external compares
-		// serials as plain numbers).
-		return st.openChannel(src, apex, nil)
 	}
 	st.soa = soa
 	st.stop = func() { drain(records) }
+	switch lone := !more && len(first) == 1; {
+	case lone && serial != 0 && soa.Serial == serial:
+		st.same, st.stop = true, func() {}
+		return nil
+	case lone && serial != 0, serial != 0 && isDifference(first):
+		// It thinks that ours is newer than its own (coredns' k8s_external compares
+		// serials as plain numbers), or tells what has changed in its own way.
+		drain(records)
+		return st.openChannel(src, apex, nil, how)
+	case kept != nil && how == forWatch && soa.Serial == kept.Serial:
+		st.same = true
+		return nil
+	case kept != nil && soa.Serial == kept.Serial:
+		if st.same, err = kept.isWhat(apex, first, records); err != nil || st.same {
+			st.stop = func() {}
+			return err
+		}
+		return st.openChannel(src, apex, nil, how) // it has been read
+	}
 	st.run = func(emit func(dns.RR) error) error {
 		defer drain(records)
 		return receive(apex, first, records, emit)
 	}
 	return nil
+}
+
+// isDifference reports whether a stream is an incremental one (RFC 1995 §4): its second
+// record is a SOA too.
+func isDifference(first []dns.RR) bool {
+	if len(first) < 2 {
+		return false
+	}
+	_, second := first[1].(*dns.SOA)
+	return second && len(first) > 2 || second && first[0].(*dns.SOA).Serial != first[1].(*dns.SOA).Serial
+}
+
+// isWhat reads all that a source sends, and reports whether the version was made of the same
+// records, in whatever order.
+func (v *Version) isWhat(apex string, first []dns.RR, records <-chan []dns.RR) (bool, error) {
+	defer drain(records)
+	if v.isPassing() {
+		return false, errPasses
+	}
+	var now pile
+	if err := receive(apex, first, records, now.add); err != nil {
+		return false, err
+	}
+	select {
+	case <-v.built:
+	case <-v.outgrew: // its build waits for clients
+		return false, errPasses
+	}
+	_, err := v.finished()
+	return err == nil && now.same(&v.content), nil
+}
+
+// errPasses means that a version is too large to be kept, and to be compared with.
+var errPasses = errors.New("too large to be kept")
+
+// pile stands for records without regard to their order: the sum of their hashes, whose
+// seeds nobody outside knows.
+type pile struct {
+	low, high, count uint64
+	broken           bool // a record has no wire format
+	encoder          wire.Encoder
+	buf              []byte
+}
+
+func (p *pile) add(rr dns.RR) error {
+	b, err := p.encoder.Append(p.buf[:0], rr)
+	if err != nil {
+		p.broken = true
+		return nil
+	}
+	p.buf = b
+	var carry uint64
+	p.low, carry = bits.Add64(p.low, maphash.Bytes(seeds[0], b), 0)
+	p.high, _ = bits.Add64(p.high, maphash.Bytes(seeds[1], b), carry)
+	p.count++
+	return nil
+}
+
+func (p *pile) same(other *pile) bool {
+	return !p.broken && !other.broken && p.count == other.count && p.low == other.low && p.high == other.high
 }
 
 // next takes the next batch that has records; more is false at the end.
@@ -260,14 +354,14 @@ func drain(records <-chan []dns.RR) {
 
 // openAny asks the sources in order. One that does not have the zone is not the end:
 // the next may.
-func openAny(sources []Source, apex string, kept *Version) (st *stream, err error) {
+func openAny(sources []Source, apex string, kept *Version, how look) (st *stream, err error) {
 	defer caught(apex, ErrUnavailable, &err)
 	for i, src := range sources {
 		mine := kept
 		if kept != nil && kept.source != i {
 			mine = nil
 		}
-		st, err := open(i, src, apex, mine)
+		st, err := open(i, src, apex, mine, how)
 		if !notHere(err) {
 			return st, err
 		}

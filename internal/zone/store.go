@@ -168,7 +168,7 @@ func (s *Store) Current(ctx context.Context, apex string) (*Reader, error) {
 	sl.used = time.Now()
 	s.mu.Unlock()
 	for {
-		v, err := s.latest(ctx, sl)
+		v, err := s.latest(ctx, sl, forClient)
 		if err != nil {
 			return nil, err
 		}
@@ -216,7 +216,7 @@ func (s *Store) newVersion(sl *slot, st *stream) *Version {
 	if sl.apart.Load() {
 		v.gather = max(begin, s.o.Limit)
 	}
-	v.reopen = func(ctx context.Context) (*stream, error) { return s.open(ctx, sl.apex, nil) }
+	v.reopen = func(ctx context.Context) (*stream, error) { return s.open(ctx, sl.apex, nil, forClient) }
 	if st.origin != (origin{}) { // this very content, whatever comes after it
 		v.reopen = func(context.Context) (*stream, error) {
 			again := *st
@@ -324,7 +324,7 @@ func (s *Store) correct(sl *slot, v *Version) {
 // private opens a zone that is too large to be kept, for one client. Nothing is packed
 // before it is read.
 func (s *Store) private(ctx context.Context, sl *slot) (*Reader, error) {
-	st, err := s.open(ctx, sl.apex, nil)
+	st, err := s.open(ctx, sl.apex, nil, forClient)
 	if err != nil {
 		return nil, err
 	}

@@ -16,13 +16,14 @@ type opening struct {
 	done    chan struct{}
 	version *Version
 	err     error
+	how     look
 }
 
 // latest looks at the sources, or joins who does. It returns nil when the zone is too
 // large to be shared.
-func (s *Store) latest(ctx context.Context, sl *slot) (*Version, error) {
-	for again := false; ; again = true {
-		op, joined := s.look(sl)
+func (s *Store) latest(ctx context.Context, sl *slot, how look) (*Version, error) {
+	for again := false; ; {
+		op, joined := s.look(sl, how)
 		if op == nil {
 			return nil, nil
 		}
@@ -31,15 +32,17 @@ func (s *Store) latest(ctx context.Context, sl *slot) (*Version, error) {
 		}
 		// A look that had begun before this request may have seen the zone before a
 		// change that this request comes after. One that is joined later has not.
-		if !joined || again {
+		serves := how == forWatch || op.how == forClient // serials alone say nothing to a client
+		if !joined || again && serves {
 			return op.version, op.err
 		}
+		again = again || serves
 	}
 }
 
 // look begins a look at the sources, or joins the one that is under way. It returns nil
 // when the zone is too large to be shared.
-func (s *Store) look(sl *slot) (op *opening, joined bool) {
+func (s *Store) look(sl *slot, how look) (op *opening, joined bool) {
 	sl.mu.Lock()
 	defer sl.mu.Unlock()
 	if sl.large {
@@ -48,19 +51,24 @@ func (s *Store) look(sl *slot) (op *opening, joined bool) {
 	if sl.opening != nil {
 		return sl.opening, true
 	}
-	op = &opening{done: make(chan struct{})}
+	op = &opening{done: make(chan struct{}), how: how}
 	kept := s.keptLocked(sl)
 	if s.quick {
-		st, err := openAny(s.sources, sl.apex, kept)
+		st, err := openAny(s.sources, sl.apex, kept, how)
 		s.enterLocked(sl, op, kept, st, err)
 		return op, false
 	}
 	sl.opening = op
 	go func() {
-		st, err := openAny(s.sources, sl.apex, kept)
+		st, err := openAny(s.sources, sl.apex, kept, how)
 		sl.mu.Lock()
 		defer sl.mu.Unlock()
 		sl.opening = nil
+		if errors.Is(err, errPasses) {
+			sl.large = true
+			close(op.done)
+			return
+		}
 		s.enterLocked(sl, op, kept, st, err)
 	}()
 	return op, false
@@ -118,7 +126,7 @@ func (s *Store) enterLocked(sl *slot, op *opening, kept *Version, st *stream, er
 }
 
 // open opens a stream that is this caller's own.
-func (s *Store) open(ctx context.Context, apex string, kept *Version) (*stream, error) {
+func (s *Store) open(ctx context.Context, apex string, kept *Version, how look) (*stream, error) {
 	var (
 		st  *stream
 		err error
@@ -126,7 +134,7 @@ func (s *Store) open(ctx context.Context, apex string, kept *Version) (*stream, 
 	opened := make(chan struct{})
 	go func() {
 		defer close(opened)
-		st, err = openAny(s.sources, apex, kept)
+		st, err = openAny(s.sources, apex, kept, how)
 	}()
 	if early := wait(ctx, apex, opened); early != nil {
 		go func() {

@@ -64,7 +64,7 @@ func (s *Store) read(ctx context.Context, sl *slot) {
 	switch {
 	case opening != nil:
 	case current != nil && !large:
-		v, err := s.latest(ctx, sl)
+		v, err := s.latest(ctx, sl, forWatch)
 		if err == nil && v != nil {
 			v.hurry()
 		}
@@ -72,7 +72,7 @@ func (s *Store) read(ctx context.Context, sl *slot) {
 			s.tell(sl, v.SOA)
 		}
 	case watched:
-		st, err := s.open(ctx, sl.apex, seen)
+		st, err := s.open(ctx, sl.apex, seen, forWatch)
 		if err != nil {
 			return
 		}

@@ -31,6 +31,7 @@ type Version struct {
 	asked  time.Time // when the source was asked for it
 
 	begun   chan struct{} // closed when enough is there to begin, or all
+	built   chan struct{} // closed when nothing more will come
 	indexed chan struct{} // closed when the index is there, or will never be
 	settled chan struct{} // closed when it was compared with the version before
 	outgrew chan struct{} // closed when it turns out to be too large to be kept
@@ -62,6 +63,7 @@ type Version struct {
 
 	gather      int64        // octets of records that the build may hold back to sort them by owner
 	corrections []Correction // of what the source sent; set when the version is built
+	content     pile         // what a source sent that is known by its Transfer alone; set as corrections
 	unusable    bool         // a set may have several TTLs; set as corrections
 	apart       bool         // owners have come apart, more than gather apart; set as corrections
 
@@ -84,17 +86,9 @@ func newVersion(apex string, st *stream) *Version {
 	return &Version{
 		Apex: apex, Serial: st.soa.Serial, SOA: st.soa,
 		source: st.source, origin: st.origin, asked: st.asked,
-		begun: make(chan struct{}), indexed: make(chan struct{}), settled: make(chan struct{}), outgrew: make(chan struct{}),
+		begun: make(chan struct{}), built: make(chan struct{}), indexed: make(chan struct{}), settled: make(chan struct{}), outgrew: make(chan struct{}),
 		listeners: make(map[*Reader]struct{}),
 	}
-}
-
-// final reports whether the version can still be told from the next by its serial.
-// A serial that is the time in seconds, as kubernetes has it, is final only once that
-// second is over: until then the zone may change and keep it.
-func (v *Version) final() bool {
-	age := v.asked.Unix() - int64(v.Serial)
-	return age < -1 || age > 0
 }
 
 // finished reports whether all of the version is there, and whether that went well.
@@ -299,6 +293,7 @@ func (v *Version) finish(err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.done, v.err = true, err
+	close(v.built)
 	if err != nil {
 		v.messages, v.size = nil, 0 // nobody gets more of it
 	}

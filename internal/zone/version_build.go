@@ -36,7 +36,11 @@ func (v *Version) pack(st *stream, limit int64, room func() bool) (err error) {
 		n.limit, n.held, n.watch = v.gather, v.account.add, v.gather > 0
 		defer func() { v.account.add(-n.size) }()
 	}
+	compared := st.origin == (origin{})
 	err = st.run(func(rr dns.RR) error {
+		if compared {
+			_ = v.content.add(rr)
+		}
 		outside, err := c.check(rr)
 		switch {
 		case err != nil:

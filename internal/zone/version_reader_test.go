@@ -182,7 +182,7 @@ func TestSlowReaderSlowsNobody(t *testing.T) {
 			s := openStore(t, src, Options{Limit: 1 << 20})
 			sl := s.slots[apex]
 			sl.mu.Lock() // both are there before anything is gone
-			st, err := openAny(s.sources, apex, nil)
+			st, err := openAny(s.sources, apex, nil, forClient)
 			if err != nil {
 				t.Fatal(err)
 			}
