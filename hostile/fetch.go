@@ -86,13 +86,13 @@ func isTimeout(err error) bool {
 	return errors.As(err, &ne) && ne.Timeout()
 }
 
-// kindOf names an error for a table: short, and without addresses.
 // The kinds of a connection that ended without one octet of an answer.
 const (
 	kindSilent = "no answer"
 	kindClosed = "closed"
 )
 
+// kindOf names an error for a table: short, and without addresses.
 func kindOf(err error) string {
 	var rcode rcodeError
 	switch {
