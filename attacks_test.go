@@ -13,8 +13,6 @@ import (
 
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/miekg/dns"
-
-	"github.com/xfrguard/xfrguard/internal/audit/audittest"
 )
 
 // wantRefused fails if the answers hold anything of a zone.
@@ -336,84 +334,4 @@ func TestAttackSlowReader(t *testing.T) {
 	if d, _ := events[i]["event.duration"].(float64); time.Duration(d) > 5*time.Second {
 		t.Errorf("the client that did not read was held for %v", time.Duration(d))
 	}
-}
-
-// TestRevocation: after a reload a transfer that is no longer allowed is closed
-// within a second of the new policy, one that still is goes on to its end.
-func TestRevocation(t *testing.T) {
-	const hosts = 90000 // more than the kernel's buffers hold
-	var big strings.Builder
-	big.WriteString(zoneOrg)
-	for i := range hosts {
-		fmt.Fprintf(&big, "h%d IN TXT \"%s\"\n", i, strings.Repeat("x", 240))
-	}
-	lines := "allow as one net 127.0.0.2 unsigned\n\t\tallow as two net 127.0.0.3 unsigned"
-	s := serve(t, guarded(lines, ""), map[string]string{"db": big.String()})
-	tcp := s.addr(t, "tcp", 0)
-	begin := func(from string) (*dns.Conn, int) {
-		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
-		c, err := d.Dial("tcp", tcp)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { c.Close() })
-		_ = c.SetDeadline(time.Now().Add(60 * time.Second))
-		conn := &dns.Conn{Conn: c}
-		if _, err := conn.Write(packed(t, question(dns.TypeAXFR))); err != nil {
-			t.Fatal(err)
-		}
-		m, err := conn.ReadMsg()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return conn, len(m.Answer)
-	}
-	one, got := begin("127.0.0.2")
-	two, records := begin("127.0.0.3")
-	if err := s.reload(guarded("allow as two net 127.0.0.3 unsigned", "")); err != nil {
-		t.Fatal(err)
-	}
-	for {
-		m, err := one.ReadMsg() // what was in the buffers, then the end
-		if err != nil {
-			break
-		}
-		got += len(m.Answer)
-	}
-	if got >= hosts+6 {
-		t.Errorf("the transfer that is no longer allowed went to its end")
-	}
-	for records < hosts+6 {
-		m, err := two.ReadMsg()
-		if err != nil {
-			t.Fatalf("the transfer that is still allowed: %v after %d records", err, records)
-		}
-		records += len(m.Answer)
-	}
-	revoked := s.when(t, "zone-transfer-end", "policy-revoked")
-	loaded := s.when(t, "policy-reload", "")
-	if d := revoked.Sub(loaded); d > time.Second {
-		t.Errorf("closed %v after the new policy was loaded", d)
-	}
-}
-
-// when returns the time of the last event of the action, with the reason if there is one.
-func (s *server) when(t *testing.T, action, reason string) time.Time {
-	t.Helper()
-	var last time.Time
-	for deadline := time.Now().Add(30 * time.Second); last.IsZero() && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		for _, e := range audittest.Lines(t, s.dir+"/audit.log") {
-			if e["event.action"] == action && (reason == "" || e["event.reason"] == reason) {
-				at, err := time.Parse(time.RFC3339Nano, e["@timestamp"].(string))
-				if err != nil {
-					t.Fatal(err)
-				}
-				last = at
-			}
-		}
-	}
-	if last.IsZero() {
-		t.Fatalf("no event %s %s", action, reason)
-	}
-	return last
 }
