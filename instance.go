@@ -78,6 +78,8 @@ type instance struct {
 	certain  atomic.Bool  // the listeners are known to be open, not only believed to be
 	retiring sync.Once
 	pruning  sync.WaitGroup
+	made     madeOf
+	files    *following
 	timer    *time.Timer // guarded by live
 
 	// Guarded by live.
@@ -87,6 +89,8 @@ type instance struct {
 	next     *instance     // what is to take the place of this one
 	built    bool          // its servers were made
 	failure  failure       // why it cannot start
+	heir     *instance     // what has taken the place of this one when its servers closed,
+	leftIn   string        // and the goroutine of that restart
 }
 
 // The stages of an instance.
@@ -277,6 +281,7 @@ func (in *instance) commit() {
 	}
 	limits.Resume()
 	in.announce(previous)
+	in.tellLoaded(previous)
 	for _, g := range guards {
 		g.startNotify(previous)
 	}
@@ -315,6 +320,7 @@ func (in *instance) leave() {
 	live.Lock()
 	next := in.next
 	in.next = nil
+	in.heir, in.leftIn = next, goroutine()
 	live.Unlock()
 	if next != nil {
 		next.enter()
@@ -328,6 +334,7 @@ func (in *instance) leave() {
 }
 
 func (in *instance) retire() {
+	in.files.end()
 	guards := in.sorted()
 	if latest := latestInstance(); latest != nil && latest != in {
 		transfers.review(latest.sorted()) // what began here after the new instance had looked
@@ -346,6 +353,7 @@ func (in *instance) retire() {
 
 // stop closes what the guards have opened; a second time it waits for the first.
 func (in *instance) stop() {
+	in.files.end()
 	in.turn.Lock()
 	defer in.turn.Unlock()
 	live.Lock()

@@ -30,6 +30,14 @@ type keyFile struct {
 	secret bool // who can read it can pass for somebody; others must only not be changed
 }
 
+// What a keyFile is.
+const (
+	whatSecrets     = "tsig secrets"
+	whatCertificate = "tls certificate"
+	whatKey         = "tls key"
+	whatCA          = "tls CA"
+)
+
 // lintFiles looks for files with keys that others of this host may read or change, and for
 // certificates of the server and its CA that rest on weak keys.
 func (g *guard) lintFiles(fs *lint.Findings, in *instance) {
@@ -47,7 +55,7 @@ func (g *guard) lintFiles(fs *lint.Findings, in *instance) {
 		if fault := f.fault(); fault != "" {
 			fs.Add(finding.KeyFileMode, g.pos, "%s", fault)
 		}
-		if f.what == "tls certificate" || f.what == "tls CA" {
+		if f.what == whatCertificate || f.what == whatCA {
 			if weak := evidence.WeakKey(certificatesIn(f.path)...); weak != "" {
 				fs.Add(finding.CertificateWeak, g.pos, "the %s %s has %s: issue one with RSA of %d bits or more, ECDSA or Ed25519",
 					f.what, f.path, weak, evidence.MinRSABits)
@@ -56,10 +64,12 @@ func (g *guard) lintFiles(fs *lint.Findings, in *instance) {
 	}
 }
 
-// keyFiles are the files that the block's tsig and tls name. Both plugins keep what they
-// have read and not from where, so the Corefile is asked.
-func (g *guard) keyFiles(in *instance) (files []keyFile) {
-	block := in.blockTokens(g.index)
+// keyFiles are the files that the block's tsig and tls name.
+func (g *guard) keyFiles(in *instance) []keyFile { return keyFilesIn(in.blockTokens(g.index)) }
+
+// keyFilesIn are the files that tsig and tls name in a server block. Both plugins keep
+// what they have read and not from where, so the Corefile is asked.
+func keyFilesIn(block map[string][]caddyfile.Token) (files []keyFile) {
 	root := ""
 	if words := block["root"]; len(words) > 1 {
 		root = words[1].Text
@@ -67,10 +77,10 @@ func (g *guard) keyFiles(in *instance) (files []keyFile) {
 	tsig := block["tsig"]
 	for i, token := range tsig {
 		if token.Text == "secrets" && i+1 < len(tsig) {
-			files = append(files, keyFile{tsig[i+1].Text, "tsig secrets", true}) // tsig knows no root
+			files = append(files, keyFile{tsig[i+1].Text, whatSecrets, true}) // tsig knows no root
 		}
 	}
-	what := [...]keyFile{{what: "tls certificate"}, {what: "tls key", secret: true}, {what: "tls CA"}}
+	what := [...]keyFile{{what: whatCertificate}, {what: whatKey, secret: true}, {what: whatCA}}
 	args := block["tls"]
 	for i := 1; i < len(args) && i <= len(what) && args[i].Text != "{" && args[i].Line == args[0].Line; i++ {
 		f := what[i-1]

@@ -89,6 +89,11 @@ var (
 		Help: "Counter of reloads that failed, so that the policy in force stayed, by how far they came.",
 	}, []string{"reason"}), audit.ReloadFailures)
 
+	filesPending = promauto.NewGauge(prometheus.GaugeOpts{
+		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "files_pending",
+		Help: "Gauge that is 1 while the Corefile, keys or certificates on disk are not those in force.",
+	})
+
 	tlsUntil = promauto.NewGaugeVec(prometheus.GaugeOpts{
 		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "tls_until_timestamp_seconds",
 		Help: "Gauge of the moment until which a rule lets plain TCP in, in Unix time.",

@@ -145,6 +145,7 @@ func (in *instance) reasonLocked() failure {
 // is closed, and nothing else.
 func (in *instance) restartFailed() {
 	if !restarts.begun(in) {
+		in.announceHeir()
 		return // it never began, or it was over before something else failed
 	}
 	live.Lock()
@@ -154,6 +155,7 @@ func (in *instance) restartFailed() {
 	if next != nil && next.certain.Load() {
 		// It serves: what failed is the shutdown of a plugin.
 		in.leave()
+		in.announceHeir()
 		return
 	}
 	defer restarts.giveBack(in)
@@ -177,15 +179,20 @@ func (in *instance) restartFailed() {
 }
 
 // reloadFailed puts on record that the policy in force is not the one that was to be
-// loaded: once in each set of sinks.
+// loaded.
 func (in *instance) reloadFailed(why failure) {
 	reloadFailures.WithLabelValues(string(why.reason)).Inc()
+	in.record(audit.Event{Action: audit.ActionReloadFailed, Reason: string(why.reason), Error: why.err.Error()})
+}
+
+// record puts what is about the whole instance on record, once in each set of sinks.
+func (in *instance) record(e audit.Event) {
 	var told []*audit.Recorder
 	for _, g := range in.sorted() {
 		for _, a := range g.opened {
 			if !slices.Contains(told, a.Recorder) {
 				told = append(told, a.Recorder)
-				a.Lifecycle(&audit.Event{Action: audit.ActionReloadFailed, Reason: string(why.reason), Error: why.err.Error()})
+				a.Lifecycle(&e)
 			}
 		}
 	}
@@ -194,10 +201,11 @@ func (in *instance) reloadFailed(why failure) {
 // instanceKey is where Caddy's instance keeps ours.
 type instanceKey struct{}
 
-// hookEvents has Caddy say when an instance has started, and when the process ends. It is done in every setup, for
-// SIGUSR1 removes all hooks; Caddy panics when the hook is there still.
-func hookEvents() {
-	defer func() { _ = recover() }()
+// hookEvents has Caddy say when an instance has started, and when the process ends. It is
+// done in every setup, for SIGUSR1 removes all hooks, and reports whether it had to be:
+// Caddy panics when the hook is there still.
+func hookEvents() (missing bool) {
+	defer func() { missing = recover() == nil }()
 	caddy.RegisterEventHook(pluginName, func(event caddy.EventName, info any) error {
 		if event == caddy.ShutdownEvent {
 			ending.Store(true)
@@ -206,14 +214,21 @@ func hookEvents() {
 		if !ok || event != caddy.InstanceStartupEvent {
 			return nil
 		}
-		i.StorageMu.RLock()
-		in, ok := i.Storage[instanceKey{}].(*instance)
-		i.StorageMu.RUnlock()
-		if ok {
+		if in := instanceIn(i); in != nil {
 			in.enter()
+			in.followFiles(i)
 		}
 		return nil
 	})
+	return missing
+}
+
+// instanceIn returns our part of one of Caddy's instances, nil where it has none.
+func instanceIn(i *caddy.Instance) *instance {
+	i.StorageMu.RLock()
+	defer i.StorageMu.RUnlock()
+	in, _ := i.Storage[instanceKey{}].(*instance)
+	return in
 }
 
 // ending says that the process ends: the shutdowns that run are not those of a restart.

@@ -45,6 +45,7 @@ import (
 func init() {
 	plugin.Register(pluginName, setup)
 	caddy.RegisterParsingCallback("dns", pluginName, placeDoors)
+	hookEvents()
 	caddy.OnProcessExit = append(caddy.OnProcessExit, endAll)
 }
 

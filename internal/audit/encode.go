@@ -129,6 +129,8 @@ func (e *Event) failed(spec *eventSpec) bool {
 		return !e.Allowed
 	case ActionEnd:
 		return !EndReason(e.Reason).good()
+	case ActionFilesChanged:
+		return e.Reason != string(FilesLoaded)
 	case ActionFinding:
 		return finding.Code(e.Reason).Level() == finding.Warn
 	}
@@ -145,7 +147,7 @@ func (e *Event) message(spec *eventSpec) string {
 		return "zone transfer allowed"
 	case e.Action == ActionDecision:
 		return "zone transfer denied: " + e.Reason
-	case e.Action == ActionEnd || e.Action == ActionDenied || e.Action == ActionAnswered || e.Action == ActionNotifyFailed || e.Action == ActionTargetDown:
+	case e.Action == ActionEnd || e.Action == ActionDenied || e.Action == ActionAnswered || e.Action == ActionNotifyFailed || e.Action == ActionTargetDown || e.Action == ActionFilesChanged:
 		return spec.message + ": " + e.Reason
 	}
 	return spec.message

@@ -33,6 +33,7 @@ const (
 	ActionPolicyLoaded Action = "policy-load"
 	ActionReload       Action = "policy-reload"
 	ActionReloadFailed Action = "policy-reload-failed" // the policy in force stays
+	ActionFilesChanged Action = "policy-files-changed" // keys or certificates on disk are other ones
 	ActionFinding      Action = "policy-finding"       // something is not as it seems
 	ActionSinkDown     Action = "audit-sink-down"
 	ActionSinkUp       Action = "audit-sink-up"
@@ -75,6 +76,7 @@ var eventSpecs = []eventSpec{
 	{ActionPolicyLoaded, "XFR210", "configuration", []string{"info"}, false, "policy loaded"},
 	{ActionReload, "XFR211", "configuration", []string{"change"}, false, "policy reloaded"},
 	{ActionReloadFailed, "XFR212", "configuration", []string{"change"}, true, "policy not reloaded, the one in force stays"},
+	{ActionFilesChanged, "XFR214", "configuration", []string{"change"}, false, "keys or certificates changed on disk"},
 	{ActionFinding, "XFR215", "configuration", []string{"info"}, true, "finding"},
 	{ActionSinkDown, "XFR220", "process", []string{"change"}, true, "audit sink down"},
 	{ActionSinkUp, "XFR221", "process", []string{"change"}, false, "audit sink up"},
@@ -286,6 +288,9 @@ const (
 	ExtraZones       = "coredns.xfr.zones"         // []string: the first ZonesListed it is for
 	ExtraZonesTotal  = "coredns.xfr.zones_total"   // int: how many there are
 
+	ExtraFiles      = "coredns.xfr.files"       // []string: the first 16 paths
+	ExtraFilesTotal = "coredns.xfr.files_total" // int: how many there are
+
 	ExtraNotified     = "destination.ip"             // string
 	ExtraNotifiedPort = "destination.port"           // int
 	ExtraNotifySerial = "coredns.xfr.notify.serial"  // int64
@@ -305,7 +310,7 @@ const ZonesListed = 16
 var extraFields = []string{
 	extraSinks, extraFailure, extraSink, ExtraLostAllowed, extraLostDenials, ExtraPolicy, ExtraZones, ExtraZonesTotal,
 	ExtraNotified, ExtraNotifiedPort, ExtraNotifySerial, ExtraNotifyTries, ExtraNotifyLink, ExtraNotifySince,
-	ExtraFinding, ExtraFindingPosition,
+	ExtraFinding, ExtraFindingPosition, ExtraFiles, ExtraFilesTotal,
 	trail.FieldKind, trail.FieldCause, trail.FieldRewritten, trail.FieldAction, trail.FieldBytes, trail.FieldBytesHash,
 	trail.FieldSizeBefore, trail.FieldSizeNow, trail.FieldLost, trail.FieldLate, trail.FieldLateFirst, trail.FieldLateLast,
 	trail.FieldSince, trail.FieldError, trail.FieldCheckpoint, trail.FieldClockStep,
@@ -326,3 +331,17 @@ const (
 
 // ReloadFailures is every ReloadFailure.
 var ReloadFailures = []ReloadFailure{FailedParse, FailedExpect, FailedFinding, FailedStart, FailedListen}
+
+// FilesChange says what became of keys and certificates that are other ones on disk:
+// event.reason of a policy-files-changed event.
+type FilesChange string
+
+// What can become of them.
+const (
+	FilesLoaded   FilesChange = "loaded"    // they are in force
+	FilesFailed   FilesChange = "failed"    // CoreDNS does not take them
+	FilesNoReload FilesChange = "no-reload" // nobody loads them
+)
+
+// FilesChanges is every FilesChange.
+var FilesChanges = []FilesChange{FilesLoaded, FilesFailed, FilesNoReload}

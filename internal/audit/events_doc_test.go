@@ -54,6 +54,7 @@ func TestEventsDocument(t *testing.T) {
 		}
 	}
 	same("failed reloads", audittest.Column(audittest.DocTable(t, "Failed reloads"), 0), audittest.Texts(ReloadFailures))
+	same("changed files", audittest.Column(audittest.DocTable(t, "Changed files"), 0), audittest.Texts(FilesChanges))
 	same("tsig", audittest.Column(audittest.DocTable(t, "TSIG status"), 0), audittest.Texts(policy.TSIGStatuses))
 
 	var budgets, want []string

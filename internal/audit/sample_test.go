@@ -151,6 +151,14 @@ func sampleEvents() map[string]*Event {
 		"policy-reload-failed": life(ActionReloadFailed, func(e *Event) {
 			e.Reason, e.Error = string(FailedListen), "CoreDNS could not open its listeners: see its log"
 		}),
+		"files-changed": life(ActionFilesChanged, func(e *Event) {
+			e.Reason = string(FilesLoaded)
+			e.Extra = map[string]any{ExtraFiles: []string{"/etc/coredns/xfr.keys"}, ExtraFilesTotal: 1}
+		}),
+		"files-not-loaded": life(ActionFilesChanged, func(e *Event) {
+			e.Reason, e.Error = string(FilesFailed), "CoreDNS has not taken the new files, the old ones stay in force"
+			e.Extra = map[string]any{ExtraFiles: []string{"/etc/coredns/tls.crt", "/etc/coredns/tls.key"}, ExtraFilesTotal: 2}
+		}),
 		"sink-down": life(ActionSinkDown, func(e *Event) {
 			e.Reason, e.Error = "full", "write /var/log/coredns/xfr.log: no space left on device"
 			e.Extra = map[string]any{extraSink: "file:/var/log/coredns/xfr.log"}
