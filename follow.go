@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/xfrguard/xfrguard/internal/audit"
+	"github.com/xfrguard/xfrguard/internal/finding"
+	"github.com/xfrguard/xfrguard/internal/lint"
 
 	"github.com/coredns/caddy"
 )
@@ -241,17 +243,16 @@ func (in *instance) announceHeir() {
 	}
 }
 
-// lintReload says what the Corefile seems to promise, and nobody does. One block says it
-// for all. That files are not followed is no fault of a Corefile, and fails no start.
-func (g *guard) lintReload(in *instance) (findings []string) {
-	if g != in.sorted()[0] {
-		return nil
+// lintReload finds what the Corefile seems to promise, and nobody does. One block says it
+// for all.
+func (g *guard) lintReload(fs *lint.Findings, in *instance) {
+	switch {
+	case g != in.sorted()[0]:
+	case in.made.interval == 0 && len(in.made.files) > 0:
+		fs.Add(finding.ReloadMissing, g.pos, "keys and certificates are read at start, and new files count when CoreDNS is restarted or gets SIGUSR1: "+
+			"write reload into the Corefile, and they are followed")
+	case in.made.interval > 0 && (in.files.signalled || reloadGone.Load()):
+		fs.Add(finding.ReloadAfterSignal, g.pos, "SIGUSR1 ends CoreDNS's reload plugin, and no edit of the Corefile is seen until CoreDNS is restarted: "+
+			"send no SIGUSR1 where the Corefile has reload")
 	}
-	if in.made.interval == 0 && len(in.made.files) > 0 {
-		log.Infof("%s: reload-missing: keys and certificates are read at start, and new files count when CoreDNS is restarted, or gets SIGUSR1: write reload into the Corefile, and they are followed", g.pos)
-	}
-	if in.made.interval > 0 && (in.files.signalled || reloadGone.Load()) {
-		findings = append(findings, g.pos.String()+": reload-after-signal: SIGUSR1 ends CoreDNS's reload plugin, and no edit of the Corefile is seen until CoreDNS is restarted: send no SIGUSR1 where the Corefile has reload")
-	}
-	return findings
 }

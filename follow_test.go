@@ -401,7 +401,7 @@ func TestReloadInterval(t *testing.T) {
 		"reload 2m 3s":     2 * time.Minute,
 		"reload\n\twhoami": 30 * time.Second,
 	} {
-		t.Run(line, func(t *testing.T) {
+		t.Run("line "+line, func(t *testing.T) {
 			serve(t, guarded(unsignedRule, line), map[string]string{"db": zoneOrg})
 			if got := latestInstance().made.interval; got != want {
 				t.Errorf("%v", got)

@@ -25,6 +25,7 @@ func (g *guard) lint(in *instance) lint.Findings {
 	g.lintTwice(&fs)
 	g.lintProxy(&fs)
 	g.lintFiles(&fs, in)
+	g.lintReload(&fs, in)
 	if g.mode == corefile.ModeEnforce {
 		g.lintNotify(&fs)
 		g.lintReplaced(&fs)

@@ -81,7 +81,7 @@ func TestReadmeMetrics(t *testing.T) {
 	var registered []string
 	for _, c := range []prometheus.Collector{
 		requestsTotal, transfersTotal, transferBytes, transferRecords, transferDuration, inFlight, waitingRequests, waitSeconds, notifiesTotal, notifyUp, notifyLastAnswer,
-		audit.AuditEvents, audit.AuditFailures, audit.AuditRefused, audit.AuditSinkUp, audit.ClockSteps, policyInfo, findingsGauge, reloadFailures, tlsUntil,
+		audit.AuditEvents, audit.AuditFailures, audit.AuditRefused, audit.AuditSinkUp, audit.ClockSteps, policyInfo, findingsGauge, reloadFailures, filesPending, tlsUntil,
 	} {
 		ch := make(chan *prometheus.Desc, 1)
 		c.Describe(ch)

@@ -42,6 +42,8 @@ const (
 	SecretShared           Code = "secret-shared"
 	CertificateWeak        Code = "certificate-weak"
 	CertificateAnyCA       Code = "certificate-any-ca"
+	ReloadMissing          Code = "reload-missing"
+	ReloadAfterSignal      Code = "reload-after-signal"
 	TLSWeakRule            Code = "tls-weak-rule"
 	TLSRuleClosed          Code = "tls-rule-closed"
 	TLSUntilOver           Code = "tls-until-over"
@@ -86,6 +88,8 @@ var specs = []spec{
 	{SecretShared, Warn, "two keys have one secret"},
 	{CertificateWeak, Warn, "a certificate has a weak key"},
 	{CertificateAnyCA, Warn, "a name in a certificate is believed of every CA of the system"},
+	{ReloadMissing, Info, "new keys and certificates count when the server is restarted"},
+	{ReloadAfterSignal, Warn, "a signal has ended the reload plugin"},
 	{TLSWeakRule, Warn, "a rule over TLS asks for less than RFC 9103 wants"},
 	{TLSRuleClosed, Warn, "a rule over TLS lets nobody in"},
 	{TLSUntilOver, Warn, "the date behind until has passed"},
