@@ -89,13 +89,13 @@ func TestObserveKnowsTheRate(t *testing.T) {
 		ask1(t, "tcp", s.addr(t, "tcp", 0), "", packed(t, question(dns.TypeAXFR)))
 	}
 	reasons := map[any]int{}
-	for _, e := range s.events(t, 4) {
+	for _, e := range s.events(t, 5) {
 		if e["coredns.xfr.enforced"] != false {
 			t.Errorf("enforced: %v", e)
 		}
 		reasons[e["event.reason"]]++
 	}
-	if reasons["policy-allow"] != 3 || reasons["rate-limited"] != 1 { // the other one is folded
+	if reasons["policy-allow"] != 3 || reasons["rate-limited"] != 2 {
 		t.Errorf("five requests, three of them in the rate: %v", reasons)
 	}
 }

@@ -64,7 +64,7 @@ func TestAuditFlood(t *testing.T) {
 	if answers != 2*half || told["udp"] != half || told["stream"] != half {
 		t.Errorf("%d of %d requests were refused; the log tells of %v", answers, 2*half, told)
 	}
-	if most := 50 + 200 + (5+20+2)*(int(took.Seconds())+2); refusals > most { // docs/EVENTS.md, Floods
+	if most := 50 + 200 + 2*(int(took.Seconds())+2); refusals > most { // docs/EVENTS.md, Floods
 		t.Errorf("%d lines, at most %d", refusals, most)
 	}
 	if grown > 96<<20 {

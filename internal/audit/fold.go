@@ -35,7 +35,8 @@ var foldClassNames = [foldClasses]string{FoldUDP: "udp", foldSignedUDP: "udp-sig
 // foldLimits bounds what denials may write and remember.
 type foldLimits struct {
 	window    time.Duration // between two lines of one kind
-	perPrefix int           // windows of one source prefix or identity; its further kinds share a line
+	perPrefix int           // windows of one source prefix or identity, and lines; its further kinds share a line
+	tries     int           // of one client have a line each though their kind has one
 	Class     [foldClasses]foldBudget
 	first     foldFirst
 }
@@ -66,16 +67,18 @@ type foldFirst struct {
 	remember int           // how many are told apart
 }
 
-// DefaultFold lets forged packets write 11 lines a second in the long run, others 20,
-// and proven ones 60: at 1.2 kB a line about 110 kB/s for all at once.
+// DefaultFold lets all classes together write two lines in three seconds in the long run,
+// and a summary each in each window: less than 100 MB a day. What comes at once, as when
+// a secondary is set up, has room in the bursts.
 var DefaultFold = foldLimits{
 	window:    30 * time.Second,
 	perPrefix: 16,
+	tries:     5,
 	Class: [foldClasses]foldBudget{
-		FoldUDP:       {foldRate: foldRate{5, 50}, windows: 1024},
-		foldSignedUDP: {foldRate: foldRate{5, 50}, windows: 1024, identity: foldRate{1, 10}, first: foldRate{1, 50}},
-		foldStream:    {foldRate: foldRate{20, 200}, windows: 4096},
-		foldProven:    {foldRate: foldRate{50, 500}, windows: 1024, identity: foldRate{10, 100}, first: foldRate{10, 250}},
+		FoldUDP:       {foldRate: foldRate{0.05, 50}, windows: 1024},
+		foldSignedUDP: {foldRate: foldRate{0.02, 50}, windows: 1024, identity: foldRate{0.01, 10}, first: foldRate{0.02, 50}},
+		foldStream:    {foldRate: foldRate{0.4, 200}, windows: 4096},
+		foldProven:    {foldRate: foldRate{0.12, 500}, windows: 1024, identity: foldRate{0.05, 100}, first: foldRate{0.04, 250}},
 	},
 	first: foldFirst{within: 30 * time.Second, remember: 4096},
 }
@@ -118,7 +121,7 @@ type folder struct {
 	Closed  bool
 	windows map[foldKey]*foldWindow
 	order   list.List // of *foldWindow, by end: all windows are equally long
-	sources map[foldSource]int
+	sources map[foldSource]*foldShare
 	open    [foldClasses]int
 	shares  [foldClasses]int // windows that identities have for all that found no other
 	budget  [foldClasses]*rate.Limiter
@@ -134,7 +137,7 @@ func newFolder(limits foldLimits, emit func(*Event)) *folder {
 	}
 	f := &folder{
 		limits: limits, action: ActionDenied, keyOf: keyOf, Emit: emit,
-		windows: make(map[foldKey]*foldWindow), sources: make(map[foldSource]int),
+		windows: make(map[foldKey]*foldWindow), sources: make(map[foldSource]*foldShare),
 		proven: newFoldIdentities(&limits),
 	}
 	for c := range f.budget {
@@ -170,7 +173,7 @@ func (f *folder) add(e *Event) {
 func (f *folder) count(e *Event) bool {
 	client, _ := netip.ParseAddr(e.Client)
 	k := f.keyOf(e, client)
-	w := f.place(k, e)
+	w := f.place(k, e, client)
 	if w == nil {
 		return true
 	}
@@ -179,30 +182,27 @@ func (f *folder) count(e *Event) bool {
 }
 
 // place returns the window that the event belongs to, nil when it is to be written now.
-func (f *folder) place(k foldKey, e *Event) *foldWindow {
+func (f *folder) place(k foldKey, e *Event, client netip.Addr) *foldWindow {
+	cost := f.cost(e)
 	if w := f.windows[k]; w != nil {
+		if f.another(w, client, cost) {
+			return nil
+		}
 		return w
 	}
-	if k.identity != "" && f.proven.first(k) {
+	if k.identity != "" && f.proven.first(k, cost) {
 		return nil
 	}
 	tried := k.identity != "" && (k.class == foldProven || f.action == ActionAnswered)
-	if tried && f.affords(k) {
+	if tried && f.affords(k, cost) {
 		return nil // while its budget lasts, an identity is never folded
 	}
 	w := f.openWindow(k, e)
-	if !w.key.all && !tried && f.affords(k) {
+	if !w.key.all && !tried && f.affords(k, cost) {
+		f.wrote(w, client)
 		return nil
 	}
 	return w
-}
-
-// affords takes one line off the budget of the identity, if there is one, and of the class.
-func (f *folder) affords(k foldKey) bool {
-	if k.identity != "" && !f.proven.affords(k) {
-		return false
-	}
-	return f.budget[k.class].AllowN(time.Now(), 1)
 }
 
 // keyOf sorts a denial into its kind.
@@ -240,11 +240,16 @@ func sourcePrefix(a netip.Addr) netip.Prefix {
 // openWindow returns a new window of the kind, or one for several kinds when there is no room.
 func (f *folder) openWindow(k foldKey, e *Event) *foldWindow {
 	sample, source := sampleOf(e, &k), k.source()
-	if f.open[k.class] >= f.limits.Class[k.class].windows || f.sources[source] >= f.limits.perPrefix {
+	share := f.sources[source]
+	if f.open[k.class] >= f.limits.Class[k.class].windows || share != nil && share.windows >= f.limits.perPrefix {
 		return f.shared(k, &sample)
 	}
+	if share == nil {
+		share = &foldShare{}
+		f.sources[source] = share
+	}
 	f.open[k.class]++
-	f.sources[source]++
+	share.windows++
 	return f.start(&foldWindow{key: k, sample: sample})
 }
 
@@ -315,10 +320,11 @@ func (f *folder) expire(over func(*foldWindow) bool) []*Event {
 			f.drop(w)
 			continue
 		}
-		if !w.key.all && !f.affords(w.key) {
+		line := w.summary(f.action)
+		if !w.key.all && !f.affords(w.key, f.cost(line)) {
 			f.shared(w.key, &w.sample).merge(w)
 		} else {
-			lines = append(lines, w.summary(f.action))
+			lines = append(lines, line)
 		}
 		w.reset()
 		if w.key.all {
@@ -340,7 +346,8 @@ func (f *folder) drop(w *foldWindow) {
 	}
 	f.open[w.key.class]--
 	source := w.key.source()
-	if f.sources[source]--; f.sources[source] == 0 {
+	share := f.sources[source]
+	if share.windows--; share.windows == 0 {
 		delete(f.sources, source)
 	}
 }

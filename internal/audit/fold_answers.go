@@ -57,7 +57,7 @@ func (f *folder) own(e *Event) bool {
 	client, _ := netip.ParseAddr(e.Client)
 	f.Mu.Lock()
 	defer f.Mu.Unlock()
-	return f.Closed || f.place(f.keyOf(e, client), e) == nil
+	return f.Closed || f.place(f.keyOf(e, client), e, client) == nil
 }
 
 // tally counts an answer that has no line of its own.

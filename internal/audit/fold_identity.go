@@ -49,26 +49,26 @@ func newFoldIdentities(limits *foldLimits) *foldIdentities {
 
 func (r foldRate) limiter() *rate.Limiter { return rate.NewLimiter(rate.Limit(r.perSecond), r.Burst) }
 
-// affords takes one line off the budget of the key's identity.
-func (p *foldIdentities) affords(k foldKey) bool {
+// affords takes a line of that cost off the budget of the key's identity.
+func (p *foldIdentities) affords(k foldKey, cost int) bool {
 	source := k.source()
 	b, ok := p.budgets.Get(source)
 	if !ok {
 		b = p.limits.Class[k.class].identity.limiter()
 		p.budgets.Add(source, b)
 	}
-	return b.AllowN(time.Now(), 1)
+	return b.AllowN(time.Now(), cost)
 }
 
 // first reports whether this is the identity's first line for some time, and whether there
 // is a budget for it.
-func (p *foldIdentities) first(k foldKey) bool {
+func (p *foldIdentities) first(k foldKey, cost int) bool {
 	line, now := foldLine{source: k.source()}, time.Now()
 	if p.limits.first.everyOne {
 		line.block, line.view, line.zone = k.block, k.view, k.zone
 	}
 	id := maphash.Comparable(p.seed, line)
-	if last, ok := p.firsts.Get(id); ok && now.Sub(last) < p.limits.first.within || !p.reserve[k.class].AllowN(now, 1) {
+	if last, ok := p.firsts.Get(id); ok && now.Sub(last) < p.limits.first.within || !p.reserve[k.class].AllowN(now, cost) {
 		return false
 	}
 	p.firsts.Add(id, now)

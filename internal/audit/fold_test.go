@@ -63,11 +63,18 @@ func refusal(client string, reason policy.Reason, transport policy.Transport) *E
 	}
 }
 
+// onlyFirst are the default limits, with one line of its own for a kind.
+func onlyFirst() foldLimits {
+	l := DefaultFold
+	l.tries = 0
+	return l
+}
+
 // The first of a kind at once, then one line a window as long as it goes on, then nothing.
 func TestFoldWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &foldLog{}
-		f := newFolder(foldLimits{}, l.emit)
+		f := newFolder(onlyFirst(), l.emit)
 		w := DefaultFold.window
 		start := time.Now()
 		f.add(refusal("198.51.100.1", policy.ReasonClientNotAllowed, policy.TransportTCP))
@@ -139,7 +146,7 @@ func TestFoldKinds(t *testing.T) {
 		"a verified certificate": {other(func(e *Event) { e.TLS = TLSFacts{Verified: true, SPKI: "aa"} }), false},
 	} {
 		l := &foldLog{}
-		f := newFolder(foldLimits{}, l.emit)
+		f := newFolder(onlyFirst(), l.emit)
 		f.add(base)
 		f.add(c.e)
 		if _, lines := l.sum(); (lines == 1) != c.same {
@@ -339,7 +346,7 @@ func TestFoldAddsUpProperty(t *testing.T) {
 		steps := rapid.IntRange(1, 2000).Draw(rt, "steps")
 		pause := time.Duration(rapid.IntRange(0, 100).Draw(rt, "pause ms")) * time.Millisecond
 		limits := foldLimits{
-			window: time.Second, perPrefix: rapid.IntRange(1, 4).Draw(rt, "per prefix"),
+			window: time.Second, perPrefix: rapid.IntRange(1, 4).Draw(rt, "per prefix"), tries: rapid.IntRange(0, 6).Draw(rt, "tries"),
 		}
 		for c := range limits.Class {
 			limits.Class[c] = foldBudget{

@@ -35,6 +35,7 @@ type foldWindow struct {
 	clients []netip.Addr     // at most clientsMax
 	keys    []string         // at most keysMax
 	reasons map[string]int64 // in a window for several kinds
+	tries   []foldTry        // lines of their own; at most perPrefix
 }
 
 // sampleOf keeps what a summary says of its kind. Nothing of it is a client's invention.
