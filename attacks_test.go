@@ -166,7 +166,7 @@ func TestAttackUnguardedBlock(t *testing.T) {
 		for _, corefile := range []string{own + open, open + own} {
 			s := serve(t, corefile, files)
 			wantRefused(t, ask(t, "tcp", s.addr(t, "tcp", 0), "", q(), 1), dns.RcodeRefused)
-			want := "client-not-allowed"
+			want := "block-not-guarded"
 			if qtype == dns.TypeANY {
 				want = "rewritten"
 			}

@@ -42,6 +42,8 @@ func (in *instance) placeDoors() error {
 		}
 	}
 	in.elsewhere = first.elsewhere
+	observed := in.observes()
+	_, explicit := in.elsewhereAt()
 	list, err := coredns.Blocks(in.controller)
 	if err != nil {
 		return err
@@ -49,10 +51,13 @@ func (in *instance) placeDoors() error {
 	for _, b := range list {
 		g, own := in.guards[b.Index]
 		if !own {
-			if in.elsewhere == corefile.ElsewherePass {
+			if in.elsewhere == corefile.ElsewherePass || observed && !explicit {
 				continue
 			}
 			g = catchAll(b, first)
+			if observed {
+				g.mode = corefile.ModeObserve
+			}
 			g.in = in
 			in.guards[b.Index] = g
 		}
@@ -63,6 +68,28 @@ func (in *instance) placeDoors() error {
 		}
 	}
 	return nil
+}
+
+// observes reports whether every directive does: then nothing is refused anywhere.
+func (in *instance) observes() bool {
+	for _, g := range in.guards {
+		if g.auditOf == nil && g.mode != corefile.ModeObserve {
+			return false
+		}
+	}
+	return true
+}
+
+// elsewhereAt returns where the Corefile says elsewhere, if it does.
+func (in *instance) elsewhereAt() (pos corefile.Position, said bool) {
+	for _, g := range in.sorted() {
+		for _, d := range g.directives {
+			if at, ok := d.Given["elsewhere"]; ok {
+				return at, true
+			}
+		}
+	}
+	return pos, false
 }
 
 // placeGates runs when the directive before transfer is set up.

@@ -174,7 +174,7 @@ func tellApart(guards []*guard) {
 			id := g.identityOf(apex)
 			if other := seen[id]; other != nil {
 				g.double, other.double = true, true
-				log.Warningf("%s and %s: two server blocks of one zone, port and view: give the views names of their own", other.pos, g.pos)
+				g.alike, other.alike = other, g
 			}
 			seen[id] = g
 		}

@@ -26,9 +26,18 @@ func (g *guard) lint(in *instance) lint.Findings {
 	g.lintProxy(&fs)
 	g.lintFiles(&fs, in)
 	g.lintReload(&fs, in)
+	g.lintKeys(&fs, in)
+	g.lintBackends(&fs)
+	g.lintUnguarded(&fs, in)
+	if g.alike != nil {
+		fs.Add(finding.BlocksAlike, g.pos, "the server block at %s has a zone, port and view of this one: give the views names of their own", g.alike.pos)
+	}
 	if g.mode == corefile.ModeEnforce {
 		g.lintNotify(&fs)
-		g.lintReplaced(&fs)
+		g.lintACL(&fs)
+		g.lintRequire(&fs)
+		g.lintTransferTo(&fs)
+		g.lintAnswers(&fs, in)
 	}
 	if !wire.AcksKnown {
 		fs.Add(finding.AcksUnknown, g.pos, "this system does not tell what clients acknowledge: slow ones over TLS may pass for stalled, "+
@@ -61,19 +70,6 @@ func (g *guard) lintChain(fs *lint.Findings) {
 		case !slices.Contains(coredns.Harmless, name):
 			fs.Add(finding.PluginBeforeGuard, g.pos, "%s stands before xfrguard and is not known to leave transfers alone: move xfrguard in plugin.cfg right after dnstap", name)
 		}
-	}
-}
-
-// lintReplaced finds what seems to decide about transfers and no longer does.
-func (g *guard) lintReplaced(fs *lint.Findings) {
-	if g.Config.Handler("acl") != nil {
-		fs.Add(finding.ACLBlocksSOA, g.pos, "acl no longer decides about transfers in this server block: write its nets into xfrguard's rules")
-	}
-	if h := g.Config.Handler("tsig"); h != nil && coredns.RequiresTSIG(h) {
-		fs.Add(finding.TSIGRequireIgnored, g.pos, "tsig require no longer decides about transfers in this server block: name the keys in xfrguard's rules")
-	}
-	if g.Config.Handler("transfer") != nil {
-		fs.Add(finding.TransferToRefused, g.pos, "transfer to no longer decides about transfers in this server block: it only sends NOTIFY")
 	}
 }
 

@@ -167,5 +167,12 @@ func (in *instance) blockTokens(index int) map[string][]caddyfile.Token {
 	if err != nil || index >= len(blocks) {
 		return nil
 	}
+	for _, tokens := range blocks[index].Tokens {
+		for i := range tokens {
+			if tokens[i].File == "" { // not out of an import
+				tokens[i].File = path
+			}
+		}
+	}
 	return blocks[index].Tokens
 }

@@ -20,7 +20,7 @@ func (g *guard) observe(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) {
 		return
 	}
 	defer transfers.end(run)
-	d := g.Decide(x.Evidence)
+	d := g.decide(x.Evidence)
 	if d.Allow && (!x.takeUnproven() || !limits.Rated(x.admission(&d))) {
 		d.Refuse(policy.ReasonRateLimited)
 	}

@@ -63,10 +63,7 @@ func TestPathOtherBlock(t *testing.T) {
 				if m := get(s); m.Rcode != dns.RcodeRefused || len(m.Answer)+len(m.Ns)+len(m.Extra) > 0 {
 					t.Errorf("got %v\n%s", m, corefile)
 				}
-				want := "client-not-allowed"
-				if c.zone == "-" {
-					want = "not-a-zone"
-				}
+				const want = "block-not-guarded"
 				if e := s.events(t, 1)[0]; e["event.reason"] != want || e["coredns.zone"] != c.zone {
 					t.Errorf("on record as %v, want %s", e, want)
 				}

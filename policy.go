@@ -6,6 +6,7 @@ package xfrguard
 import (
 	"github.com/xfrguard/xfrguard/internal/audit"
 	"github.com/xfrguard/xfrguard/internal/corefile"
+	"github.com/xfrguard/xfrguard/internal/evidence"
 	"github.com/xfrguard/xfrguard/internal/policy"
 	"github.com/xfrguard/xfrguard/internal/zone/journal"
 )
@@ -47,6 +48,14 @@ func (z *served) policyDigest() string {
 		return ""
 	}
 	return z.digest
+}
+
+// decide asks the block's policies. In a block without xfrguard nobody is allowed anything.
+func (g *guard) decide(e *evidence.Evidence) policy.Decision {
+	if g.auditOf != nil {
+		return policy.Decision{Reason: policy.ReasonBlockNotGuarded}
+	}
+	return g.Decide(e)
 }
 
 // place returns what answers for a name: its directive, and the audit log.

@@ -26,6 +26,7 @@ type verdict struct {
 var verdicts = map[policy.Reason]verdict{
 	policy.ReasonClientNotAllowed:     {rcode: dns.RcodeRefused},
 	policy.ReasonNotAZone:             {rcode: dns.RcodeRefused},
+	policy.ReasonBlockNotGuarded:      {rcode: dns.RcodeRefused},
 	policy.ReasonProxyUntrusted:       {rcode: dns.RcodeRefused},
 	policy.ReasonRewritten:            {rcode: dns.RcodeRefused},
 	policy.ReasonTSIGRequired:         {rcode: dns.RcodeRefused, ede: dns.ExtendedErrorCodeProhibited},

@@ -204,7 +204,7 @@ func valueOf(t *testing.T, m prometheus.Metric) float64 {
 	if err := m.Write(&d); err != nil {
 		t.Fatal(err)
 	}
-	return d.GetCounter().GetValue()
+	return d.GetCounter().GetValue() + d.GetGauge().GetValue()
 }
 
 // policiesInForce returns the digests of policy_info.

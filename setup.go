@@ -69,6 +69,7 @@ func (in *instance) setup(c *caddy.Controller) error {
 	g := newGuard(c.ServerBlockIndex, configs)
 	g.in = in
 	in.guards[c.ServerBlockIndex] = g
+	in.warnOfKeyFiles(g)
 	dnsserver.GetConfig(c).AddPlugin(in.doorOf(g))
 	return nil
 }
@@ -92,6 +93,7 @@ type guard struct {
 
 	listeners map[string]*sharedListener // of all blocks, set at start
 	double    bool                       // another block looks the same from outside
+	alike     *guard                     // that block
 
 	running // set when the instance is prepared
 	auditOf *guard

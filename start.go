@@ -40,6 +40,7 @@ func (g *guard) start(in *instance) error {
 	if err := g.report(g.lint(in)); err != nil {
 		return err
 	}
+	g.sayGuarded()
 	if g.mode == corefile.ModeEnforce {
 		g.sources = g.takeOver()
 		g.openJournals()
@@ -47,10 +48,8 @@ func (g *guard) start(in *instance) error {
 	return g.openAudit()
 }
 
-// takeOver returns the backends of the block and leaves transfer without any: from
-// here on it sends NOTIFY and nothing else.
-func (g *guard) takeOver() []zone.Source {
-	var chain []plugin.Handler
+// chain returns the handlers of the block, and those of them that can hand out zones.
+func (g *guard) chain() (chain []plugin.Handler, sources []zone.Source) {
 	if d, ok := g.Config.Handler(pluginName).(*door); ok {
 		chain = coredns.Chain(d.next)
 	}
@@ -62,12 +61,21 @@ func (g *guard) takeOver() []zone.Source {
 			chain = append(chain, h)
 		}
 	}
-	var sources []zone.Source
+	for _, h := range chain {
+		if s, ok := h.(zone.Source); ok {
+			sources = append(sources, s)
+		}
+	}
+	return chain, sources
+}
+
+// takeOver returns the backends of the block and leaves transfer without any: from
+// here on it sends NOTIFY and nothing else.
+func (g *guard) takeOver() []zone.Source {
+	chain, sources := g.chain()
 	for _, h := range chain {
 		if t, ok := h.(*transfer.Transfer); ok {
 			t.Transferers = nil
-		} else if s, ok := h.(zone.Source); ok {
-			sources = append(sources, s)
 		}
 	}
 	return sources

@@ -49,7 +49,7 @@ func (g *guard) answer(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (i
 		return dns.RcodeSuccess, nil
 	}
 	defer transfers.end(run)
-	d := g.Decide(x.Evidence)
+	d := g.decide(x.Evidence)
 	if d.Allow && !x.takeUnproven() {
 		d.Refuse(policy.ReasonRateLimited)
 	}

@@ -341,7 +341,7 @@ func TestStartErrors(t *testing.T) {
 		"zone outside":     {strings.Replace(guarded(unsignedRule, ""), "xfrguard {", "xfrguard example.com {", 1), "zone 'example.com.' is outside of this server block, which serves example.org."},
 		"elsewhere":        {guarded(unsignedRule+"\n\t\telsewhere pass", "") + strings.ReplaceAll(guarded(unsignedRule, ""), "example.org", "example.com"), "disagree about elsewhere"},
 		"findings":         {guarded(unsignedRule+"\n\t\tfindings fail", ""), `rule "all" has no net, or every address`},
-		"acl":              {guarded("allow net 127.0.0.1 unsigned\n\t\tfindings fail", "acl {\n\t\tblock type AXFR\n\t}"), "acl no longer decides"},
+		"acl":              {guarded("allow net 127.0.0.1 unsigned\n\t\tfindings fail", "acl {\n\t\tblock type SOA\n\t}"), "acl refuses the SOA query"},
 		"tsig require":     {strings.Replace(guarded("allow net 127.0.0.1 unsigned\n\t\tfindings fail", ""), "tsig {", "tsig {\n\t\trequire AXFR", 1), "tsig require no longer decides"},
 		"tsig require all": {strings.Replace(guarded("allow net 127.0.0.1 unsigned\n\t\tfindings fail", ""), "tsig {", "tsig {\n\t\trequire all", 1), "tsig require no longer decides"},
 		"transfer to":      {guarded("allow net 127.0.0.1 unsigned\n\t\tfindings fail", "transfer {\n\t\tto *\n\t}"), "transfer to no longer decides"},

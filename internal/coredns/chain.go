@@ -39,6 +39,32 @@ func nextOf(h plugin.Handler) plugin.Handler {
 	return next
 }
 
+// UsesTSIG reports whether the tsig plugin wants signatures of anybody but a transfer.
+func UsesTSIG(h plugin.Handler) bool {
+	v := reflect.Indirect(reflect.ValueOf(h))
+	if v.Kind() != reflect.Struct {
+		return false
+	}
+	for _, name := range []string{"allTypes", "allOpcodes"} {
+		if f := v.FieldByName(name); f.Kind() == reflect.Bool && f.Bool() {
+			return true
+		}
+	}
+	if f := v.FieldByName("opcodes"); f.Kind() == reflect.Map && f.Len() > 0 {
+		return true
+	}
+	types := v.FieldByName("types")
+	if types.Kind() != reflect.Map {
+		return false
+	}
+	for _, k := range types.MapKeys() {
+		if k.CanUint() && k.Uint() != uint64(dns.TypeAXFR) && k.Uint() != uint64(dns.TypeIXFR) {
+			return true
+		}
+	}
+	return false
+}
+
 // RequiresTSIG looks into the tsig plugin, which tells nobody what it requires.
 func RequiresTSIG(h plugin.Handler) bool {
 	v := reflect.Indirect(reflect.ValueOf(h))

@@ -15,6 +15,8 @@ import (
 type NotifyTo struct {
 	Addrs  []netip.AddrPort // of `to`, but for *
 	Source netip.Addr       // of `source`; the zero Addr when it has none
+
+	Everybody bool // `to` has *
 }
 
 // NotifyToOf looks into the transfer plugin of a block, which tells nobody whom it
@@ -42,6 +44,9 @@ func NotifyToOf(h plugin.Handler, apex string) (to NotifyTo) {
 		best = z
 		to = NotifyTo{}
 		for _, s := range stringsIn(one.FieldByName("to")) {
+			if s == "*" {
+				to.Everybody = true
+			}
 			if ap, err := netip.ParseAddrPort(s); err == nil {
 				to.Addrs = append(to.Addrs, netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()))
 			}

@@ -21,6 +21,7 @@ const (
 	ReasonAllowed              Reason = "policy-allow"          // the transfer
 	ReasonClientNotAllowed     Reason = "client-not-allowed"    // REFUSED, the same for every stranger
 	ReasonProxyUntrusted       Reason = "proxy-untrusted"       // REFUSED: the address is out of a header that anybody may send
+	ReasonBlockNotGuarded      Reason = "block-not-guarded"     // REFUSED: the server block has no directive
 	ReasonNotAZone             Reason = "not-a-zone"            // REFUSED, the same for every stranger
 	ReasonTSIGRequired         Reason = "tsig-required"         // REFUSED, EDE 18
 	ReasonTSIGKeyNotAllowed    Reason = "tsig-key-not-allowed"  // REFUSED, EDE 18, signed
@@ -47,7 +48,7 @@ const (
 // Reasons is every Reason, in the order of the checks.
 var Reasons = []Reason{
 	ReasonAllowed,
-	ReasonRewritten, ReasonTransportUnsupported, ReasonMalformed, ReasonNotAZone, ReasonClientNotAllowed, ReasonProxyUntrusted,
+	ReasonBlockNotGuarded, ReasonRewritten, ReasonTransportUnsupported, ReasonMalformed, ReasonNotAZone, ReasonClientNotAllowed, ReasonProxyUntrusted,
 	ReasonTSIGBadKey, ReasonTSIGWeakAlgorithm, ReasonTSIGBadTruncation, ReasonTSIGBadSignature, ReasonTSIGBadTime,
 	ReasonTSIGRequired, ReasonTSIGKeyNotAllowed, ReasonTLSRequired, ReasonCertRequired, ReasonCertNotAllowed,
 	ReasonTSIGReplay, ReasonTypeNotAllowed,
