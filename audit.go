@@ -259,9 +259,26 @@ func (g *guard) otherContent(apex string, serial uint32, digest zone.Digest) {
 	})
 }
 
-// corrected says what was not sent as the backend has it.
+// corrected puts on record what was not sent as the backend has it.
 func (g *guard) corrected(apex string, serial uint32, c zone.Correction) {
-	log.Warningf("Zone %s, serial %d: %d corrected, %s, the first is %s %s", apex, serial, c.Count, c.Reason, c.Owner, dns.Type(c.Type))
+	text := fmt.Sprintf("%s: %d, the first is %s %s", correctedTexts[c.Reason], c.Count, c.Owner, dns.Type(c.Type))
+	log.Warningf("Zone %s, serial %d: %s", apex, serial, text)
+	z := g.zone(apex)
+	if z == nil || z.audit == nil {
+		return
+	}
+	z.audit.Lifecycle(&audit.Event{
+		Time: time.Now(), Action: audit.ActionCorrected, Reason: string(c.Reason), Message: text,
+		Block: g.server(), Zone: apex, View: g.Config.ViewName, Policy: z.digest, Enforced: true, SerialServed: &serial,
+	})
+}
+
+// correctedTexts say what was done, for each cause.
+var correctedTexts = map[zone.Corrected]string{
+	zone.CorrectedDuplicate:   "records that were there twice are sent once",
+	zone.CorrectedMixedTTL:    "sets of records with several TTLs have the lowest",
+	zone.CorrectedOutOfZone:   "records outside the zone are left out",
+	zone.CorrectedTTLTooLarge: "records with a TTL of 2^31 or more have 0 (RFC 2181 §8)",
 }
 
 // digestText is a zone's digest as events have it: "sha384:" and 96 hex digits.

@@ -24,6 +24,7 @@ const (
 	ActionDenied       Action = "zone-transfer-denied"    // several denials of one kind, folded into one line
 	ActionAnswered     Action = "zone-transfer-answered"  // several answers of the SOA alone, folded into one line
 	ActionLineage      Action = "zone-lineage-change"     // a known serial came back with other content
+	ActionCorrected    Action = "zone-corrected"          // a zone is not sent as its backend has it
 	ActionNotified     Action = "zone-notify-accepted"    // a secondary has taken the NOTIFY of a serial
 	ActionNotifyFailed Action = "zone-notify-failed"      // it has not, and is not asked again
 	ActionTargetDown   Action = "zone-notify-target-down" // a secondary answers no NOTIFY, of whatever serial
@@ -67,6 +68,7 @@ var eventSpecs = []eventSpec{
 	{ActionDenied, "XFR120", "network", []string{"denied", "protocol"}, true, "zone transfers denied"},
 	{ActionAnswered, "XFR121", "network", []string{"allowed", "info", "protocol"}, false, "zone transfers answered with the SOA alone"},
 	{ActionLineage, "XFR130", "network", []string{"info"}, true, "zone content changed without its serial"},
+	{ActionCorrected, "XFR131", "network", []string{"info"}, false, "zone corrected on its way out"},
 	{ActionNotified, "XFR140", "network", []string{"info", "protocol"}, false, "secondary notified"},
 	{ActionNotifyFailed, "XFR141", "network", []string{"info", "protocol"}, true, "secondary not notified"},
 	{ActionTargetDown, "XFR142", "network", []string{"info", "protocol"}, true, "secondary does not answer NOTIFY"},

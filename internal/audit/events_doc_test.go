@@ -12,6 +12,7 @@ import (
 	"github.com/xfrguard/xfrguard/internal/audit/audittest"
 	"github.com/xfrguard/xfrguard/internal/notify"
 	"github.com/xfrguard/xfrguard/internal/policy"
+	"github.com/xfrguard/xfrguard/internal/zone"
 )
 
 func TestEventsDocument(t *testing.T) {
@@ -53,6 +54,7 @@ func TestEventsDocument(t *testing.T) {
 			t.Errorf("the document says of %s that it is asked again: %v", r[0], again)
 		}
 	}
+	same("corrected zones", audittest.Column(audittest.DocTable(t, "Corrected zones"), 0), audittest.Texts(zone.Corrections))
 	same("failed reloads", audittest.Column(audittest.DocTable(t, "Failed reloads"), 0), audittest.Texts(ReloadFailures))
 	same("changed files", audittest.Column(audittest.DocTable(t, "Changed files"), 0), audittest.Texts(FilesChanges))
 	same("tsig", audittest.Column(audittest.DocTable(t, "TSIG status"), 0), audittest.Texts(policy.TSIGStatuses))

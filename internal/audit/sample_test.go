@@ -11,6 +11,7 @@ import (
 	"github.com/xfrguard/xfrguard/internal/notify"
 	"github.com/xfrguard/xfrguard/internal/policy"
 	"github.com/xfrguard/xfrguard/internal/trail"
+	"github.com/xfrguard/xfrguard/internal/zone"
 )
 
 var sampleTime = time.Date(2026, 11, 22, 21, 24, 18, 102_000_000, time.UTC)
@@ -108,6 +109,10 @@ func sampleEvents() map[string]*Event {
 		}),
 		"lineage-change": life(ActionLineage, func(e *Event) {
 			e.Block, e.Zone, e.SerialServed, e.Digest = base.Block, base.Zone, &served, "sha384:38b060a751ac96384cd9327eb1b1e36a"
+		}),
+		"zone-corrected": life(ActionCorrected, func(e *Event) {
+			e.Reason, e.Block, e.Zone, e.SerialServed = string(zone.CorrectedMixedTTL), base.Block, base.Zone, &served
+			e.Message = "sets of records with several TTLs have the lowest: 2, the first is www.example.org. A"
 		}),
 		"notify-accepted": life(ActionNotified, func(e *Event) {
 			e.Reason, e.Block, e.Zone, e.Transport = string(notify.Accepted), base.Block, base.Zone, policy.TransportUDP
