@@ -194,7 +194,7 @@ func (g *guard) announce(action audit.Action) {
 		for _, apex := range d.Zones {
 			for _, l := range listeners {
 				policyInfo.WithLabelValues(l, apex, g.Config.ViewName, g.zone(apex).policyDigest()).Set(1)
-				announceUntil(g.Policies[apex], l, g.Config.ViewName)
+				announceUntil(g.Policies.Of(apex), l, g.Config.ViewName)
 			}
 		}
 		for _, name := range names {
@@ -238,7 +238,7 @@ func (g *guard) policyEvent(action audit.Action, cfg *corefile.Config) *audit.Ev
 	}
 	e.Policy = g.zone(cfg.Zones[0]).policyDigest()
 	e.Extra = map[string]any{
-		audit.ExtraPolicy:     g.Policies[cfg.Zones[0]].Summary(),
+		audit.ExtraPolicy:     g.Policies.Of(cfg.Zones[0]).Summary(),
 		audit.ExtraZones:      cfg.Zones[:min(len(cfg.Zones), audit.ZonesListed)],
 		audit.ExtraZonesTotal: len(cfg.Zones),
 	}

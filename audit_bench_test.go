@@ -81,6 +81,12 @@ func serveForBenchmark(b *testing.B, dir, audit string) (addr string) {
 
 func serveRule(b *testing.B, dir, audit, rule string) (addr string) {
 	b.Helper()
+	return serveRules(b, dir, audit, rule, "")
+}
+
+// serveRules is serveRule with more in the block.
+func serveRules(b *testing.B, dir, audit, rule, more string) (addr string) {
+	b.Helper()
 	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	if err != nil {
 		b.Fatal(err)
@@ -91,7 +97,7 @@ func serveRule(b *testing.B, dir, audit, rule string) (addr string) {
 	if err := os.WriteFile(filepath.Join(dir, "db"), []byte(zoneOrg), 0o600); err != nil {
 		b.Fatal(err)
 	}
-	corefile := guarded(rule+"\n\t\trate 1000000/1s burst 1000000\n\t\tconcurrent 256 per-client 256", "")
+	corefile := guarded(rule+"\n\t\trate 1000000/1s burst 1000000\n\t\tconcurrent 256 per-client 256", more)
 	corefile = strings.Replace(corefile, "audit file DIR/audit.log", "audit "+audit, 1)
 	inst, err := caddy.Start((&server{dir: dir}).input(corefile))
 	if err != nil {

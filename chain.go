@@ -161,8 +161,10 @@ func catchAll(b coredns.Block, like *guard) *guard {
 		zones: make(map[string]*served),
 	}
 	g.Reader = evidence.NewReader(memoryOfReplays, g.anybodyMaySend)
+	var nobody []*corefile.Config
 	for _, c := range b.Configs {
-		g.serve(&corefile.Config{Zones: []string{dns.CanonicalName(c.Zone)}, Limits: policy.DefaultLimits, Pos: like.pos})
+		nobody = append(nobody, &corefile.Config{Zones: []string{dns.CanonicalName(c.Zone)}, Limits: policy.DefaultLimits, Pos: like.pos})
 	}
+	g.serve(nobody...)
 	return g
 }

@@ -21,7 +21,7 @@ import (
 func TestIdentity(t *testing.T) {
 	block := func(view, host, transport, port string) *guard {
 		c := &dnsserver.Config{ViewName: view, ListenHosts: []string{host}, Transport: transport, Port: port, Zone: "example.org."}
-		return &guard{Reader: evidence.Reader{Config: c, Policies: policy.Policies{"example.org.": {}}}, keys: []*dnsserver.Config{c}}
+		return &guard{Reader: evidence.Reader{Config: c, Policies: policy.NewPolicies(&policy.Policy{Zone: "example.org."})}, keys: []*dnsserver.Config{c}}
 	}
 	guards := []*guard{
 		block("", "", "dns", "53"), block("inside", "", "dns", "53"), block("outside", "", "dns", "53"),
@@ -51,7 +51,7 @@ func TestIdentity(t *testing.T) {
 func TestIdentityFitsJournal(t *testing.T) {
 	const apex = "example.org."
 	block := func(keys int) *guard {
-		g := &guard{Reader: evidence.Reader{Policies: policy.Policies{apex: {}}}}
+		g := &guard{Reader: evidence.Reader{Policies: policy.NewPolicies(&policy.Policy{Zone: apex})}}
 		for i := range keys {
 			c := &dnsserver.Config{Transport: "dns", Port: strconv.Itoa(1000 + i), Zone: "org."}
 			g.keys = append(g.keys, c)

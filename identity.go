@@ -170,7 +170,7 @@ func journalName(identity, apex string) string {
 func tellApart(guards []*guard) {
 	seen := make(map[string]*guard)
 	for _, g := range guards {
-		for apex := range g.Policies {
+		for apex := range g.Policies.All() {
 			id := g.identityOf(apex)
 			if other := seen[id]; other != nil {
 				g.double, other.double = true, true

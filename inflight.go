@@ -173,7 +173,7 @@ func (t *inflight) review(guards []*guard) {
 // stillAllowed asks the guards that serve the listener, view and zone of a transfer.
 func stillAllowed(x *exchange, guards []*guard) bool {
 	for _, g := range guards {
-		if g.Policies[x.Req.Zone] == nil || !g.listens(x) {
+		if g.Policies.Of(x.Req.Zone) == nil || !g.listens(x) {
 			continue
 		}
 		if g.mode == corefile.ModeObserve {

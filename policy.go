@@ -28,15 +28,20 @@ type served struct {
 	digest string // of the policy
 }
 
-// serve adds the zones of a directive to the block.
-func (g *guard) serve(cfg *corefile.Config) *directive {
-	d := &directive{Config: cfg, ruleIDs: make(map[*policy.Rule]string)}
-	for _, apex := range cfg.Zones {
-		p := &policy.Policy{Zone: apex, Rules: cfg.Rules, Algorithms: cfg.Algorithms}
-		g.Policies[apex] = p
-		g.zones[apex] = &served{directive: d, policy: p, digest: p.Digest()}
+// serve gives the block its zones: those of these directives.
+func (g *guard) serve(configs ...*corefile.Config) (directives []*directive) {
+	var policies []*policy.Policy
+	for _, cfg := range configs {
+		d := &directive{Config: cfg, ruleIDs: make(map[*policy.Rule]string)}
+		directives = append(directives, d)
+		for _, apex := range cfg.Zones {
+			p := &policy.Policy{Zone: apex, Rules: cfg.Rules, Algorithms: cfg.Algorithms}
+			policies = append(policies, p)
+			g.zones[apex] = &served{directive: d, policy: p, digest: p.Digest()}
+		}
 	}
-	return d
+	g.Policies = policy.NewPolicies(policies...)
+	return directives
 }
 
 // zone returns what answers for a name, nil when the block guards no zone of that name.

@@ -6,9 +6,11 @@
 package xfrguard
 
 import (
+	"fmt"
 	"net"
 	"runtime"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -36,6 +38,22 @@ func BenchmarkRefusal(b *testing.B) {
 			qtype uint16
 		}{{"AXFR", dns.TypeAXFR}, {"IXFR", dns.TypeIXFR}} {
 			b.Run(network+"/"+c.name, func(b *testing.B) { benchmarkRefusal(b, network, at, c.qtype) })
+		}
+	}
+}
+
+// BenchmarkStranger is BenchmarkRefusal in a block of one directive and of 10,000, each
+// with a zone, an address and a key of its own: what a stranger costs does not grow with
+// what the block has for others.
+func BenchmarkStranger(b *testing.B) {
+	for _, directives := range []int{1, 10_000} {
+		var more strings.Builder
+		for i := range directives - 1 {
+			fmt.Fprintf(&more, "\txfrguard zone%d.example.org {\n\t\tallow net 10.%d.%d.1 key b.example.net.\n\t}\n", i, i>>8, i&255)
+		}
+		addr := serveRules(b, b.TempDir(), "stdout", "allow as ns2 net 192.0.2.53 key a.example.net.", more.String())
+		for network, at := range map[string]string{"tcp": addr, "udp": udpOf(b)} {
+			b.Run(fmt.Sprintf("%d/%s", directives, network), func(b *testing.B) { benchmarkRefusal(b, network, at, dns.TypeIXFR) })
 		}
 	}
 }

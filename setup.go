@@ -107,9 +107,7 @@ func newGuard(index int, configs []*corefile.Config) *guard {
 		mode: first.Mode, elsewhere: first.Elsewhere, findings: first.Findings, except: first.Except,
 	}
 	g.Reader = evidence.NewReader(memoryOfReplays, g.anybodyMaySend)
-	for _, cfg := range configs {
-		g.directives = append(g.directives, g.serve(cfg))
-	}
+	g.directives = g.serve(configs...)
 	return g
 }
 

@@ -99,7 +99,7 @@ func guardFor(net string, auth tls.ClientAuthType, cas ...*catest.CA) *Reader {
 	}
 	return &Reader{
 		Config: &dnsserver.Config{TLSConfig: conf}, sessions: newSessions(),
-		Policies: policy.Policies{"example.org.": &policy.Policy{Rules: []policy.Rule{{Nets: nets, TLS: true, Unsigned: true}}}},
+		Policies: policy.NewPolicies(&policy.Policy{Zone: "example.org.", Rules: []policy.Rule{{Nets: nets, TLS: true, Unsigned: true}}}),
 	}
 }
 

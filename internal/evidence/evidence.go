@@ -36,7 +36,6 @@ type Evidence struct {
 	Signature *dns.TSIG            // the last record, when it is a TSIG
 	Secret    []byte               // of the key named; nil when this block has none
 	MAC       []byte               // the request's MAC, when it is proven
-	known     *bool                // what knows has found; nil when nobody has asked
 
 	claimed  netip.Addr // what a PROXY header says in place of req.Client, when anybody may have sent it
 	Port     uint16
@@ -64,7 +63,7 @@ type Reader struct {
 // NewReader returns the reader of a block whose config and keys are set later. replays
 // is asked for the memory of signatures at each message.
 func NewReader(replays func() *limit.ReplayMemory, anybody func(listener string) bool) Reader {
-	return Reader{Policies: make(policy.Policies), sessions: newSessions(), replays: replays, Anybody: anybody}
+	return Reader{sessions: newSessions(), replays: replays, Anybody: anybody}
 }
 
 // Secret is one TSIG secret, as written and decoded.
@@ -188,7 +187,7 @@ func (g *Reader) signatureStatus(e *Evidence, found error, r *dns.Msg) policy.TS
 		return policy.TSIGValid
 	case asSent && errors.Is(found, dns.ErrTime):
 		return policy.TSIGBadTime
-	case e.Req.Malformed || !e.Req.Transport.Carries(e.Req.Type) || !g.knows(e):
+	case e.Req.Malformed || !e.Req.Transport.Carries(e.Req.Type) || !g.Policies.Knows(&e.Req):
 		return policy.TSIGUnchecked
 	}
 	switch wire.VerifyRequest(r, e.Secret, time.Now()) {
@@ -216,17 +215,5 @@ func (e *Evidence) Proven() bool {
 	return false
 }
 
-// knows reports whether any rule of the block knows the client's address. It is asked
-// once a request: it walks all zones.
-func (g *Reader) knows(e *Evidence) bool {
-	if e.known == nil {
-		known := g.Policies.Knows(&e.Req)
-		e.known = &known
-	}
-	return *e.known
-}
-
 // Decide asks the policies about the request.
-func (g *Reader) Decide(e *Evidence) policy.Decision {
-	return g.Policies.DecideKnowing(&e.Req, func() bool { return g.knows(e) })
-}
+func (g *Reader) Decide(e *Evidence) policy.Decision { return g.Policies.Decide(&e.Req) }

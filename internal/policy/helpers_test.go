@@ -18,8 +18,8 @@ var strongAlgorithms = []string{"hmac-sha256", "hmac-sha384", "hmac-sha512"}
 
 // block is a server block with two zones, whose rules show every condition.
 func block() policy.Policies {
-	return policy.Policies{
-		"example.org.": {
+	return policy.NewPolicies(
+		&policy.Policy{
 			Zone:       "example.org.",
 			Algorithms: strongAlgorithms,
 			Rules: []policy.Rule{
@@ -40,12 +40,12 @@ func block() policy.Policies {
 				{Name: "forgotten", Nets: policytest.Nets("100.64.0.0/10")}, // as no Corefile can say it
 			},
 		},
-		"example.com.": {
+		&policy.Policy{
 			Zone:       "example.com.",
 			Algorithms: []string{"hmac-sha1"},
 			Rules:      []policy.Rule{{Name: "other", Nets: policytest.Nets("100.65.0.0/16", "10.0.0.0/8"), Keys: []string{"old."}}},
 		},
-	}
+	)
 }
 
 // axfr is a good request from the address, signed by the key when there is one.

@@ -9,8 +9,6 @@ import (
 	"net/netip"
 	"slices"
 	"time"
-
-	"github.com/miekg/dns"
 )
 
 // Request holds the facts of one AXFR or IXFR message: who asks for what, how,
@@ -93,10 +91,9 @@ type Policy struct {
 	Zone       string // the apex, canonical
 	Rules      []Rule
 	Algorithms []string // the TSIG algorithms that count: "hmac-sha256", …
-}
 
-// Policies are the policies of one server block by apex.
-type Policies map[string]*Policy
+	index *index // of the rules; nil before NewPolicies
+}
 
 // Decision is the answer of a policy. The zero Decision is a denial.
 type Decision struct {
@@ -113,89 +110,25 @@ type Decision struct {
 	FullBy *Rule // the one that allows a whole zone
 }
 
-// Decide finds the policy of the zone asked for and lets it decide. What is
-// cheapest and tells least is checked first: transport, shape, apex, address.
-//
-// Known is found the same way whatever the reason: it depends on the address and
-// on the block, never on the zone asked for, so a client that is known in none of
-// the block's zones cannot tell one that exists from one that does not.
-func (ps Policies) Decide(r *Request) Decision {
-	return ps.DecideKnowing(r, func() bool { return ps.Knows(r) })
-}
-
-// DecideKnowing is Decide with a way to find out Known, for whoever has found it out
-// already.
-func (ps Policies) DecideKnowing(r *Request, knows func() bool) Decision {
-	var d Decision
-	switch p := ps[r.Zone]; {
-	case !r.Transport.Carries(r.Type):
-		d.Reason = ReasonTransportUnsupported
-	case r.Malformed || r.TSIG.Status == TSIGMalformed:
-		d.Reason = ReasonMalformed
-	case p == nil || r.Class != dns.ClassINET:
-		d.Reason = ReasonNotAZone
-	default:
-		d = p.Decide(r)
-	}
-	if !d.Known { // asking every zone takes time, which an allowed client need not spend
-		d.Known = knows()
-	}
-	return d
-}
-
-// Knows reports whether any policy of the block lets the client past its address gate.
-func (ps Policies) Knows(q *Request) bool {
-	var asked *Rule // the zones of one directive share their rules, and need no second look
-	for _, p := range ps {
-		if p == nil || len(p.Rules) == 0 || &p.Rules[0] == asked {
-			continue
-		}
-		asked = &p.Rules[0]
-		if r := p.gate(q); r != nil && !r.Deny {
-			return true
-		}
-	}
-	return false
-}
-
-// gate returns the first rule whose addresses hold the client, or nil.
-func (p *Policy) gate(q *Request) *Rule {
-	if !q.Client.IsValid() {
-		return nil
-	}
-	for i := range p.Rules {
-		if p.Rules[i].holds(q) {
-			return &p.Rules[i]
-		}
-	}
-	return nil
-}
-
 // Decide tries the rules in order: the first whose conditions all hold decides,
 // and when none does the answer is no. An IXFR that is not allowed as such is decided
 // once more as the AXFR that its client may ask for. A signature that is present must be good
 // whatever the rules say, also where none is needed. What the transport carries,
 // the message's shape and the apex are checked by Policies.Decide.
 func (p *Policy) Decide(r *Request) Decision {
-	g := p.gate(r)
-	if g == nil || g.Deny {
-		return g.stranger(r)
+	x := p.index
+	if x == nil {
+		x = newIndex(p.Rules)
+	}
+	s := x.search(r)
+	if first := s.first(); first == nil || first.Deny {
+		return first.stranger(r)
 	}
 	if fault := p.signatureFault(&r.TSIG); fault != "" {
 		return Decision{Reason: fault, Known: true}
 	}
-	d := p.match(r, r.Type)
-	full := d
-	if r.Type != dns.TypeAXFR {
-		full = p.match(r, dns.TypeAXFR)
-	}
-	if full.Allow {
-		if !d.Allow {
-			d = full
-			d.FullOnly = true
-		}
-		d.Full, d.FullBy = true, full.By
-	}
+	s.run()
+	d := s.decision()
 	d.Known = true
 	return d
 }
@@ -219,43 +152,6 @@ func (p *Policy) signatureFault(t *TSIGProof) Reason {
 		return ""
 	}
 	return ReasonTSIGBadSignature // a bad one, and any status that is not known here
-}
-
-// match walks the rules for a request of the given type, whose address gate is
-// passed and whose signature, if it has one, is good.
-func (p *Policy) match(r *Request, qtype uint16) Decision {
-	d := Decision{Reason: ReasonClientNotAllowed}
-	depth := -1
-	for i := range p.Rules {
-		rule := &p.Rules[i]
-		if !rule.holds(r) {
-			continue
-		}
-		if rule.Deny {
-			return rule.stranger(r)
-		}
-		lack, stage := rule.lacks(r, qtype)
-		if lack == "" {
-			return Decision{Allow: true, Rule: rule.Name, Reason: ReasonAllowed, By: rule}
-		}
-		if stage > depth { // the one that got furthest in the order of checks; the first of equals
-			depth = stage
-			d = Decision{Near: rule.Name, Reason: lack, By: rule}
-		}
-	}
-	return d
-}
-
-// holds reports whether the rule's addresses hold the client. Of an address that proves
-// nothing every denial holds, and an allowance only if it is for every address.
-func (r *Rule) holds(q *Request) bool {
-	switch {
-	case r.everywhere():
-		return true
-	case q.ClientUntrusted:
-		return r.Deny
-	}
-	return r.Nets.Contains(q.Client)
 }
 
 // everywhere reports whether the rule matches every address.
@@ -283,11 +179,11 @@ const (
 	stageType
 )
 
-// lacks returns the first condition that does not hold and where it stands in
-// the order of checks, or "". Every condition counts on every transport. A transfer
+// lacks returns the first condition but for the type that does not hold and where it
+// stands in the order of checks, or "". Every condition counts on every transport. A transfer
 // over TLS is one of RFC 9103, which knows only TLS 1.3 (§7.2), whether the rule asks
 // for TLS or not; and without evidence of the session there is none.
-func (r *Rule) lacks(q *Request, qtype uint16) (Reason, int) {
+func (r *Rule) lacks(q *Request) (Reason, int) {
 	signed := q.TSIG.Status == TSIGValid
 	switch {
 	case len(r.Keys) > 0 && !signed:
@@ -304,10 +200,13 @@ func (r *Rule) lacks(q *Request, qtype uint16) (Reason, int) {
 		return ReasonCertNotAllowed, stageCert
 	case signed && q.Replayed:
 		return ReasonTSIGReplay, stageReplay
-	case len(r.Types) > 0 && !slices.Contains(r.Types, qtype):
-		return ReasonTypeNotAllowed, stageType
 	}
 	return "", 0
+}
+
+// allows reports whether the rule is about requests of the type, the last condition.
+func (r *Rule) allows(qtype uint16) bool {
+	return len(r.Types) == 0 || slices.Contains(r.Types, qtype)
 }
 
 // needsTLS reports whether the rule asks for TLS at this moment: a migration

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"net/netip"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -17,16 +18,18 @@ import (
 	"pgregory.net/rapid"
 )
 
-func decideLikeTheDesign(t *rapid.T) {
-	spec := policytest.DrawBlock(t)
+func decideLikeTheDesign(t *rapid.T) { decideLike(t, policytest.DrawBlock(t)) }
+
+// decideLike holds the decisions about random requests against the naive reading.
+func decideLike(t *rapid.T, spec map[string]policytest.Policy) {
 	ps := policytest.Build(spec)
 	for range drawn {
 		req := policytest.DrawRequest(t)
 		got, want := ps.Decide(&req), policytest.Decide(spec, &req)
 		alone := spec[req.Zone]
-		if gate := alone.FirstByAddress(&req); ps[req.Zone] != nil &&
-			ps[req.Zone].Decide(&req).Known != (gate >= 0 && !alone.Rules[gate].Deny) {
-			t.Fatalf("the policy alone says %+v", ps[req.Zone].Decide(&req))
+		if gate := alone.FirstByAddress(&req); ps.Of(req.Zone) != nil &&
+			ps.Of(req.Zone).Decide(&req).Known != (gate >= 0 && !alone.Rules[gate].Deny) {
+			t.Fatalf("the policy alone says %+v", ps.Of(req.Zone).Decide(&req))
 		}
 		is := policytest.Decision{Allow: got.Allow, Reason: got.Reason, Rule: got.Rule, Near: got.Near, Full: got.Full, FullOnly: got.FullOnly, Known: got.Known}
 		if is != want {
@@ -39,6 +42,17 @@ func decideLikeTheDesign(t *rapid.T) {
 }
 
 func TestDecideLikeTheDesign(t *testing.T) { rapid.Check(t, decideLikeTheDesign) }
+
+// TestManyRulesDecideLikeTheDesign has so many rules that every list of the index has
+// several, and lists that are full.
+func TestManyRulesDecideLikeTheDesign(t *testing.T) {
+	for _, listed := range []int{1, 4, policy.MaxListed} {
+		t.Run(strconv.Itoa(listed), func(t *testing.T) {
+			policy.SetMaxListed(t, listed)
+			rapid.Check(t, func(t *rapid.T) { decideLike(t, policytest.DrawBlockOf(t, 2, 10, 20, 40)) })
+		})
+	}
+}
 
 func FuzzDecide(f *testing.F) { f.Fuzz(rapid.MakeFuzz(decideLikeTheDesign)) }
 

@@ -6,7 +6,6 @@ package policy_test
 import (
 	"crypto/tls"
 	"encoding/binary"
-	"fmt"
 	"go/ast"
 	goparser "go/parser"
 	"go/token"
@@ -189,16 +188,20 @@ func TestDecide(t *testing.T) {
 // TestZeroValues shows that whatever was forgotten denies.
 func TestZeroValues(t *testing.T) {
 	good := with(axfr("192.0.2.1", "ns1."), showing(policytest.PinA, "ns2.example.net."))
+	one := func(p policy.Policy) policy.Policies {
+		p.Zone = "example.org."
+		return policy.NewPolicies(&p)
+	}
 	for name, ps := range map[string]policy.Policies{
-		"no policies":         nil,
-		"a nil policy":        {"example.org.": nil},
-		"the zero policy":     {"example.org.": {}},
-		"no rules":            {"example.org.": {Algorithms: strongAlgorithms}},
-		"the zero rule":       {"example.org.": {Algorithms: strongAlgorithms, Rules: []policy.Rule{{}}}},
-		"an empty net":        {"example.org.": {Algorithms: strongAlgorithms, Rules: []policy.Rule{{Nets: policy.Nets{}, Unsigned: true}}}},
-		"no algorithms":       {"example.org.": {Rules: []policy.Rule{{Keys: []string{"ns1."}}}}},
-		"the zero cert":       {"example.org.": {Algorithms: strongAlgorithms, Rules: []policy.Rule{{Certs: []policy.Cert{{}}}}}},
-		"the zero deny, then": {"example.org.": {Algorithms: strongAlgorithms, Rules: []policy.Rule{{Deny: true}, {Unsigned: true}}}},
+		"no policies":         {},
+		"a nil policy":        policy.NewPolicies(nil),
+		"the zero policy":     one(policy.Policy{}),
+		"no rules":            one(policy.Policy{Algorithms: strongAlgorithms}),
+		"the zero rule":       one(policy.Policy{Algorithms: strongAlgorithms, Rules: []policy.Rule{{}}}),
+		"an empty net":        one(policy.Policy{Algorithms: strongAlgorithms, Rules: []policy.Rule{{Nets: policy.Nets{}, Unsigned: true}}}),
+		"no algorithms":       one(policy.Policy{Rules: []policy.Rule{{Keys: []string{"ns1."}}}}),
+		"the zero cert":       one(policy.Policy{Algorithms: strongAlgorithms, Rules: []policy.Rule{{Certs: []policy.Cert{{}}}}}),
+		"the zero deny, then": one(policy.Policy{Algorithms: strongAlgorithms, Rules: []policy.Rule{{Deny: true}, {Unsigned: true}}}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			req := good
@@ -343,10 +346,10 @@ func largeBlock() (policy.Policies, policy.Request) {
 		binary.BigEndian.PutUint32(v6[4:], i)
 		n.Add(netip.PrefixFrom(netip.AddrFrom16(v6), 64-int(i%3)))
 	}
-	ps := policy.Policies{"example.org.": {
+	ps := policy.NewPolicies(&policy.Policy{
 		Zone: "example.org.", Algorithms: strongAlgorithms,
 		Rules: []policy.Rule{{Name: "many", Nets: n, Keys: []string{"ns1."}, Certs: []policy.Cert{{Name: "ns2.example.net."}}}},
-	}}
+	})
 	req := with(axfr("10.12.52.240", "ns1."), showing(policytest.PinA, "ns1.example.net.", "*.example.net."))
 	return ps, req
 }
@@ -363,27 +366,4 @@ func TestDecideAllocatesNothing(t *testing.T) {
 			t.Errorf("%s: %v allocations", name, n)
 		}
 	}
-}
-
-func BenchmarkDecide(b *testing.B) {
-	ps, req := largeBlock()
-	stranger := with(req, func(r *policy.Request) { r.Client = netip.MustParseAddr("192.0.2.1") })
-	for name, r := range map[string]*policy.Request{"allowed": &req, "stranger": &stranger} {
-		b.Run("100000-prefixes/"+name, func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				ps.Decide(r)
-			}
-		})
-	}
-	many := policy.Policies{}
-	for i := range 1000 {
-		many[fmt.Sprintf("zone%d.example.org.", i)] = ps["example.org."]
-	}
-	b.Run("1000-zones/stranger", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			many.Decide(&stranger)
-		}
-	})
 }

@@ -86,14 +86,18 @@ func DrawRule(t *rapid.T, name string, parseable bool) Rule {
 	return s
 }
 
-func DrawBlock(t *rapid.T) map[string]Policy {
+// DrawBlock draws the policies of up to three zones, of a few rules each.
+func DrawBlock(t *rapid.T) map[string]Policy { return DrawBlockOf(t, 0, 1, 2, 3, 4, 5) }
+
+// DrawBlockOf is DrawBlock with one of these counts of rules for each zone.
+func DrawBlockOf(t *rapid.T, counts ...int) map[string]Policy {
 	block := map[string]Policy{}
 	for _, zone := range someZones {
 		if Chance(t, "no "+zone, 20) {
 			continue
 		}
 		p := Policy{algorithms: mostly(t, "algorithms", []string{"hmac-sha256"}, [][]string{nil, {"hmac-sha1"}, {"hmac-sha1", "hmac-sha256"}})}
-		for i := range rapid.SampledFrom([]int{0, 1, 2, 3, 4, 5}).Draw(t, "rules") {
+		for i := range rapid.SampledFrom(counts).Draw(t, "rules") {
 			p.Rules = append(p.Rules, DrawRule(t, string(rune('a'+i)), false))
 		}
 		block[zone] = p

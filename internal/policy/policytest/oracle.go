@@ -289,13 +289,13 @@ func (s Rule) Build() policy.Rule {
 }
 
 func Build(spec map[string]Policy) policy.Policies {
-	ps := policy.Policies{}
+	var all []*policy.Policy
 	for zone, p := range spec {
-		policy := &policy.Policy{Zone: zone, Algorithms: p.algorithms}
+		built := &policy.Policy{Zone: zone, Algorithms: p.algorithms}
 		for _, r := range p.Rules {
-			policy.Rules = append(policy.Rules, r.Build())
+			built.Rules = append(built.Rules, r.Build())
 		}
-		ps[zone] = policy
+		all = append(all, built)
 	}
-	return ps
+	return policy.NewPolicies(all...)
 }
