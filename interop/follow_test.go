@@ -82,6 +82,7 @@ type followed struct {
 	replace replace
 	files   string // their directory
 	tls     int    // port
+	debug   int    // port of pprof
 }
 
 // startFollowed starts CoreDNS with files by name; a line of options goes into each xfrguard.
@@ -91,7 +92,7 @@ func startFollowed(t testing.TB, how replace, options string, files map[string]s
 		t.Skip("stock CoreDNS")
 	}
 	dir := t.TempDir()
-	f := &followed{replace: how, files: filepath.Join(dir, "files"), tls: peer.Port(t)}
+	f := &followed{replace: how, files: filepath.Join(dir, "files"), tls: peer.Port(t), debug: peer.Port(t)}
 	f.audited = &audited{auditSetup: auditSetup{dir: dir, log: filepath.Join(dir, "audit.log"), port: peer.Port(t), metrics: peer.Port(t)}}
 	must(t, os.Mkdir(f.files, 0o700))
 	f.replace(t, f.files, files)
@@ -101,6 +102,7 @@ func startFollowed(t testing.TB, how replace, options string, files map[string]s
 	bind 127.0.0.1
 	errors
 	prometheus %s
+	pprof %s
 	reload %s 0s
 	tsig {
 		secrets %s/keys
@@ -111,7 +113,7 @@ func startFollowed(t testing.TB, how replace, options string, files map[string]s
 %s	}
 	file %s
 }
-`, auditZone, f.port, peer.Loopback(f.metrics), followInterval, f.files, followKey, common, filepath.Join(dir, "db"))
+`, auditZone, f.port, peer.Loopback(f.metrics), peer.Loopback(f.debug), followInterval, f.files, followKey, common, filepath.Join(dir, "db"))
 	if files["cert"] != "" {
 		corefile += strings.NewReplacer("DIR", f.files, "PORT", fmt.Sprint(f.tls), "ZONE", auditZone, "DB", filepath.Join(dir, "db"), "COMMON", common).Replace(`tls://ZONE:PORT {
 	bind 127.0.0.1
