@@ -147,7 +147,7 @@ func (h *hostile) one(ctx context.Context, soft software, sc *scenario, r *resul
 		return err
 	}
 	defer s.stop()
-	own, shared := ownID.over(sc.tls), sharing.over(sc.tls)
+	own := ownID.over(sc.tls)
 	for range 2 { // the first one builds the version
 		if err := fetchOnce(ctx, s, own); err != nil {
 			return fmt.Errorf("the own secondary gets no zone from an idle server: %w", err)
@@ -159,6 +159,18 @@ func (h *hostile) one(ctx context.Context, soft software, sc *scenario, r *resul
 		return err
 	}
 
+	if err := h.underAttack(ctx, s, sc, r); err != nil {
+		return err
+	}
+	if soft.ours {
+		h.judge(ctx, s, r, before)
+	}
+	return nil
+}
+
+// underAttack measures the honest secondaries, and the server, while a scenario's attacks run.
+func (h *hostile) underAttack(ctx context.Context, s *server, sc *scenario, r *result) error {
+	own, shared := ownID.over(sc.tls), sharing.over(sc.tls)
 	attackCtx, endAttack := context.WithCancel(ctx)
 	attacks := parallel()
 	for _, a := range sc.attacks {
@@ -186,13 +198,7 @@ func (h *hostile) one(ctx context.Context, soft software, sc *scenario, r *resul
 	r.cpu, r.peak, r.fds = w.end(), w.peak, w.descriptors
 	endAttack()
 	attacks.Wait()
-	if err != nil {
-		return err
-	}
-	if soft.ours {
-		h.judge(ctx, s, r, before)
-	}
-	return nil
+	return err
 }
 
 func fetchOnce(ctx context.Context, s *server, id identity) error {
