@@ -25,6 +25,7 @@ func (g *guard) openStore() {
 		Journal:     g.journalOf,
 		OnLineage:   g.otherContent,
 		OnCorrected: g.corrected,
+		OnFault:     g.faulty,
 		OnError: func(apex string, err error) {
 			log.Errorf("Zone %s: %v", apex, err)
 		},

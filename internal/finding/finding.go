@@ -28,7 +28,6 @@ const (
 	SerialBackwards        Code = "serial-backwards"
 	ApexNoNS               Code = "apex-no-ns"
 	PeersRefuse            Code = "peers-refuse"
-	CaseChanged            Code = "case-changed"
 	ProxyOpen              Code = "proxy-open"
 	BandwidthTooLow        Code = "bandwidth-too-low"
 	NotifyAmbiguous        Code = "notify-ambiguous"
@@ -110,7 +109,6 @@ var specs = []spec{
 	{SerialBackwards, Warn, "the serial of a zone went back, and secondaries do not follow"},
 	{ApexNoNS, Warn, "a zone has no NS record at its apex"},
 	{PeersRefuse, Warn, "a zone has records that other servers refuse"},
-	{CaseChanged, Warn, "CoreDNS has changed the case of a name that a digest or signature covers"},
 }
 
 // Codes returns every code, in the order of docs/FINDINGS.md.

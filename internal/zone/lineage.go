@@ -49,6 +49,7 @@ type lineage struct {
 	held   map[*wire.Message]int     // how many send an incremental answer, by its first message
 	broken bool                      // the newest version has the serial of one with other content
 	forks  forks
+	faults faults      // of the version that was built last
 	told   corrections // what was corrected in the version that was built last
 
 	disk    disk

@@ -82,6 +82,7 @@ type normalizer struct {
 	signed   bool     // the zone has a ZONEMD, whose digest covers TTLs: none is changed
 	unusable bool     // a set may have several TTLs
 	found    []Correction
+	faults   faults
 
 	encoder wire.Encoder
 	keys    []byte
@@ -194,6 +195,7 @@ func (n *normalizer) regroup() error {
 
 // flush emits the records of one owner.
 func (n *normalizer) flush(group []dns.RR) error {
+	n.faults.look(group, n.opening == nil)
 	if len(group) == 1 && group[0].Header().Rrtype != dns.TypeRRSIG { // most names
 		return n.send(n.single(group[0]))
 	}

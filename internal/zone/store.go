@@ -33,6 +33,9 @@ type Options struct {
 	// OnCorrected, if not nil, is called with what was corrected in the records that a backend
 	// sent: once a version and reason.
 	OnCorrected func(apex string, serial uint32, c Correction)
+	// OnFault, if not nil, is called with what other servers refuse a version for: once a
+	// version and kind.
+	OnFault func(apex string, serial uint32, f Fault)
 	// OnError, if not nil, is called with what went wrong and hurts no transfer: the
 	// journal's errors, and builds that nobody waits for.
 	OnError func(apex string, err error)
@@ -313,7 +316,15 @@ func (s *Store) note(sl *slot, v *Version) {
 
 // correct reports what was corrected in a version that was built, once.
 func (s *Store) correct(sl *slot, v *Version) {
-	if _, err := v.finished(); err != nil || s.o.OnCorrected == nil {
+	if _, err := v.finished(); err != nil {
+		return
+	}
+	if s.o.OnFault != nil {
+		for _, f := range sl.lineage.newFaults(v.Serial, v.faults) {
+			s.o.OnFault(sl.apex, v.Serial, f)
+		}
+	}
+	if s.o.OnCorrected == nil {
 		return
 	}
 	for _, c := range sl.lineage.news(v.Serial, v.corrections) {

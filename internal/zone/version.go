@@ -63,6 +63,7 @@ type Version struct {
 
 	gather      int64        // octets of records that the build may hold back to sort them by owner
 	corrections []Correction // of what the source sent; set when the version is built
+	faults      []Fault      // that other servers refuse it for; set as corrections
 	content     pile         // what a source sent that is known by its Transfer alone; set as corrections
 	unusable    bool         // a set may have several TTLs; set as corrections
 	apart       bool         // owners have come apart, more than gather apart; set as corrections

@@ -53,7 +53,7 @@ func (v *Version) pack(st *stream, limit int64, room func() bool) (err error) {
 		}
 		return n.add(rr)
 	})
-	v.unusable, v.apart, v.corrections = n.unusable, n.apart, n.found
+	v.unusable, v.apart, v.corrections, v.faults = n.unusable, n.apart, n.found, n.faults.all
 	switch {
 	case err != nil:
 		return err
