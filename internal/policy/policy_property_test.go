@@ -49,8 +49,23 @@ func TestManyRulesDecideLikeTheDesign(t *testing.T) {
 	for _, listed := range []int{1, 4, policy.MaxListed} {
 		t.Run(strconv.Itoa(listed), func(t *testing.T) {
 			policy.SetMaxListed(t, listed)
-			rapid.Check(t, func(t *rapid.T) { decideLike(t, policytest.DrawBlockOf(t, 2, 10, 20, 40)) })
+			rapid.Check(t, func(t *rapid.T) { decideLike(t, policytest.DrawBlockOf(t, 2, 3, 10, 20, 40)) })
 		})
+	}
+}
+
+// TestFullListsHideNobody: a rule that is listed by less than it asks for does not stand
+// before the one behind it that came nearer.
+func TestFullListsHideNobody(t *testing.T) {
+	policy.SetMaxListed(t, 1)
+	nets := policytest.Nets("10.0.0.0/8")
+	ps := policy.NewPolicies(&policy.Policy{Zone: "example.org.", Rules: []policy.Rule{
+		{Name: "many", Nets: nets, Keys: []string{"k1.", "k2."}, Certs: []policy.Cert{{Name: "ns1.example.org."}}},
+		{Name: "one", Nets: nets, Certs: []policy.Cert{{Name: "ns2.example.org."}}},
+	}})
+	req := with(axfr("10.0.0.1", ""), showing(policytest.PinA, "ns9.example.org."))
+	if d := ps.Decide(&req); d.Near != "one" || d.Reason != policy.ReasonCertNotAllowed {
+		t.Errorf("%+v", d)
 	}
 }
 
