@@ -130,8 +130,9 @@ func (h *history) stop(killed bool) {
 	}
 	h.store.Close()
 	if killed { // what is being built ends in nothing
-		h.store.slots[apex].settling.Lock()
-		h.store.slots[apex].settling.Unlock() //nolint:staticcheck // to wait
+		settling := &h.store.slots[apex].settling
+		settling.Lock() // to wait
+		defer settling.Unlock()
 	}
 	if h.disk != nil {
 		if err := h.disk.Close(); err != nil {

@@ -4,7 +4,6 @@
 package zone
 
 import (
-	"bytes"
 	"cmp"
 	"slices"
 	"strings"
@@ -121,14 +120,15 @@ func distinct(set []dns.RR) bool {
 	return true
 }
 
+// differ reports whether two records of one type are told apart at a glance.
 func differ(a, b dns.RR) bool {
 	switch a := a.(type) {
 	case *dns.A:
 		b, ok := b.(*dns.A)
-		return ok && len(a.A) == len(b.A) && !bytes.Equal(a.A, b.A)
+		return ok && len(a.A) == len(b.A) && !a.A.Equal(b.A)
 	case *dns.AAAA:
 		b, ok := b.(*dns.AAAA)
-		return ok && len(a.AAAA) == len(b.AAAA) && !bytes.Equal(a.AAAA, b.AAAA)
+		return ok && len(a.AAAA) == len(b.AAAA) && !a.AAAA.Equal(b.AAAA)
 	case *dns.NS:
 		b, ok := b.(*dns.NS)
 		return ok && plain(a.Ns) && plain(b.Ns) && !equalFold(a.Ns, b.Ns)
