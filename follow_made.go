@@ -6,13 +6,10 @@ package xfrguard
 import (
 	"bytes"
 	"crypto/sha256"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"io/fs"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/xfrguard/xfrguard/internal/coredns"
@@ -31,12 +28,10 @@ type madeOf struct {
 	files    map[string]string // digests of keys and certificates, by path
 }
 
-// What stands for the digest of a file that cannot be read, or of one that the plugin that
-// uses it has read with other content.
+// What stands for the digest of a file that cannot be read.
 const (
 	digestMissing    = "missing"
 	digestUnreadable = "unreadable"
-	digestOther      = "other"
 )
 
 // Bounds of what is read to be compared.
@@ -45,9 +40,9 @@ const (
 	maxCorefile = 64 << 20
 )
 
-// whatMakes looks at the files of an instance when the first of our setups runs. tsig
-// reads its own later. tls has read them: what it has is held against the files.
-func (in *instance) whatMakes(c *caddy.Controller) (m madeOf) {
+// whatMakes looks at the files of an instance when the first of our setups runs: tsig and
+// tls read them later, so that what changes in between is seen as a change.
+func whatMakes(c *caddy.Controller) (m madeOf) {
 	path, text, ok := coredns.Corefile(c)
 	if !ok {
 		return m
@@ -62,43 +57,18 @@ func (in *instance) whatMakes(c *caddy.Controller) (m madeOf) {
 			m.raw = text
 		}
 	}
-	configs, _ := coredns.Blocks(c)
 	m.files = make(map[string]string)
-	for i, block := range blocks {
+	for _, block := range blocks {
 		if words := block.Tokens["reload"]; len(words) > 0 {
 			m.interval = reloadInterval(words) // the last block that has it counts
 		}
-		files := keyFilesIn(block.Tokens)
-		for _, f := range files {
+		for _, f := range keyFilesIn(block.Tokens) {
 			if _, ok := m.files[f.path]; !ok {
 				m.files[f.path] = fileDigest(f.path)
 			}
 		}
-		if i < len(configs) && !loaded(configs[i].Configs[0].TLSConfig, files) {
-			in.doubt(&m, files)
-		}
 	}
 	return m
-}
-
-// doubt notes that the files of tls may have changed since it has read them, so that the
-// first look loads them. The instance before has seen them before tls did: where they are
-// still as it saw them, tls cannot have read anything else.
-func (in *instance) doubt(m *madeOf, files []keyFile) {
-	live.Lock()
-	previous := in.previous
-	live.Unlock()
-	for _, f := range files {
-		if f.what == whatSecrets {
-			continue
-		}
-		if previous != nil {
-			if seen := previous.files.seen.Load(); seen != nil && (*seen)[f.path] == m.files[f.path] {
-				continue
-			}
-		}
-		m.files[f.path] = digestOther
-	}
 }
 
 // reloadInterval reads `reload [INTERVAL] [JITTER]`.
@@ -161,31 +131,4 @@ func wordsDigest(blocks []caddyfile.ServerBlock) string {
 	}
 	sum := sha256.Sum256(b)
 	return string(sum[:])
-}
-
-// loaded reports whether a server has the certificates that are in the files.
-func loaded(config *tls.Config, files []keyFile) bool {
-	content := func(what string) []byte {
-		i := slices.IndexFunc(files, func(f keyFile) bool { return f.what == what })
-		if i < 0 {
-			return nil
-		}
-		b, _, _ := plainfile.Read(files[i].path, maxKeyFile)
-		return b
-	}
-	cert, key, ca := content(whatCertificate), content(whatKey), content(whatCA)
-	if config == nil || len(config.Certificates) != 1 || cert == nil {
-		return true // tls has no files here
-	}
-	defer clear(key)
-	pair, err := tls.X509KeyPair(cert, key)
-	if err != nil || !slices.EqualFunc(pair.Certificate, config.Certificates[0].Certificate, bytes.Equal) {
-		return false
-	}
-	if config.ClientCAs == nil || ca == nil {
-		return config.ClientCAs == nil && ca == nil
-	}
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(ca)
-	return pool.Equal(config.ClientCAs)
 }

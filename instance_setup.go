@@ -47,7 +47,7 @@ func newInstance(c *caddy.Controller, now time.Time) *instance {
 	in := &instance{controller: c, guards: make(map[int]*guard), seen: now, replaced: make(chan struct{})}
 	in.follow(restarts.holder())
 	in.files = newFollowing(hookEvents())
-	in.made = in.whatMakes(c)
+	in.made = whatMakes(c)
 	c.Set(instanceKey{}, in)
 	c.OnRestart(func() error { return restarts.take(in) })
 	c.OnRestartFailed(func() error { in.restartFailed(); return nil })
