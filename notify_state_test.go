@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -193,9 +194,19 @@ func TestSerialBackwards(t *testing.T) {
 				s.replace(t, "db", serialled(serial))
 				awaitServed(serial)
 			}
+			backwards := func(n int) (events []map[string]any) { // there are findings of other codes too
+				t.Helper()
+				audittest.Eventually(t, func() bool {
+					events = slices.DeleteFunc(s.await(t, "policy-finding", 1), func(e map[string]any) bool {
+						return e["event.reason"] != "serial-backwards"
+					})
+					return len(events) >= n
+				})
+				return events
+			}
 			awaitServed(50)
 			change(40)
-			e := s.await(t, "policy-finding", 1)[0]
+			e := backwards(1)[0]
 			const text = "zone example.org. went back from serial 50 to 40: secondaries that have 50 follow no serial up to that, nor a NOTIFY of it; write 51 or more"
 			if e["event.code"] != "XFR215" || e["event.reason"] != "serial-backwards" || e["message"] != text || e["log.level"] != "warn" ||
 				e["coredns.xfr.finding.code"] != "serial-backwards" || e["coredns.zone"] != "example.org." || fmt.Sprint(e["coredns.xfr.serial.served"]) != "40" {
@@ -207,7 +218,7 @@ func TestSerialBackwards(t *testing.T) {
 			change(41)
 			change(51)
 			change(52)
-			if got := s.await(t, "policy-finding", 1); len(got) != 1 {
+			if got := backwards(1); len(got) != 1 {
 				t.Errorf("events %v", got)
 			}
 			s.replace(t, "db", serialled(49)) // and across a reload
@@ -215,7 +226,7 @@ func TestSerialBackwards(t *testing.T) {
 				t.Fatal(err)
 			}
 			awaitServed(49)
-			if e := s.await(t, "policy-finding", 2)[1]; !strings.Contains(fmt.Sprint(e["message"]), "from serial 52 to 49") {
+			if e := backwards(2)[1]; !strings.Contains(fmt.Sprint(e["message"]), "from serial 52 to 49") {
 				t.Errorf("the event is %v", e)
 			}
 		})
