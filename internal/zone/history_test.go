@@ -103,7 +103,8 @@ func (h *history) open() *Store {
 		}
 	}}
 	if h.disk != nil {
-		o.Journal = func(string) Journal { return h.disk }
+		disk := h.disk
+		o.Journal = func(string) Journal { return disk }
 	}
 	return newStoreOf(h.src, o)
 }
@@ -187,9 +188,10 @@ func (h *history) refresh(i int) {
 	ctx, cancel := context.WithTimeout(h.t.Context(), time.Minute)
 	defer cancel()
 	if h.disk != nil {
+		died := h.disk.died // the next start has another disk
 		go func() {
 			select {
-			case <-h.disk.died:
+			case <-died:
 				cancel()
 			case <-ctx.Done():
 			}
