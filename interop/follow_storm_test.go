@@ -24,7 +24,7 @@ import (
 // followRounds is how often TestFollowStorm changes everything.
 func followRounds() int {
 	n, _ := strconv.Atoi(os.Getenv("XFRGUARD_FOLLOW_ROUNDS"))
-	return cmp.Or(n, 4)
+	return cmp.Or(n, 2)
 }
 
 // whole reports what is wrong with a transfer of the whole zone with the nth secret.

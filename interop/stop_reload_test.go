@@ -22,7 +22,7 @@ import (
 // stopRounds is how often each case of TestStopWhileReloading is run.
 func stopRounds() int {
 	n, _ := strconv.Atoi(os.Getenv("XFRGUARD_STOP_ROUNDS"))
-	return cmp.Or(n, 2)
+	return cmp.Or(n, 1)
 }
 
 // stopInReload is a reload and the signal that ends CoreDNS in the midst of it.
