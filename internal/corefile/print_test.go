@@ -90,7 +90,7 @@ func drawConfig(t *rapid.T) *Config {
 	}
 	for _, port := range policytest.Few(t, "notify", []string{"53", "853", "5300"}) {
 		c.Notify = append(c.Notify, Notify{
-			Addrs: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:" + port), netip.MustParseAddrPort("[2001:db8::1]:" + port)},
+			Addrs: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:" + port), netip.MustParseAddrPort("[2001:db8::7]:" + port)},
 			Key:   rapid.SampledFrom([]string{"", "k1."}).Draw(t, "notify key"),
 			TLS:   rapid.Bool().Draw(t, "notify tls"),
 		})
