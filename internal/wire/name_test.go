@@ -135,6 +135,14 @@ func TestAppendNameLimits(t *testing.T) {
 	}
 }
 
+// endsEscaped reports whether the last dot is escaped behind an octet that is not ASCII:
+// miekg/dns 1.1.73 counts the backslashes before it from the rune's first octet, takes the
+// name for a whole one, and packs it as the root. We refuse it.
+func endsEscaped(s string) bool {
+	name, ok := strings.CutSuffix(s, `\.`)
+	return ok && name != "" && strings.TrimRight(name, `\`) != "" && strings.TrimRight(name, `\`)[len(strings.TrimRight(name, `\`))-1] >= 0x80
+}
+
 // FuzzAppendName compares with miekg/dns, which is laxer about the total length.
 func FuzzAppendName(f *testing.F) {
 	for _, s := range []string{".", "example.org.", `\000\255\.\\a.B.`, `\999.`, "a..", `a\`, `\1.`, strings.Repeat("a.", 128), "*.É."} {
@@ -150,7 +158,7 @@ func FuzzAppendName(f *testing.F) {
 			}
 			return
 		}
-		if theirs == nil && s != "" && n <= maxName {
+		if theirs == nil && s != "" && n <= maxName && !endsEscaped(s) {
 			t.Fatalf("%q: %v; miekg/dns packs %x", s, err, buf[:n])
 		}
 	})
