@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/xfrguard/xfrguard/internal/plainfile"
 
@@ -81,7 +82,13 @@ func TestLockOfOlderVersion(t *testing.T) {
 		}
 	}
 	older.Close()
-	f := openTest(t, path, Options{})
+	f, err := Open(path, Options{})
+	for end := time.Now().Add(10 * time.Second); errors.Is(err, plainfile.ErrLocked) && time.Now().Before(end); f, err = Open(path, Options{}) {
+		time.Sleep(10 * time.Millisecond) // a child that was just forked has a copy of the descriptor until its exec
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	older, err = os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
