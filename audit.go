@@ -190,17 +190,17 @@ func (g *guard) announce(action audit.Action) {
 		return
 	}
 	listeners, names := g.announcedAt()
-	for i, d := range g.directives {
+	for _, d := range g.directives {
 		for _, apex := range d.Zones {
 			for _, l := range listeners {
-				policyInfo.WithLabelValues(l, apex, g.Config.ViewName, g.zone(apex).policyDigest()).Set(1)
+				policyInfo.WithLabelValues(l, apex, g.Config.ViewName, d.digest).Set(1)
 				announceUntil(g.Policies.Of(apex), l, g.Config.ViewName)
 			}
 		}
 		for _, name := range names {
-			e := g.policyEvent(action, d.Config)
+			e := g.policyEvent(action, d)
 			e.Block = name
-			g.opened[i].Announce(e)
+			d.audit.Announce(e)
 		}
 	}
 }
@@ -228,19 +228,19 @@ func (g *guard) announcedAt() (listeners, servers []string) {
 }
 
 // policyEvent is what is on record of a directive's policy.
-func (g *guard) policyEvent(action audit.Action, cfg *corefile.Config) *audit.Event {
+func (g *guard) policyEvent(action audit.Action, d *directive) *audit.Event {
 	e := &audit.Event{
 		Time: time.Now(), Action: action, Reason: string(g.mode), Zone: "-", View: g.Config.ViewName,
 		Enforced: g.mode != corefile.ModeObserve,
 	}
-	if len(cfg.Zones) == 1 {
-		e.Zone = cfg.Zones[0]
+	if len(d.Zones) == 1 {
+		e.Zone = d.Zones[0]
 	}
-	e.Policy = g.zone(cfg.Zones[0]).policyDigest()
+	e.Policy = d.digest
 	e.Extra = map[string]any{
-		audit.ExtraPolicy:     g.Policies.Of(cfg.Zones[0]).Summary(),
-		audit.ExtraZones:      cfg.Zones[:min(len(cfg.Zones), audit.ZonesListed)],
-		audit.ExtraZonesTotal: len(cfg.Zones),
+		audit.ExtraPolicy:     g.Policies.Of(d.Zones[0]).Summary(),
+		audit.ExtraZones:      d.Zones[:min(len(d.Zones), audit.ZonesListed)],
+		audit.ExtraZonesTotal: len(d.Zones),
 	}
 	return e
 }
@@ -248,29 +248,25 @@ func (g *guard) policyEvent(action audit.Action, cfg *corefile.Config) *audit.Ev
 // otherContent puts on record that a serial came back with other content.
 func (g *guard) otherContent(apex string, serial uint32, digest zone.Digest) {
 	log.Warningf("Zone %s has other content under serial %d than before: every secondary gets the whole zone", apex, serial)
-	a := g.zone(apex).audit
-	if a == nil {
+	g.aboutZone(apex, &audit.Event{Action: audit.ActionLineage, SerialServed: &serial, Digest: digestText(digest)})
+}
+
+// aboutZone puts on record what became of a zone.
+func (g *guard) aboutZone(apex string, e *audit.Event) {
+	d := g.zone(apex)
+	if d == nil || d.audit == nil {
 		return
 	}
-	a.Lifecycle(&audit.Event{
-		Time: time.Now(), Action: audit.ActionLineage, Zone: apex, View: g.Config.ViewName,
-		SerialServed: &serial, Digest: digestText(digest),
-		Policy: g.zone(apex).policyDigest(), Enforced: true,
-	})
+	e.Time, e.Block, e.Zone, e.View = time.Now(), g.server(), apex, g.Config.ViewName
+	e.Policy, e.Enforced = d.digest, g.mode != corefile.ModeObserve
+	d.audit.Lifecycle(e)
 }
 
 // corrected puts on record what was not sent as the backend has it.
 func (g *guard) corrected(apex string, serial uint32, c zone.Correction) {
 	text := fmt.Sprintf("%s: %d, the first is %s %s", correctedTexts[c.Reason], c.Count, c.Owner, dns.Type(c.Type))
 	log.Warningf("Zone %s, serial %d: %s", apex, serial, text)
-	z := g.zone(apex)
-	if z == nil || z.audit == nil {
-		return
-	}
-	z.audit.Lifecycle(&audit.Event{
-		Time: time.Now(), Action: audit.ActionCorrected, Reason: string(c.Reason), Message: text,
-		Block: g.server(), Zone: apex, View: g.Config.ViewName, Policy: z.digest, Enforced: true, SerialServed: &serial,
-	})
+	g.aboutZone(apex, &audit.Event{Action: audit.ActionCorrected, Reason: string(c.Reason), Message: text, SerialServed: &serial})
 }
 
 // correctedTexts say what was done, for each cause.

@@ -158,7 +158,7 @@ func registerGate(directives []string) error {
 func catchAll(b coredns.Block, like *guard) *guard {
 	g := &guard{
 		index: b.Index, pos: like.pos, mode: corefile.ModeEnforce, elsewhere: like.elsewhere, auditOf: like,
-		zones: make(map[string]*served),
+		zones: make(map[string]*directive),
 	}
 	g.Reader = evidence.NewReader(memoryOfReplays, g.anybodyMaySend)
 	var nobody []*corefile.Config

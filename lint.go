@@ -118,14 +118,14 @@ func findingEvent(f *lint.Finding) *audit.Event {
 // tell puts a finding about the content of a zone into the log and on record, while the
 // server runs. It reports whether that was wanted.
 func (g *guard) tell(f *lint.Finding, serial uint32) bool {
-	z := g.zone(f.Zone)
-	if z == nil || slices.Contains(g.except, f.Code) {
+	d := g.zone(f.Zone)
+	if d == nil || slices.Contains(g.except, f.Code) {
 		return false
 	}
-	f.Block, f.View, f.Pos = g.server(), g.Config.ViewName, z.Pos
+	f.Block, f.View, f.Pos = g.server(), g.Config.ViewName, d.Pos
 	logFinding(f)
 	e := findingEvent(f)
-	e.SerialServed, e.Policy = &serial, z.digest
-	z.audit.Lifecycle(e)
+	e.SerialServed = &serial
+	g.aboutZone(f.Zone, e)
 	return true
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/xfrguard/xfrguard/internal/evidence"
 	"github.com/xfrguard/xfrguard/internal/finding"
 	"github.com/xfrguard/xfrguard/internal/lint"
+	"github.com/xfrguard/xfrguard/internal/plainfile"
 
 	"github.com/coredns/caddy/caddyfile"
 )
@@ -139,10 +140,7 @@ func replaceable(path string) bool {
 const maxPEM = 4 << 20
 
 func certificatesIn(path string) (certs []*x509.Certificate) {
-	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() || info.Size() > maxPEM {
-		return nil
-	}
-	rest, err := os.ReadFile(path) //nolint:gosec // a file that the tls plugin has just read
+	rest, _, err := plainfile.Read(path, maxPEM)
 	if err != nil {
 		return nil
 	}

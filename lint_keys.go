@@ -6,7 +6,6 @@ package xfrguard
 import (
 	"bytes"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 
@@ -15,6 +14,7 @@ import (
 	"github.com/xfrguard/xfrguard/internal/finding"
 	"github.com/xfrguard/xfrguard/internal/keyfile"
 	"github.com/xfrguard/xfrguard/internal/lint"
+	"github.com/xfrguard/xfrguard/internal/plainfile"
 )
 
 // leastSecret is the shortest secret in octets: 128 bits (RFC 8945 §8 wants as many as the
@@ -70,13 +70,9 @@ func (g *guard) secretFiles(in *instance) (paths []string) {
 // keyFileFindings says what CoreDNS makes of a key file that is meant otherwise. It reports
 // whether CoreDNS does not start with it.
 func keyFileFindings(fs *lint.Findings, path string) (stops bool) {
-	info, err := os.Stat(path)
-	if err != nil || !info.Mode().IsRegular() || info.Size() > maxKeyFile {
-		return false
-	}
-	text, err := os.ReadFile(path) //nolint:gosec // a file that the tsig plugin reads too
+	text, _, err := plainfile.Read(path, maxKeyFile)
 	if err != nil {
-		return false
+		return false // tsig says what is wrong with it
 	}
 	for _, p := range keyfile.Check(string(text)) {
 		at := corefile.Position{File: path, Line: p.Line}

@@ -11,9 +11,10 @@ import (
 	"github.com/xfrguard/xfrguard/internal/zone/journal"
 )
 
-// directive is one xfrguard directive of a server block, with what its zones share.
+// directive is one xfrguard directive of a server block: what answers for its zones.
 type directive struct {
 	*corefile.Config
+	digest  string                  // of its policy, the same for all of its zones
 	scope   scope                   // what the limits of its requests are counted under
 	ruleIDs map[*policy.Rule]string // see policy.Identity
 
@@ -21,23 +22,18 @@ type directive struct {
 	journal *journal.Journal // nil for memory only
 }
 
-// served is one zone that the block guards.
-type served struct {
-	*directive
-	policy *policy.Policy
-	digest string // of the policy
-}
-
 // serve gives the block its zones: those of these directives.
 func (g *guard) serve(configs ...*corefile.Config) (directives []*directive) {
 	var policies []*policy.Policy
 	for _, cfg := range configs {
-		d := &directive{Config: cfg, ruleIDs: make(map[*policy.Rule]string)}
+		of := policy.Policy{Rules: cfg.Rules, Algorithms: cfg.Algorithms}
+		d := &directive{Config: cfg, digest: of.Digest(), ruleIDs: make(map[*policy.Rule]string)}
 		directives = append(directives, d)
 		for _, apex := range cfg.Zones {
-			p := &policy.Policy{Zone: apex, Rules: cfg.Rules, Algorithms: cfg.Algorithms}
-			policies = append(policies, p)
-			g.zones[apex] = &served{directive: d, policy: p, digest: p.Digest()}
+			p := of
+			p.Zone = apex
+			policies = append(policies, &p)
+			g.zones[apex] = d
 		}
 	}
 	g.Policies = policy.NewPolicies(policies...)
@@ -45,14 +41,14 @@ func (g *guard) serve(configs ...*corefile.Config) (directives []*directive) {
 }
 
 // zone returns what answers for a name, nil when the block guards no zone of that name.
-func (g *guard) zone(name string) *served { return g.zones[name] }
+func (g *guard) zone(name string) *directive { return g.zones[name] }
 
-// policyDigest is the digest of the zone's policy, "" where there is no zone.
-func (z *served) policyDigest() string {
-	if z == nil {
+// policyDigest is the digest of the policy, "" where there is no zone.
+func (d *directive) policyDigest() string {
+	if d == nil {
 		return ""
 	}
-	return z.digest
+	return d.digest
 }
 
 // decide asks the block's policies. In a block without xfrguard nobody is allowed anything.
@@ -65,12 +61,12 @@ func (g *guard) decide(e *evidence.Evidence) policy.Decision {
 
 // place returns what answers for a name: its directive, and the audit log.
 func (g *guard) place(name string) (*corefile.Config, *audit.Auditor) {
-	z := g.zone(name)
+	d := g.zone(name)
 	switch {
-	case z == nil:
+	case d == nil:
 		return nil, g.audit
-	case z.audit == nil: // a block without xfrguard records where another one does
-		return z.Config, g.audit
+	case d.audit == nil: // a block without xfrguard records where another one does
+		return d.Config, g.audit
 	}
-	return z.Config, z.audit
+	return d.Config, d.audit
 }

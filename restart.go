@@ -189,8 +189,8 @@ func (in *instance) reloadFailed(why failure) {
 func (in *instance) record(e audit.Event) {
 	var told []*audit.Recorder
 	for _, g := range in.sorted() {
-		for _, a := range g.opened {
-			if !slices.Contains(told, a.Recorder) {
+		for _, d := range g.directives {
+			if a := d.audit; a != nil && !slices.Contains(told, a.Recorder) {
 				told = append(told, a.Recorder)
 				a.Lifecycle(&e)
 			}

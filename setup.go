@@ -85,8 +85,8 @@ type guard struct {
 	except    []finding.Code
 
 	evidence.Reader
-	directives []*directive       // in the order of the Corefile
-	zones      map[string]*served // by apex
+	directives []*directive          // in the order of the Corefile
+	zones      map[string]*directive // by apex
 
 	keys   []*dnsserver.Config // of all its keys
 	traced bool
@@ -103,7 +103,7 @@ type guard struct {
 func newGuard(index int, configs []*corefile.Config) *guard {
 	first := configs[0]
 	g := &guard{
-		index: index, pos: first.Pos, zones: make(map[string]*served),
+		index: index, pos: first.Pos, zones: make(map[string]*directive),
 		mode: first.Mode, elsewhere: first.Elsewhere, findings: first.Findings, except: first.Except,
 	}
 	g.Reader = evidence.NewReader(memoryOfReplays, g.anybodyMaySend)

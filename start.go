@@ -25,8 +25,7 @@ type running struct {
 	notifier *notifier      // nil when nobody is to be notified
 	audit    *audit.Auditor // of the block's first directive
 
-	found    lint.Findings // of the self-check
-	opened   []*audit.Auditor
+	found    lint.Findings  // of the self-check
 	releases []func() error // of journals
 	closing  sync.Once
 }
@@ -91,7 +90,6 @@ func (g *guard) openAudit() error {
 		if g.audit == nil {
 			g.audit = a
 		}
-		g.opened = append(g.opened, a)
 		d.audit = a
 	}
 	return nil
@@ -99,8 +97,11 @@ func (g *guard) openAudit() error {
 
 // closeAudit lets go of the sinks.
 func (g *guard) closeAudit() {
-	for _, a := range g.opened {
-		if err := a.Close(); err != nil {
+	for _, d := range g.directives {
+		if d.audit == nil { // the start has failed before it, or the block has no xfrguard
+			continue
+		}
+		if err := d.audit.Close(); err != nil {
 			log.Errorf("Closing the audit log: %v", err)
 		}
 	}
