@@ -141,6 +141,7 @@ func Open(path string, opts Options) (*File, error) {
 	select {
 	case <-w.ready:
 		if w.startErr != nil {
+			w.awaitEnd(patience)
 			return nil, fmt.Errorf("open audit file: %w", w.startErr)
 		}
 		return &File{w}, nil
@@ -200,11 +201,8 @@ func (f *File) Close() error {
 	}
 	patience := time.NewTimer(f.w.opts.Patience)
 	defer patience.Stop()
-	select {
-	case <-f.w.done:
-		return f.w.closeErr
-	case <-patience.C:
-		f.w.leave()
+	if !f.w.awaitEnd(patience) {
 		return fmt.Errorf("close audit file %s: the file system gave no answer in %s", f.w.path, f.w.opts.Patience)
 	}
+	return f.w.closeErr
 }

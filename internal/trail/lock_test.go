@@ -81,11 +81,11 @@ func TestLockOfOlderVersion(t *testing.T) {
 			t.Fatalf("beside an older version: %v", err)
 		}
 	}
-	older.Close()
-	f, err := Open(path, Options{})
-	for end := time.Now().Add(10 * time.Second); errors.Is(err, plainfile.ErrLocked) && time.Now().Before(end); f, err = Open(path, Options{}) {
-		time.Sleep(10 * time.Millisecond) // a child that was just forked has a copy of the descriptor until its exec
+	// A child that was just forked has a copy of the descriptor until its exec.
+	if err := errors.Join(unix.Flock(int(older.Fd()), unix.LOCK_UN), older.Close()); err != nil {
+		t.Fatal(err)
 	}
+	f, err := Open(path, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,6 +98,39 @@ func TestLockOfOlderVersion(t *testing.T) {
 		t.Errorf("an older version beside this one: %v", err)
 	}
 	mustClose(t, f)
+}
+
+// slowDisk takes its time to end a lock.
+type slowDisk struct{ osDisk }
+
+type slowLock struct{ pathLock }
+
+func (slowDisk) lock(path string) (pathLock, error) {
+	l, err := osDisk{}.lock(path)
+	return slowLock{l}, err
+}
+
+func (l slowLock) release(remove bool) error {
+	time.Sleep(50 * time.Millisecond)
+	return l.pathLock.release(remove)
+}
+
+// TestRefusedOpenLetsGo: an Open that was refused holds nothing when it returns, so that
+// the next one is not told that another process has the file.
+func TestRefusedOpenLetsGo(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.log")
+	if err := os.WriteFile(path, []byte("not a line of ours\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if _, err := Open(path, Options{disk: slowDisk{}}); !errors.Is(err, ErrNotTrail) {
+			t.Fatalf("something else in the file: %v", err)
+		}
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	mustClose(t, openTest(t, path, Options{}))
 }
 
 // noLockDisk is a directory that takes no lock file.

@@ -220,6 +220,18 @@ func (w *writer) close() bool {
 	return true
 }
 
+// awaitEnd waits until the file is closed and the path can be opened again, and reports
+// whether it is.
+func (w *writer) awaitEnd(patience *time.Timer) bool {
+	select {
+	case <-w.done:
+		return true
+	case <-patience.C:
+		w.leave()
+		return false
+	}
+}
+
 // leave notes that nobody waits for the end any more, though it is still to come.
 func (w *writer) leave() {
 	unfinished.Store(w.path, w.done)
