@@ -77,6 +77,17 @@ func (s *server) await(t *testing.T, action string, n int) []map[string]any {
 	return nil
 }
 
+// watched waits until the guard has read this serial of example.org., and told of it.
+func (s *server) watched(t *testing.T, serial int) {
+	t.Helper()
+	audittest.Eventually(t, func() bool {
+		n := latestInstance().sorted()[0].notifier
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		return n.past["example.org."].last == uint32(serial)
+	})
+}
+
 func serialled(serial int) string {
 	return strings.Replace(zoneOrg, " 7 ", fmt.Sprintf(" %d ", serial), 1)
 }
@@ -96,7 +107,7 @@ func TestDeadTargetIsTold(t *testing.T) {
 	edit := func() { // when the one before has been superseded, or is about to be
 		serial++
 		s.replace(t, "db", serialled(serial))
-		time.Sleep(zone2s)
+		s.watched(t, serial)
 	}
 	down := func() (n int) {
 		for _, e := range audittest.Lines(t, filepath.Join(s.dir, "audit.log")) {
@@ -158,9 +169,6 @@ func TestDeadTargetIsTold(t *testing.T) {
 	}
 }
 
-// zone2s is long enough for a new serial to be seen by file, and then by the watch.
-const zone2s = 2200 * time.Millisecond
-
 // A serial that goes back is on record and in the log, with what to do: with NOTIFY, and
 // without where a client has the zone. What follows below it is not told again.
 func TestSerialBackwards(t *testing.T) {
@@ -187,7 +195,7 @@ func TestSerialBackwards(t *testing.T) {
 					}
 					time.Sleep(50 * time.Millisecond)
 				}
-				time.Sleep(zone2s) // the watch has read it
+				s.watched(t, serial)
 			}
 			change := func(serial int) {
 				t.Helper()
