@@ -8,6 +8,8 @@ package trail
 import (
 	"path/filepath"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -52,4 +54,26 @@ func TestPostsSurviveAFailedSync(t *testing.T) {
 	mustClose(t, f)
 	same(t, order(readLog(t, path)), "opened gap 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 closed")
 	verifyGood(t, []Problem{ProblemGap}, path)
+}
+
+// TestPostsAreSyncedInTime: lines that are posted one by one, with no long pause, are on
+// stable storage after a second all the same.
+func TestPostsAreSyncedInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, err := Open(filepath.Join(t.TempDir(), "audit.log"), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		for n := range 50 {
+			if err := f.Post(event(n)); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(lookEvery / 5)
+			synctest.Wait()
+			if synced := int(f.stats().lines) - 1; synced < n-5 {
+				t.Fatalf("%d lines were posted, %d are synced", n+1, synced)
+			}
+		}
+	})
 }

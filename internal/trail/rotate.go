@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"github.com/xfrguard/xfrguard/internal/plainfile"
 )
@@ -57,7 +58,7 @@ func (w *writer) lookAgain(events int) (bool, error) {
 		w.safe = w.now
 		return true, w.move(causeDeleted, events)
 	}
-	w.tick = true // leave it at once
+	w.lookAt = time.Time{} // leave it at once
 	return false, nil
 }
 

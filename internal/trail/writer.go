@@ -29,7 +29,7 @@ const (
 
 // Times.
 const (
-	lookEvery  = time.Second           // for a rename or a delete, when nothing is written
+	lookEvery  = time.Second           // for a rename or a delete, and between two syncs of posts
 	firstRetry = 50 * time.Millisecond // after the file went down; doubled
 	lastRetry  = time.Second           // up to this
 )
@@ -108,7 +108,7 @@ type writer struct {
 	clock         Clock    // when it was last looked at, or set
 	up            bool     // which the owner does not know yet
 	buf           []byte
-	tick          bool
+	lookAt        time.Time // when the file is looked at, though nothing is written
 	timer         *time.Timer
 	retryAt       time.Time
 	retryWait     time.Duration

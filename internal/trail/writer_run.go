@@ -21,6 +21,7 @@ func (w *writer) run() {
 		return
 	}
 	w.report()
+	w.lookAt = time.Now().Add(lookEvery)
 	for {
 		for w.step() {
 		}
@@ -32,7 +33,6 @@ func (w *writer) run() {
 		select {
 		case <-w.wake:
 		case <-w.timer.C:
-			w.tick = true
 		}
 	}
 }
@@ -81,11 +81,18 @@ func (w *writer) pause() time.Duration {
 	if w.bad {
 		return max(time.Until(w.retryAt), time.Millisecond)
 	}
-	d := lookEvery
+	return max(time.Until(w.nextSync()), time.Millisecond)
+}
+
+// nextSync is when the file is synced and looked at though nobody waits for that.
+func (w *writer) nextSync() time.Time {
+	at := w.lookAt
 	if o := &w.opts; o.Key != nil && w.now.unsigned > 0 {
-		d = min(d, time.Until(w.now.unsignedSince.Add(o.CheckpointInterval)))
+		if due := w.now.unsignedSince.Add(o.CheckpointInterval); due.Before(at) {
+			at = due
+		}
 	}
-	return max(d, time.Millisecond)
+	return at
 }
 
 // batch is what the writer takes out of the queues at once.
@@ -133,12 +140,16 @@ func (w *writer) step() bool {
 	// group then.
 	runtime.Gosched()
 	b := w.take()
-	sync := len(b.reqs) > 0 || w.tick || w.bad || w.due() || w.unsyncedBytes >= maxUnsynced
+	now := time.Now()
+	sync := len(b.reqs) > 0 || !now.Before(w.nextSync()) || w.bad || w.due() || w.unsyncedBytes >= maxUnsynced
 	if b.empty() && !sync {
 		w.release(b, nil)
 		return false
 	}
-	w.tick, w.inHand = false, b
+	if sync {
+		w.lookAt = now.Add(lookEvery)
+	}
+	w.inHand = b
 	wasBad := w.bad
 	err := w.commit(b, sync)
 	if err != nil && !wasBad {
