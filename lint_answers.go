@@ -76,13 +76,7 @@ func (g *guard) lintAnswers(fs *lint.Findings, in *instance) {
 			fs.Add(finding.AnswersNotTransferred, g.pos, "%s answers for %s out of what is no part of the zone, and secondaries do not: write it into the zone", h.Name(), name)
 		}
 	}
-	for _, token := range in.blockTokens(g.index)["rewrite"] {
-		if token.Text == "answer" {
-			fs.Add(finding.AnswersNotTransferred, corefile.Position{File: token.File, Line: token.Line},
-				"rewrite changes names or values in answers, and secondaries answer what is in the zone: write it into the zone")
-			return
-		}
-	}
+	g.lintRewrite(fs, in, zones)
 }
 
 // maxAsked bounds how often acl is asked for one block.

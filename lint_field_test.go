@@ -42,6 +42,10 @@ func TestLintField(t *testing.T) {
 	const ns2 = "allow as ns2 net 127.0.0.53 key a.example.net. b.example.net."
 	files := map[string]string{"db": zoneOrg, "bare": strings.TrimPrefix(zoneOrg, "$ORIGIN example.org.\n"), "hosts": "192.0.2.7 seven.example.org\n", "other": "192.0.2.7 seven.example.com\n"}
 	with := func(lines, extra string) string { return guarded(lines, extra) }
+	// A block for all names, of which one zone is guarded.
+	beside := func(extra string) string {
+		return strings.NewReplacer("example.org:0 {", ".:0 {", "xfrguard {", "xfrguard example.org {\n\t\tfindings fail", "file DIR/db", "file DIR/db example.org").Replace(guarded(ns2, extra))
+	}
 	acl := func(lines ...string) string { return "acl {\n\t\t" + strings.Join(lines, "\n\t\t") + "\n\t}" }
 	for name, c := range map[string]struct {
 		corefile string
@@ -75,6 +79,11 @@ func TestLintField(t *testing.T) {
 		"template below":               {with(ns2, "template IN A gen.example.org {\n\t\tanswer \"{{ .Name }} 60 IN A 192.0.2.9\"\n\t}"), "answers-not-transferred: template answers for gen.example.org."},
 		"template of another zone":     {with(ns2, "template IN A example.net {\n\t\tanswer \"{{ .Name }} 60 IN A 192.0.2.9\"\n\t}"), ""},
 		"rewrite answer":               {with(ns2, "rewrite stop {\n\t\tname regex (.*)\\.old\\.example\\.org {1}.example.org\n\t\tanswer name (.*)\\.example\\.org {1}.old.example.org\n\t}"), "answers-not-transferred: rewrite changes names"},
+		"rewrite answer, elsewhere":    {beside("rewrite name suffix .foo.example .bar.example answer auto"), ""},
+		"rewrite answer, by pattern":   {beside("rewrite stop {\n\t\tname regex (.*)\\.foo\\.example {1}.bar.example\n\t\tanswer name (.*)\\.bar\\.example {1}.foo.example\n\t}"), ""},
+		"rewrite answer, both":         {beside("rewrite name suffix .foo.example .bar.example answer auto\n\trewrite name suffix .old.EXAMPLE.org .example.org answer auto"), "answers-not-transferred: Corefile:14: rewrite changes names"},
+		"rewrite answer, all names":    {beside("rewrite name regex (.*) {1} answer auto"), "answers-not-transferred: Corefile:13: rewrite changes names"},
+		"rewrite answer, no zone":      {with(ns2, "rewrite name suffix .foo.example .bar.example answer auto"), "answers-not-transferred: rewrite changes names"},
 		"rewrite":                      {with(ns2, "rewrite name a.example.org b.example.org"), ""},
 		"kubernetes, a reverse zone":   {strings.NewReplacer("example.org:0 {", "example.org:0 0.0.10.in-addr.arpa:0 {", "file DIR/db", "file DIR/db example.org").Replace(with(ns2, "kubernetes cluster.local 0.0.10.in-addr.arpa")), "reverse-kubernetes: kubernetes transfers services under the name of its reverse zone 0.0.10.in-addr.arpa."},
 		"kubernetes, not guarded":      {with(ns2, "kubernetes cluster.local 0.0.10.in-addr.arpa"), ""},
