@@ -56,7 +56,7 @@ func (d *directive) scopeOf(via policy.Transport) string {
 // process: an instance names its scopes before the one that it replaces is gone.
 type scopeNames struct {
 	mu    sync.Mutex
-	known []scoped // of the instance that was named last
+	known []scoped // of the instance that went live last
 	last  int
 }
 
@@ -69,7 +69,8 @@ type scoped struct {
 }
 
 // give names directives. One keeps the name of the directive with most of its zones, in a
-// block with a listener in common and the same view, if no other has more of them.
+// block with a listener in common and the same view, if no other has more of them. That
+// was one that went live: an instance that fails to start leaves nothing behind.
 func (s *scopeNames) give(list []scoped) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -109,12 +110,17 @@ func (s *scopeNames) give(list []scoped) {
 			list[i].name = strconv.Itoa(s.last)
 		}
 	}
+}
+
+// keep makes these the directives that the next ones are compared with.
+func (s *scopeNames) keep(list []scoped) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.known = list
 }
 
 // nameScopes names what the limits of all directives are counted under.
-func nameScopes(guards []*guard) {
-	var list []scoped
+func nameScopes(guards []*guard) (list []scoped) {
 	var directives []*directive
 	for _, g := range guards {
 		if g.auditOf != nil { // nobody gets as far as a limit
@@ -133,6 +139,7 @@ func nameScopes(guards []*guard) {
 	for i, d := range directives {
 		d.scope = scope{stream: list[i].name, udp: list[i].name + " udp"}
 	}
+	return list
 }
 
 // identityOf names a zone of this block so that the next instance finds its past: by

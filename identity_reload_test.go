@@ -52,6 +52,8 @@ func TestScopeNames(t *testing.T) {
 			var s scopeNames
 			old := slices.Clone(before)
 			s.give(old)
+			s.keep(old)
+			s.give([]scoped{at("", "dns53 tls853", "d"), at("", "dns53", "a")}) // it failed to start
 			now := slices.Clone(tt.after)
 			for i := range now {
 				now[i].name = ""
@@ -88,6 +90,33 @@ func TestLimitsSurviveZones(t *testing.T) {
 		}
 	}
 	if err := s.reload(text("example.org:0 example.net:0")); err != nil {
+		t.Fatal(err)
+	}
+	first, second := ask(), ask()
+	if first != "NOERROR" || second == "NOERROR" {
+		t.Errorf("the third got %s and the fourth %s: the bucket of three was forgotten or filled", first, second)
+	}
+}
+
+// TestLimitsSurviveFailedReload: a reload that fails, with another port and zone, neither
+// fills a bucket nor frees a place of the block that goes on.
+func TestLimitsSurviveFailedReload(t *testing.T) {
+	text := guarded("allow as ns2 net 127.0.0.1 key a.example.net. rate 3/1h burst 3", "")
+	s := serve(t, text, map[string]string{"db": zoneOrg, "com": strings.ReplaceAll(zoneOrg, "example.org", "example.com")})
+	ask := func() string {
+		m := ask1(t, "tcp", s.addr(t, "tcp", 0), "", signed(t, question(dns.TypeAXFR), keyA, dns.HmacSHA256, secretA))
+		return dns.RcodeToString[m.Rcode]
+	}
+	for range 2 {
+		if got := ask(); got != "NOERROR" {
+			t.Fatalf("got %s", got)
+		}
+	}
+	other := strings.NewReplacer("example.org:0", "example.com:"+takenPort(t), "DIR/db", "DIR/com").Replace(text)
+	if err := s.reload(other); err == nil || !strings.Contains(err.Error(), "in use") {
+		t.Fatalf("the port is taken, and the reload ends with %v", err)
+	}
+	if err := s.reload(text); err != nil {
 		t.Fatal(err)
 	}
 	first, second := ask(), ask()

@@ -68,6 +68,7 @@ var scopes scopeNames
 type instance struct {
 	controller *caddy.Controller
 	guards     map[int]*guard // by index of the server block; the catch-alls join them
+	scoped     []scoped       // its directives, named
 	elsewhere  corefile.Elsewhere
 	seen       time.Time
 	late       sync.Once
@@ -174,7 +175,7 @@ func (in *instance) check(guards []*guard) error {
 			return err
 		}
 	}
-	nameScopes(guards)
+	in.scoped = nameScopes(guards)
 	return nil
 }
 
@@ -279,6 +280,7 @@ func (in *instance) commit() {
 	for _, g := range guards {
 		g.openStore()
 	}
+	scopes.keep(in.scoped)
 	limits.Resume()
 	in.announce(previous)
 	in.tellLoaded(previous)

@@ -171,6 +171,7 @@ func (in *instance) restartFailed() {
 	}
 	live.Unlock()
 	if again {
+		scopes.keep(in.scoped)
 		in.announce(in)
 	}
 	if !ending.Load() { // else it is the end that it failed for
