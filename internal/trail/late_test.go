@@ -5,6 +5,7 @@ package trail
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -41,6 +42,43 @@ func TestLateAfterCrash(t *testing.T) {
 		return strings.Contains(u, "the 3 lines before") && strings.Contains(u, "killed:6")
 	}) {
 		t.Errorf("it does not say that three lines stood without a checkpoint until the restart: %q", r.Unknown)
+	}
+}
+
+// TestNotClosed: verify says how often a log went on that had not been closed, because
+// what waited to be written then is lost without a trace. One that was closed has nothing
+// of that kind.
+func TestNotClosed(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "audit.log")
+	told := func() []string {
+		r := verifyPaths(t, VerifyOptions{}, path)
+		if !r.OK() {
+			t.Errorf("an honest log: %v", r.Findings)
+		}
+		return slices.DeleteFunc(r.Unknown, func(u string) bool { return !strings.Contains(u, "had not been closed") })
+	}
+	for range 3 {
+		f := openTest(t, path, Options{})
+		mustAppend(t, f, 1)
+		mustClose(t, f)
+	}
+	if got := told(); len(got) > 0 {
+		t.Errorf("closed each time: %q", got)
+	}
+	for range 2 {
+		f := openTest(t, path, Options{})
+		mustAppend(t, f, 2)
+		killed := filepath.Join(dir, "killed")
+		copyFile(t, path, killed) // what is there when it dies now
+		mustClose(t, f)
+		if err := os.Rename(killed, path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustClose(t, openTest(t, path, Options{}))
+	if got := told(); len(got) != 1 || !strings.Contains(got[0], "2 times") || !strings.Contains(got[0], "audit.log:14") {
+		t.Errorf("killed twice: %q", got)
 	}
 }
 

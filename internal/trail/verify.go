@@ -72,6 +72,8 @@ type verifier struct {
 	home    string // the chain that the file begins with
 	starts  bool   // at the first good line of a file
 	signed  bool   // the file has a checkpoint
+	unended int    // how often a chain went on that was not closed
+	resumed place  // where it did so last
 
 	// heads by chain and sequence, in checkpoints from elsewhere
 	outside map[string]map[uint64][sha256.Size]byte
@@ -100,7 +102,7 @@ const maxChains = 64
 // chainState is what is known of one chain so far.
 type chainState struct {
 	uid           string
-	last          uint64
+	first, last   uint64 // sequences that were given
 	heads         [2][sha256.Size]byte // what the next line's prev may be; two if the last sequence is there twice
 	place         place                // of the last line
 	blamed        bool                 // the last line has a finding already
@@ -265,7 +267,7 @@ func (v *verifier) enter(s *sealed, o *own) {
 	v.cur = known
 	if fresh {
 		v.report.Chains++
-		known.last, known.heads = s.chain.seq-1, [2][sha256.Size]byte{s.prev, s.prev}
+		known.first, known.last, known.heads = s.chain.seq, s.chain.seq-1, [2][sha256.Size]byte{s.prev, s.prev}
 		known.blamed = true // whatever stood before was not given
 		if s.chain.seq == 1 && s.prev != [sha256.Size]byte{} {
 			v.add(ProblemChanged, v.at, "the first line of a chain follows from nothing, but it names a line before")

@@ -161,6 +161,10 @@ func (v *verifier) finish() {
 	if v.report.Lines == 0 {
 		v.add(ProblemUnreadable, place{file: "log"}, "there is no line in the files")
 	}
+	if v.unended > 0 {
+		v.unknown("%s the log was taken up again though it had not been closed, the last time at %s: what waited to be written then is not in it",
+			count(uint64(v.unended), "time", "times"), v.resumed)
+	}
 	if v.keys == nil {
 		v.unknown("without a key: whoever can write the files can make all of them anew, and this check would pass")
 	}

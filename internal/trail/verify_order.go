@@ -131,11 +131,16 @@ func count(n uint64, one, many string) string {
 
 // ownEvent reads what the log tells of itself.
 func (v *verifier) ownEvent(s *sealed, o *own) {
-	v.cur.closed = o.Kind == KindClosed || o.Kind == KindCheckpoint && v.cur.closed
+	wasClosed := v.cur.closed
+	v.cur.closed = o.Kind == KindClosed || o.Kind == KindCheckpoint && wasClosed
 	switch o.Kind {
 	case "":
 		v.ownersGap(o)
 	case KindResumed:
+		if !wasClosed && s.chain.seq > v.cur.first {
+			v.unended++
+			v.resumed = v.at
+		}
 		v.excuse(o, "when the log was taken up again")
 	case KindGap:
 		v.excuse(o, "while the file was down")
