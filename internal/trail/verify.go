@@ -102,7 +102,7 @@ const maxChains = 64
 // chainState is what is known of one chain so far.
 type chainState struct {
 	uid           string
-	first, last   uint64 // sequences that were given
+	first, last   uint64               // sequences that were given
 	heads         [2][sha256.Size]byte // what the next line's prev may be; two if the last sequence is there twice
 	place         place                // of the last line
 	blamed        bool                 // the last line has a finding already

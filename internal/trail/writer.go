@@ -249,18 +249,15 @@ func (w *writer) isClosing() bool {
 }
 
 func (w *writer) append(ctx context.Context, event []byte) error {
-	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("audit file %s was not tried: %w", w.path, err)
-	}
 	// The writer may still read the event when nobody waits any more, so it gets its own.
 	r := &request{event: bytes.Clone(event), done: make(chan error, 1)}
 	w.mu.Lock()
-	if err := w.enqueueLocked(r); err != nil {
-		w.mu.Unlock()
+	err := w.enqueueLocked(ctx, r)
+	w.mu.Unlock()
+	w.poke() // also to tell of a loss
+	if err != nil {
 		return err
 	}
-	w.mu.Unlock()
-	w.poke()
 	select {
 	case err := <-r.done:
 		return err
@@ -269,10 +266,14 @@ func (w *writer) append(ctx context.Context, event []byte) error {
 	}
 }
 
-func (w *writer) enqueueLocked(r *request) error {
+func (w *writer) enqueueLocked(ctx context.Context, r *request) error {
 	switch {
 	case w.closing:
 		return ErrClosed
+	case ctx.Err() != nil: // the caller is late: the machine was suspended, or is overloaded
+		err := fmt.Errorf("audit file %s was not tried: %w", w.path, ctx.Err())
+		w.loseLocked(err)
+		return err
 	case w.down != nil:
 		w.loseLocked(w.down)
 		return w.downError(w.down)
