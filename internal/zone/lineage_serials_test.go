@@ -113,6 +113,61 @@ func TestContentIsNotedFirst(t *testing.T) {
 	}
 }
 
+// TestLostReaderIsNotedFirst: the same for one that lost its place among the readers of a
+// zone which is too large to be kept, and gets the rest from a build of its own. The build
+// that it began with has no reader any more, and ends without having been noted.
+func TestLostReaderIsNotedFirst(t *testing.T) {
+	src := newInMemory()
+	src.set(t, 7, many(t, 100))
+	slow := &slowJournal{Journal: openJournal(t, t.TempDir(), 0), gate: make(chan struct{}, 100)}
+	for range 50 {
+		slow.gate <- struct{}{}
+	}
+	s := openStore(t, src, Options{Limit: 1 << 20, Journal: func(string) Journal { return slow }})
+	settledVersion(t, s)
+	for len(slow.gate) > 0 {
+		<-slow.gate
+	}
+	records := many(t, 200_000)
+	src.set(t, 7, records)
+	r, err := s.private(t.Context(), s.slots[apex])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	messages := takeSome(t, r, 3)
+	v := r.Version
+	v.mu.Lock()
+	r.lost = true
+	delete(v.listeners, r)
+	v.changeLocked()
+	v.mu.Unlock()
+	messages = append(messages, takeSome(t, r, 1)...)
+	for {
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		m, err := r.Next(ctx)
+		cancel()
+		if errors.Is(err, context.DeadlineExceeded) {
+			break
+		}
+		if err != nil {
+			t.Fatal("all of the zone was handed out before it was noted:", err)
+		}
+		messages = append(messages, m)
+	}
+	close(slow.gate)
+	rest, err := readAll(r)
+	if err != nil || len(answers(t, append(messages, rest...))) != len(records)+2 {
+		t.Error("not the whole zone", err)
+	}
+	l := s.slots[apex].lineage
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.forks.has(7) {
+		t.Error("nobody knows that the serial had two contents")
+	}
+}
+
 // TestDamagedDelta: what changed cannot be sent, because it is damaged where it is kept. The
 // client gets the whole zone, that is said once, and what changes from then on is sent.
 func TestDamagedDelta(t *testing.T) {

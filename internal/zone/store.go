@@ -217,6 +217,7 @@ func (s *Store) newVersion(sl *slot, st *stream) *Version {
 	if sl.apart.Load() {
 		v.gather = max(begin, s.o.Limit)
 	}
+	v.noted = func(own *Version) { s.note(sl, own) }
 	v.reopen = func(ctx context.Context) (*stream, error) { return s.open(ctx, sl.apex, nil, forClient) }
 	if st.origin != (origin{}) { // this very content, whatever comes after it
 		v.reopen = func(context.Context) (*stream, error) {

@@ -55,6 +55,7 @@ type Version struct {
 	counted   int64                                  // in the account
 	clients   int                                    // readers that are not closed, those that are lost too
 	streaming func(*Version)                         // enters a version that streams what this one is of
+	noted     func(*Version)                         // remembers the content of a version that goes on with this one
 	sums      []uint64                               // of the messages, by number
 	reopen    func(context.Context) (*stream, error) // for a reader that cannot keep up; nil when none can fall behind
 	hurried   bool                                   // somebody waits for the index

@@ -98,16 +98,17 @@ func (r *Reader) resume(ctx context.Context) (wire.Message, error) {
 		return wire.Message{}, errChanged(v.Apex)
 	}
 	own := newVersion(v.Apex, st)
-	own.account, own.gather = v.account, v.gather
+	own.account, own.gather, own.held = v.account, v.gather, true
 	own.outgrowLocked() // nobody else knows it
 	if own.origin != (origin{}) {
 		v.streaming(own)
 	}
 	r.own, r.lost = own.attach(false), false
+	go own.indexAlong(own.attach(true))
 	go func() {
 		own.build(st, 0, func() bool { return false })
-		v.awaitRelease()
-		close(own.indexed)
+		<-own.indexed
+		v.noted(own) // v may have no reader left, and never be
 		own.close()
 	}()
 	for range r.next {

@@ -105,18 +105,6 @@ func (v *Version) release() {
 	v.changeLocked()
 }
 
-// awaitRelease waits until clients may have the last message.
-func (v *Version) awaitRelease() {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	for v.held && !v.over {
-		changed := v.waitLocked()
-		v.mu.Unlock()
-		<-changed
-		v.mu.Lock()
-	}
-}
-
 // Complete reports whether Next will not have to wait any more.
 func (r *Reader) Complete() bool {
 	if r.start != nil || r.own != nil {
