@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/wire"
+
 	"github.com/miekg/dns"
 )
 
@@ -276,7 +278,6 @@ func TestRetire(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	s.Retire()
-	s.work.Wait()
 	before := told.Load()
 	if sl := s.slots[apex]; sl.kept != nil || sl.current != nil || s.size != 0 {
 		t.Error("something is kept")
@@ -288,6 +289,46 @@ func TestRetire(t *testing.T) {
 	}
 	if v := settledVersion(t, s); v.Serial != 2 {
 		t.Errorf("got %d", v.Serial)
+	}
+}
+
+// TestRetireWhileBuilding: what is being built for somebody when the store is retired is not
+// kept behind that, but who has asked for it gets it.
+func TestRetireWhileBuilding(t *testing.T) {
+	gate, stop := make(chan struct{}), make(chan struct{})
+	defer close(stop)
+	src := &channelSource{gate: gate}
+	src.set(t, 1, many(t, 1000))
+	s := openStore(t, src, Options{})
+	var messages []wire.Message
+	var group sync.WaitGroup
+	group.Go(func() {
+		r, err := s.Current(t.Context(), apex)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer r.Close()
+		if messages, err = readAll(r); err != nil {
+			t.Error(err)
+		}
+		<-r.Version.settled
+	})
+	sl := s.slots[apex]
+	gate <- struct{}{} // the look at the serial
+	for building := false; !building; time.Sleep(time.Millisecond) {
+		sl.mu.Lock()
+		building = sl.current != nil
+		sl.mu.Unlock()
+	}
+	s.Retire()
+	go letAll(gate, stop)
+	group.Wait()
+	if got := len(answers(t, messages)); got != len(src.records)+2 {
+		t.Errorf("%d records", got)
+	}
+	if sl.kept != nil || sl.current != nil || s.size != 0 {
+		t.Error("something is kept")
 	}
 }
 

@@ -133,21 +133,22 @@ func (s *Store) Close() {
 }
 
 // Retire ends the watch of a store that a newer one has taken the place of, and lets go of
-// the versions that it keeps. Who has asked it still gets the zone.
+// the versions that it keeps and of those that it builds. Who has asked it still gets the
+// zone.
 func (s *Store) Retire() {
 	s.stop()
+	s.work.Wait() // what the watch has begun to look at would be kept
 	for _, sl := range s.slots {
-		s.mu.Lock()
-		v := sl.kept
-		s.size -= v.memory() + sl.past
-		sl.kept, sl.past = nil, 0
-		v.unkeep()
-		s.mu.Unlock()
+		sl.settling.Lock()
 		sl.mu.Lock()
-		if v != nil && sl.current == v {
-			sl.current = nil
-		}
+		sl.current = nil
 		sl.mu.Unlock()
+		s.mu.Lock()
+		s.size -= sl.kept.memory() + sl.past
+		sl.kept.unkeep()
+		sl.kept, sl.past = nil, 0
+		s.mu.Unlock()
+		sl.settling.Unlock()
 	}
 }
 
