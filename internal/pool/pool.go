@@ -16,8 +16,11 @@ type Pool[V any] struct {
 }
 
 type pooled[V any] struct {
-	mu    sync.Mutex // held while opening and closing, so that a new user waits for the end of the old one
-	users int        // open or waiting for it; guarded by pool.mu
+	mu sync.Mutex // held while opening and closing, so that a new user waits for the end of the old one
+
+	// What follows is guarded by pool.mu, and changed with mu held, but for users.
+
+	users int // open or waiting for it
 	open  bool
 	value V
 }
@@ -45,7 +48,9 @@ func (p *Pool[V]) Acquire(key string, open func() (V, error), closeLast func(V) 
 			p.leave(key, entry)
 			return v, nil, err
 		}
+		p.mu.Lock()
 		entry.value, entry.open = v, true
+		p.mu.Unlock()
 	}
 	var once sync.Once
 	release := func() (err error) {
@@ -62,9 +67,9 @@ func (p *Pool[V]) release(key string, entry *pooled[V], closeLast func(V) error)
 		return nil
 	}
 	err := closeLast(entry.value)
-	var zero V
-	entry.value, entry.open = zero, false
 	p.mu.Lock()
+	var zero V
+	entry.value = zero
 	if entry.users == 0 { // nobody came while it was closing
 		delete(p.entries, key)
 	}
@@ -72,17 +77,21 @@ func (p *Pool[V]) release(key string, entry *pooled[V], closeLast func(V) error)
 	return err
 }
 
-// leave takes one user off and reports whether that was the last. The entry stays in
-// the map until it is closed, so that a new user waits for the close to finish. It is
-// called with entry.mu held.
+// leave takes one user off and reports whether that was the last. The value is to be
+// closed then, and the entry stays in the map until it is, so that a new user waits for
+// the close to finish. It is called with entry.mu held.
 func (p *Pool[V]) leave(key string, entry *pooled[V]) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	entry.users--
-	if entry.users == 0 && !entry.open {
+	if entry.users > 0 {
+		return false
+	}
+	if !entry.open {
 		delete(p.entries, key)
 	}
-	return entry.users == 0
+	entry.open = false
+	return true
 }
 
 // Len returns how many keys have users, or are being closed.
@@ -92,24 +101,18 @@ func (p *Pool[V]) Len() int {
 	return len(p.entries)
 }
 
-// ForEach calls fn for every open value.
+// ForEach calls fn for every open value. One that its last user gives back meanwhile may
+// be among them.
 func (p *Pool[V]) ForEach(fn func(V)) {
 	p.mu.Lock()
-	entries := make([]*pooled[V], 0, len(p.entries))
+	values := make([]V, 0, len(p.entries))
 	for _, e := range p.entries {
-		if e.users > 0 {
-			entries = append(entries, e)
+		if e.open {
+			values = append(values, e.value)
 		}
 	}
 	p.mu.Unlock()
-	for _, e := range entries {
-		if !e.mu.TryLock() { // being opened or closed
-			continue
-		}
-		v, open := e.value, e.open
-		e.mu.Unlock()
-		if open {
-			fn(v)
-		}
+	for _, v := range values {
+		fn(v)
 	}
 }

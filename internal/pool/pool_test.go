@@ -6,6 +6,7 @@ package pool_test
 import (
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -56,4 +57,44 @@ func TestPool(t *testing.T) {
 	if _, _, err := p.Acquire("k", func() (*int, error) { return nil, bad }, put); !errors.Is(err, bad) || p.Len() != 0 {
 		t.Errorf("%v, %d entries", err, p.Len())
 	}
+}
+
+// TestForEachMissesNobody: whoever has the value, or asks for it at that moment, an open
+// one is found.
+func TestForEachMissesNobody(t *testing.T) {
+	var p pool.Pool[int]
+	open, closeLast := func() (int, error) { return 1, nil }, func(int) error { return nil }
+	_, release, err := p.Acquire("k", open, closeLast)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const rounds = 50_000
+	var found atomic.Int64
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			for range rounds {
+				p.ForEach(func(n int) { found.Add(int64(n)) })
+			}
+		})
+	}
+	wg.Go(func() {
+		for range rounds {
+			_, again, err := p.Acquire("k", open, closeLast)
+			if err == nil {
+				err = again()
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	wg.Wait()
+	if n := found.Load(); n != 2*rounds {
+		t.Errorf("found %d times of %d", n, 2*rounds)
+	}
+	if err := release(); err != nil {
+		t.Error(err)
+	}
+	p.ForEach(func(int) { t.Error("a closed one is found") })
 }
