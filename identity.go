@@ -30,8 +30,8 @@ import (
 //	                                         horizon has other content under one name
 //	serials told              sameListener   one listener in common and the view: another key in front must not
 //	                                         tell every secondary again
-//	transfers under way       listens        the resolved address that the connection came to, and the view: the
-//	                                         block that would get the request again decides
+//	transfers under way       nearest        the resolved address that the connection came to, the longest key, and
+//	                                         the view: the block that would get the request again decides
 //	this very instance        successor      whether another instance has taken over, wherever the block went
 //	who may read differences  identity       the rule's conditions, the client's proof and address, and the CA where
 //	                                         a name rests on one
@@ -213,17 +213,38 @@ func listenerOf(c *dnsserver.Config) string {
 	return c.Transport + "://" + strings.Join(c.ListenHosts, ",") + ":" + c.Port
 }
 
-// listens reports whether the guard's block is the one that would get the request again.
-func (g *guard) listens(x *exchange) bool {
-	if g.Config.ViewName != x.View {
-		return false
+// reach says how near a key of the guard's block comes to what a request asks for: the
+// labels of the longest one on its listener that leads to its zone, -1 where none does. A
+// block with another view would not get the request, one without a view might.
+func (g *guard) reach(x *exchange) int {
+	best := -1
+	if g.Config.ViewName != "" && g.Config.ViewName != x.View {
+		return best
 	}
 	for _, c := range g.keys {
+		if !dns.IsSubDomain(c.Zone, x.Req.Zone) {
+			continue
+		}
 		if names, err := coredns.ListenerNames(c); err == nil && slices.Contains(names, x.Listener) {
-			return true
+			best = max(best, dns.CountLabel(c.Zone))
 		}
 	}
-	return false
+	return best
+}
+
+// nearest returns the guards of the blocks that may get the request again: CoreDNS gives it
+// to the one with the longest key. There are several where views share a key.
+func nearest(x *exchange, guards []*guard) (found []*guard) {
+	best := -1
+	for _, g := range guards {
+		switch n := g.reach(x); {
+		case n > best:
+			best, found = n, []*guard{g}
+		case n >= 0 && n == best:
+			found = append(found, g)
+		}
+	}
+	return found
 }
 
 // successor returns the instance that has taken over from the guard's, or nil.

@@ -170,10 +170,11 @@ func (t *inflight) review(guards []*guard) {
 	}
 }
 
-// stillAllowed asks the guards that serve the listener, view and zone of a transfer.
+// stillAllowed asks the guards that would get the request again. One of another view has
+// another content, and allows nothing.
 func stillAllowed(x *exchange, guards []*guard) bool {
-	for _, g := range guards {
-		if g.Policies.Of(x.Req.Zone) == nil || !g.listens(x) {
+	for _, g := range nearest(x, guards) {
+		if g.Policies.Of(x.Req.Zone) == nil || g.Config.ViewName != x.View {
 			continue
 		}
 		if g.mode == corefile.ModeObserve {

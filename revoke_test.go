@@ -92,6 +92,53 @@ func TestRevocationOfAnswers(t *testing.T) {
 	}
 }
 
+// TestRevocationByTheNearestBlock: after a reload the block that CoreDNS would give the
+// request to decides whether its answer goes on, whatever a block above it allows.
+func TestRevocationByTheNearestBlock(t *testing.T) {
+	const above = `org:0 {
+	bind 127.0.0.1
+	xfrguard example.org {
+		allow as one net 127.0.0.1 unsigned
+		audit file DIR/audit.log
+	}
+	file DIR/db example.org
+}
+`
+	const denies, allows = "allow as other net 192.0.2.1 unsigned", "allow as one net 127.0.0.1 unsigned"
+	block := func(key, rule string) string {
+		return strings.NewReplacer("org:0", key, "xfrguard example.org", "xfrguard", allows, rule).Replace(above)
+	}
+	inView := func(block string) string {
+		return strings.Replace(block, "bind 127.0.0.1", "bind 127.0.0.1\n\tview inside {\n\t\texpr true\n\t}", 1)
+	}
+	for _, c := range []struct {
+		name, view, corefile string
+		goesOn               bool
+	}{
+		{"nothing nearer", "", above, true},
+		{"a nearer one that denies", "", above + block("example.org:0", denies), false},
+		{"a nearer one that allows", "", strings.Replace(above, allows, denies, 1) + block("example.org:0", allows), true},
+		{"a nearer one without xfrguard", "", above + "example.org:0 {\n\tbind 127.0.0.1\n\tfile DIR/db\n}\n", false},
+		{"one for the names below", "", above + block("www.example.org:0", denies), true},
+		{"one on another listener", "", above + block("tls://example.org:0", denies), true},
+		{"its view", "inside", inView(above), true},
+		{"its view, and no view behind", "inside", inView(above) + block("org:0", denies), true},
+		{"no view any more", "inside", above, false},
+		{"another view that is nearer", "", above + inView(block("example.org:0", denies)), true},
+		{"none of a view that is nearer", "inside", inView(above) + block("example.org:0", denies), false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			serve(t, above, map[string]string{"db": zoneOrg})
+			x := meet(t, latestInstance().sorted()[0], "127.0.0.1", dns.TypeAXFR)
+			x.View = c.view
+			serve(t, c.corefile, map[string]string{"db": zoneOrg})
+			if got := stillAllowed(x, latestInstance().sorted()); got != c.goesOn {
+				t.Errorf("goes on: %t", got)
+			}
+		})
+	}
+}
+
 // lateRequest is a request as the server of the tests' block meets it.
 func lateRequest(t *testing.T, from string) (context.Context, *caller) {
 	t.Helper()
