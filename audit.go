@@ -16,7 +16,9 @@ import (
 	"github.com/xfrguard/xfrguard/internal/audit"
 	"github.com/xfrguard/xfrguard/internal/coredns"
 	"github.com/xfrguard/xfrguard/internal/corefile"
+	"github.com/xfrguard/xfrguard/internal/finding"
 	"github.com/xfrguard/xfrguard/internal/limit"
+	"github.com/xfrguard/xfrguard/internal/lint"
 	"github.com/xfrguard/xfrguard/internal/policy"
 	"github.com/xfrguard/xfrguard/internal/wire"
 	"github.com/xfrguard/xfrguard/internal/zone"
@@ -245,10 +247,16 @@ func (g *guard) policyEvent(action audit.Action, d *directive) *audit.Event {
 	return e
 }
 
-// otherContent puts on record that a serial came back with other content.
+// otherContent puts on record that a serial came back with other content, and says once a
+// serial that secondaries do not learn of that.
 func (g *guard) otherContent(apex string, serial uint32, digest zone.Digest) {
-	log.Warningf("Zone %s has other content under serial %d than before: every secondary gets the whole zone", apex, serial)
 	g.aboutZone(apex, &audit.Event{Action: audit.ActionLineage, SerialServed: &serial, Digest: digestText(digest)})
+	if told, ok := g.static.Swap(apex, serial); ok && told == serial {
+		return
+	}
+	g.tell(&lint.Finding{Code: finding.SerialStatic, Zone: apex, Text: fmt.Sprintf(
+		"zone %s has other content under serial %d than before: secondaries that have the serial do not learn of it; give each change a serial of its own",
+		apex, serial)}, serial)
 }
 
 // aboutZone puts on record what became of a zone.

@@ -25,6 +25,7 @@ type running struct {
 	notifier *notifier      // nil when nobody is to be notified
 	audit    *audit.Auditor // of the block's first directive
 
+	static   sync.Map       // the serial of each apex under which a change was told of
 	found    lint.Findings  // of the self-check
 	releases []func() error // of journals
 	closing  sync.Once

@@ -26,6 +26,7 @@ const (
 	DNSSECOnTheFly         Code = "dnssec-on-the-fly"
 	ReverseKubernetes      Code = "reverse-kubernetes"
 	SerialBackwards        Code = "serial-backwards"
+	SerialStatic           Code = "serial-static"
 	ApexNoNS               Code = "apex-no-ns"
 	PeersRefuse            Code = "peers-refuse"
 	ProxyOpen              Code = "proxy-open"
@@ -107,6 +108,7 @@ var specs = []spec{
 	{BlocksAlike, Warn, "two server blocks cannot be told apart"},
 	{AcksUnknown, Info, "this system does not tell what clients acknowledge"},
 	{SerialBackwards, Warn, "the serial of a zone went back, and secondaries do not follow"},
+	{SerialStatic, Warn, "the content of a zone changed under its serial, and secondaries do not learn of it"},
 	{ApexNoNS, Warn, "a zone has no NS record at its apex"},
 	{PeersRefuse, Warn, "a zone has records that other servers refuse"},
 }
