@@ -48,6 +48,7 @@ type Version struct {
 	passing   bool // too large to be kept: only its first readers get it
 	over      bool // built, and entered into the lineage or never to be
 	held      bool // no client may have its last message before it is over; see lineage.meant
+	abandoned bool // who has to be waited for is lost; see streams
 	leaving   bool // nothing pins it any more: only the readers that it has get the rest
 	keeps     int  // stores that keep it
 	newest    int  // 1 when the lineage compares the next one with it

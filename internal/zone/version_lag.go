@@ -29,6 +29,10 @@ func (v *Version) paceLocked() error {
 		if v.size <= window {
 			return nil
 		}
+		if v.abandoned {
+			v.loseLocked()
+			continue
+		}
 		patience := lag - time.Since(began)
 		starving := v.starvingLocked()
 		if starving && patience <= 0 && v.shedLocked() {

@@ -251,3 +251,34 @@ func TestSlowReaderOfWhatChanged(t *testing.T) {
 		<-v.settled
 	}
 }
+
+// TestChangesBeforeItIsRead: a zone for which there is no room changes twice between what a
+// client is told and its first message, or while that is built. Where no reader has to be
+// waited for, whoever has asked gets the zone.
+func TestChangesBeforeItIsRead(t *testing.T) {
+	src := newInMemory()
+	records := many(t, 400)
+	src.set(t, 1, records)
+	s := openStore(t, src, Options{Limit: 1})
+	sl := s.slots[apex]
+	var readers []*Reader
+	for serial := range uint32(4 + maxOld) {
+		records[1].Header().Ttl = serial + 1
+		src.set(t, serial+1, records)
+		r, err := s.private(t.Context(), sl)
+		if err != nil {
+			t.Fatal(err)
+		}
+		readers = append(readers, r)
+	}
+	for i, r := range readers {
+		messages, err := readAll(r)
+		if err != nil {
+			t.Errorf("version %d: %v", i+1, err)
+			continue
+		}
+		wantVersion(t, messages, uint32(i+1), len(records))
+		r.Close()
+		<-r.Version.settled
+	}
+}

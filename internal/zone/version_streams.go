@@ -51,8 +51,9 @@ func (v *Version) streams() bool {
 	return !v.over || (v.passing && v.reopen != nil && v.clients > 0)
 }
 
-// abandon ends the transfers of a version that streams. One that is kept needs nothing
-// of the backend any more.
+// abandon ends the transfers of a version that streams as soon as it would wait for one
+// of them: what is small is built before. One that is kept needs nothing of the backend
+// any more.
 func (v *Version) abandon() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -60,15 +61,17 @@ func (v *Version) abandon() {
 		return
 	}
 	v.reopen = nil
-	if v.done {
-		return // its readers have what is left in memory
-	}
+	v.abandoned = !v.done // else its readers have what is left in memory
+	v.changeLocked()
+}
+
+// loseLocked takes their places from all clients.
+func (v *Version) loseLocked() {
 	for r := range v.listeners {
 		if !r.quiet {
 			r.lost = true
 			delete(v.listeners, r)
 		}
 	}
-	v.settleLocked()
 	v.changeLocked()
 }
