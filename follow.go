@@ -8,7 +8,6 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/xfrguard/xfrguard/internal/audit"
@@ -22,23 +21,23 @@ import (
 // force are those on disk. CoreDNS reads them when it starts: without it a key that was
 // stolen, and replaced in its file, goes on working.
 type following struct {
-	signalled bool // a signal has removed the event hooks before its setups
-	once      sync.Once
-	quit      chan struct{}
-	end       func()
-
-	seen atomic.Pointer[map[string]string] // what the last look found, by path
+	once sync.Once
+	quit chan struct{}
+	end  func()
 }
 
-func newFollowing(signalled bool) *following {
-	f := &following{signalled: signalled, quit: make(chan struct{})}
+func newFollowing() *following {
+	f := &following{quit: make(chan struct{})}
 	f.end = sync.OnceFunc(func() { close(f.quit) })
 	return f
 }
 
-// reloadGone says that a signal has ended the reload plugin for good. Its event hook is
-// registered once in a process, and a restart by SIGUSR1 leaves none.
-var reloadGone atomic.Bool
+// reloadHears reports whether the reload plugin is told of instances that start. Its event
+// hook is registered once in a process. A restart by SIGUSR1 removes it for good, and for
+// a while where that restart fails.
+func reloadHears() bool {
+	return slices.Contains(caddy.ListPlugins()["event_hooks"], "reload")
+}
 
 // How often to look.
 const (
@@ -52,6 +51,7 @@ const (
 type follower struct {
 	in     *instance
 	server *caddy.Instance
+	untold bool // the reload plugin does not know of this instance
 
 	files    map[string]string // what the last look found
 	corefile string
@@ -63,16 +63,14 @@ type follower struct {
 
 // followFiles begins to look. Caddy gives the instance to its event hooks alone.
 func (in *instance) followFiles(server *caddy.Instance) {
-	in.files.once.Do(func() {
-		if in.files.signalled && in.made.interval > 0 {
-			reloadGone.Store(true)
-		}
-		go newFollower(in, server).run()
-	})
+	in.files.once.Do(func() { go newFollower(in, server).run() })
 }
 
 func newFollower(in *instance, server *caddy.Instance) *follower {
-	return &follower{in: in, server: server, files: in.made.files, corefile: in.made.text}
+	return &follower{
+		in: in, server: server, untold: in.made.interval > 0 && !reloadHears(),
+		files: in.made.files, corefile: in.made.text,
+	}
 }
 
 func (f *follower) run() {
@@ -98,11 +96,14 @@ func (f *follower) look() (soon bool) {
 	if f.in.stage.Load() != stageLive {
 		return false
 	}
+	if f.untold && reloadHears() { // it came up while a signal was on its way to fail
+		f.untold = false
+		caddy.EmitEvent(caddy.InstanceStartupEvent, f.server)
+	}
 	made := &f.in.made
 	files, corefile := made.now()
 	settled := maps.Equal(files, f.files) && corefile == f.corefile
 	f.files, f.corefile = files, corefile
-	f.in.files.seen.Store(&files)
 
 	changed := differing(made.files, files)
 	edited := corefile != made.text
@@ -123,7 +124,7 @@ func (f *follower) look() (soon bool) {
 		}
 		f.notLoaded(changed, errNoReload)
 		return false
-	case edited && reloadGone.Load():
+	case edited && f.untold:
 		f.notLoaded([]string{made.corefile}, errReloadGone)
 	}
 	return len(changed) > 0 && f.restart(changed)
@@ -251,7 +252,7 @@ func (g *guard) lintReload(fs *lint.Findings, in *instance) {
 	case in.made.interval == 0 && len(in.made.files) > 0:
 		fs.Add(finding.ReloadMissing, g.pos, "keys and certificates are read at start, and new files count when CoreDNS is restarted or gets SIGUSR1: "+
 			"write reload into the Corefile, and they are followed")
-	case in.made.interval > 0 && (in.files.signalled || reloadGone.Load()):
+	case in.made.interval > 0 && !reloadHears():
 		fs.Add(finding.ReloadAfterSignal, g.pos, "SIGUSR1 ends CoreDNS's reload plugin, and no edit of the Corefile is seen until CoreDNS is restarted: "+
 			"send no SIGUSR1 where the Corefile has reload")
 	}

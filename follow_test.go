@@ -305,11 +305,14 @@ func TestFollowFromTheStart(t *testing.T) {
 // TestFollowAfterFailedShutdown: CoreDNS tells nobody of an instance that is up when the
 // shutdown of a plugin of the one before fails. Its files are followed all the same.
 func TestFollowAfterFailedShutdown(t *testing.T) {
+	filesPending.Set(2) // until somebody looks
 	s := serveFollowed(t, keyed("", "breaks shutdown\n\t"+hourly), map[string]string{"db": zoneOrg, "keys": keyFileOf(secretA)})
 	s.awaitServing()
+	audittest.Eventually(t, func() bool { return pendingFiles(t) == 0 })
+	filesPending.Set(2) // the old one looks again in an hour
 	if _, err := s.inst.Restart(s.input(keyed("", hourly))); err == nil {
 		t.Fatal("the restart does not fail")
 	}
 	s.follow()
-	audittest.Eventually(t, func() bool { return latestInstance().files.seen.Load() != nil })
+	audittest.Eventually(t, func() bool { return pendingFiles(t) == 0 })
 }

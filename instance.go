@@ -331,6 +331,7 @@ func (in *instance) leave() {
 		tlsUntil.Reset()
 		findingsGauge.Reset()
 	}
+	hookEvents()
 	in.retiring.Do(in.retire)
 	restarts.giveBack(in)
 }

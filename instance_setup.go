@@ -46,7 +46,8 @@ func instanceOf(c *caddy.Controller) *instance {
 func newInstance(c *caddy.Controller, now time.Time) *instance {
 	in := &instance{controller: c, guards: make(map[int]*guard), seen: now, replaced: make(chan struct{})}
 	in.follow(restarts.holder())
-	in.files = newFollowing(hookEvents())
+	hookEvents()
+	in.files = newFollowing()
 	in.made = whatMakes(c)
 	c.Set(instanceKey{}, in)
 	c.OnRestart(func() error { return restarts.take(in) })

@@ -203,10 +203,10 @@ func (in *instance) record(e audit.Event) {
 type instanceKey struct{}
 
 // hookEvents has Caddy say when an instance has started, and when the process ends. It is
-// done in every setup, for SIGUSR1 removes all hooks, and reports whether it had to be:
-// Caddy panics when the hook is there still.
-func hookEvents() (missing bool) {
-	defer func() { missing = recover() == nil }()
+// done in every setup and once more before an instance is said to have started, for SIGUSR1
+// removes all hooks at any time. Caddy panics when the hook is there still.
+func hookEvents() {
+	defer func() { _ = recover() }()
 	caddy.RegisterEventHook(pluginName, func(event caddy.EventName, info any) error {
 		if event == caddy.ShutdownEvent {
 			ending.Store(true)
@@ -221,7 +221,6 @@ func hookEvents() (missing bool) {
 		}
 		return nil
 	})
-	return missing
 }
 
 // instanceIn returns our part of one of Caddy's instances, nil where it has none.
