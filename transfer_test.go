@@ -5,7 +5,9 @@ package xfrguard
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 	stdlog "log"
 	"net"
 	"os"
@@ -178,12 +180,7 @@ func TestAuditUnavailable(t *testing.T) {
 	for _, mode := range []string{"refuse", "serve"} {
 		s := serve(t, guarded(unsignedRule+"\n\t\taudit_failure "+mode, ""), map[string]string{"db": zoneOrg})
 		path := filepath.Join(s.dir, "audit.log")
-		if err := os.Remove(path); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Mkdir(path, 0o700); err != nil { // the file cannot come back
-			t.Fatal(err)
-		}
+		becomeDirectory(t, path)
 		m := ask1(t, "tcp", s.addr(t, "tcp", 0), "", packed(t, question(dns.TypeAXFR)))
 		if want := map[string]int{"refuse": dns.RcodeServerFailure, "serve": dns.RcodeSuccess}[mode]; m.Rcode != want {
 			t.Errorf("%s: got %s", mode, dns.RcodeToString[m.Rcode])
@@ -194,6 +191,24 @@ func TestAuditUnavailable(t *testing.T) {
 		a := new(dns.Msg).SetQuestion("www.example.org.", dns.TypeA)
 		if m := ask1(t, "udp", s.addr(t, "udp", 0), "", packed(t, a)); len(m.Answer) != 1 {
 			t.Errorf("%s: an ordinary query got %v", mode, m)
+		}
+	}
+}
+
+// becomeDirectory puts a directory in the place of a file that its writer may make anew
+// at any time.
+func becomeDirectory(t *testing.T, path string) {
+	t.Helper()
+	for {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		err := os.Mkdir(path, 0o700)
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, fs.ErrExist) {
+			t.Fatal(err)
 		}
 	}
 }
