@@ -14,11 +14,11 @@ STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 STATIC = CGO_ENABLED=0 GOFLAGS="$$(go env GOFLAGS) -trimpath"
 BUILD  = $(STATIC) go build -ldflags='-s -w'
 
-# Its tests run the built binary from outside: race detection would find nothing there, and compile
-# 180 packages more.
-BINARY = /cmd/coredns
+# The tests of the first run the built binary from outside: race detection would find nothing there, and
+# compile 180 packages more. Those of the second have one goroutine.
+ALONE = /cmd/coredns$$\|/interop/zonegen$$
 
-# Its tests wait for other servers most of the time, so it is the first to begin.
+# Its tests wait for other servers most of the time, so it is the first to begin, and with two others.
 PEERS = /xfrguard/interop
 
 .DEFAULT_GOAL = help
@@ -45,9 +45,9 @@ run: ## build CoreDNS and serve example.Corefile on 127.0.0.1:1053 until Ctrl-C
 test: peers ## install missing peers (Debian packages), then vet and test everything
 	@$(STATIC) go vet ./...
 	@all=$$(go list ./...) && \
-	CGO_ENABLED=1 go test -race -shuffle=on -timeout 18m $$(echo "$$all" | grep '$(PEERS)$$') \
-		$$(echo "$$all" | grep -v '$(BINARY)$$' | grep -v '$(PEERS)$$')
-	@$(STATIC) go test -shuffle=on -timeout 5m .$(BINARY)
+	CGO_ENABLED=1 go test -race -shuffle=on -p 3 -timeout 18m $$(echo "$$all" | grep '$(PEERS)$$') \
+		$$(echo "$$all" | grep -v '$(PEERS)$$' | grep -v '$(ALONE)') && \
+	$(STATIC) go test -shuffle=on -timeout 5m $$(echo "$$all" | grep '$(ALONE)')
 
 check: ## vet and test what needs no peers, without the race detector: under two minutes
 	@$(STATIC) go vet ./...
