@@ -4,12 +4,42 @@
 package corefile
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"strconv"
 	"strings"
 	"unicode"
 )
+
+// Mistake is one error of the Corefile: where it is, what stands there, and what was
+// expected. It never shows what may be a secret.
+type Mistake struct {
+	Pos  Position
+	Text string
+}
+
+// Error implements error, as CoreDNS's own errors of a Corefile look.
+func (m *Mistake) Error() string { return fmt.Sprintf("%s - Error during parsing: %s", m.Pos, m.Text) }
+
+// errAt is a mistake at a place.
+func errAt(pos Position, format string, args ...any) error {
+	return &Mistake{pos, fmt.Sprintf(format, args...)}
+}
+
+// Mistakes returns all of an error of [Parse], in the order of the text.
+func Mistakes(err error) (all []*Mistake) {
+	if several, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // what Parse has joined
+		for _, e := range several.Unwrap() {
+			all = append(all, Mistakes(e)...)
+		}
+		return all
+	}
+	if m := (*Mistake)(nil); errors.As(err, &m) {
+		all = append(all, m)
+	}
+	return all
+}
 
 // maxQuoted is how much of a token an error shows, in bytes.
 const maxQuoted = 100

@@ -5,6 +5,7 @@ package corefile
 
 import (
 	"encoding/base64"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -243,6 +244,39 @@ func TestParseDirectiveErrors(t *testing.T) {
 			_, err := parseText(tt.text, "example.org", "example.com")
 			wantErr(t, err, "Testfile:"+tt.want)
 		})
+	}
+}
+
+// TestEveryMistakeIsTold: one reading tells them all, each with its place, and none that
+// only follows from another.
+func TestEveryMistakeIsTold(t *testing.T) {
+	_, err := parseText(`xfrguard example.org example.net {
+	alow net 10.0.0.1 key k
+	allow kye k
+	mode enforce {
+		allow key x
+	}
+	rate often
+	rate 60/1m
+	audit_key /etc/key
+	audit fle /var/log/x
+	cache 1 MB
+}
+xfrguard example.org {
+	notify example.com
+	mode obsreve
+}`, "example.org")
+	var got []string
+	for _, m := range Mistakes(err) {
+		got = append(got, m.Pos.String()+" "+strings.Fields(m.Text)[0]+" "+strings.Fields(m.Text)[1])
+	}
+	want := []string{
+		"Testfile:1 zone 'example.net.'", "Testfile:2 unknown property", "Testfile:3 allow: unknown", "Testfile:4 unexpected '{'",
+		"Testfile:7 rate: 'often'", "Testfile:8 'rate' is", "Testfile:10 audit: unknown", "Testfile:11 cache: expected",
+		"Testfile:13 zone 'example.org.'", "Testfile:14 notify: 'example.com'", "Testfile:15 mode: unknown",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%v\ngot  %q\nwant %q", err, got, want)
 	}
 }
 

@@ -9,6 +9,7 @@ package corefile
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -23,8 +24,8 @@ const directiveName = "xfrguard"
 
 // Parse reads every xfrguard directive of the server block with these keys, from tokens
 // that begin before the first one. It looks at nothing but the text: what needs other
-// plugins, other blocks, a clock or the disk is checked by the guard. Its errors name
-// file, line, token and what was expected, and never show what may be a secret.
+// plugins, other blocks, a clock or the disk is checked by the guard. The error holds every
+// mistake, see [Mistakes].
 func Parse(tokens *caddyfile.Dispenser, keys []string) ([]*Config, error) {
 	p := &parser{
 		Dispenser: tokens,
@@ -35,13 +36,13 @@ func Parse(tokens *caddyfile.Dispenser, keys []string) ([]*Config, error) {
 	var configs []*Config
 	for p.Next() {
 		if p.Val() != directiveName {
-			return nil, p.Errf("%s stands where '%s' was expected", quote(p.Val()), directiveName)
+			p.note(p.Errf("%s stands where '%s' was expected", quote(p.Val()), directiveName))
+			break // a brace is missing, or there is one too many: nothing behind it can be told
 		}
-		cfg, err := p.directive()
-		if err != nil {
-			return nil, err
-		}
-		configs = append(configs, cfg)
+		configs = append(configs, p.directive())
+	}
+	if len(p.mistakes) > 0 {
+		return nil, errors.Join(p.mistakes...)
 	}
 	for _, cfg := range configs {
 		for _, s := range p.blockWide {
@@ -62,6 +63,15 @@ type parser struct {
 	given      map[string]Position // its properties
 	auditGiven bool                // an `audit` line has taken the place of the default
 	paceGiven  bool                // `timeout` says it
+
+	mistakes []error
+}
+
+// note keeps a mistake, if there is one. Reading goes on behind it, so that all are told.
+func (p *parser) note(mistake error) {
+	if mistake != nil {
+		p.mistakes = append(p.mistakes, mistake)
+	}
 }
 
 // setting is a property that holds for the whole server block, whichever of its
@@ -73,53 +83,56 @@ type setting struct {
 }
 
 // directive reads `xfrguard [ZONES...] [{ ... }]`; the cursor is on its name.
-func (p *parser) directive() (*Config, error) {
+func (p *parser) directive() *Config {
 	p.cfg = newConfig()
 	p.cfg.Pos = p.here()
 	p.given = map[string]Position{}
 	p.cfg.Given = p.given
 	p.auditGiven, p.paceGiven = false, false
-	if err := p.readZones(p.RemainingArgs()); err != nil {
-		return nil, err
-	}
+	before := len(p.mistakes)
+	p.readZones(p.RemainingArgs())
 	if p.NextArg() { // RemainingArgs stops at nothing but the end of the line and "{"
-		if err := p.body(); err != nil {
-			return nil, err
-		}
+		p.body()
 	}
-	return p.cfg, p.checkWhole()
+	if len(p.mistakes) == before { // else what is missing may be what could not be read
+		p.checkWhole()
+	}
+	return p.cfg
 }
 
 // body reads the properties up to the closing brace; the cursor is on the opening one.
-func (p *parser) body() error {
+func (p *parser) body() {
 	for p.Next() {
 		if p.Val() == "}" {
-			return nil
+			return
 		}
-		if err := p.property(); err != nil {
-			return err
-		}
+		p.note(p.property())
 	}
-	return p.Errf("the file ends inside the block that %s opens at %s, expected '}'", directiveName, p.cfg.Pos)
+	p.note(p.Errf("the file ends inside the block that %s opens at %s, expected '}'", directiveName, p.cfg.Pos))
 }
 
-// property reads one line of the block; the cursor is on its first token.
+// property reads one line of the block, to its end; the cursor is on its first token.
 func (p *parser) property() error {
 	name, pos := p.Val(), p.here()
+	args := p.RemainingArgs()
+	hasBlock := name == "{" || p.NextArg()
+	brace := p.here()
+	if hasBlock {
+		p.skipBlock()
+	}
 	prop, ok := properties[name]
 	if !ok {
-		return p.Errf("unknown property %s%s, expected one of %s",
+		return errAt(pos, "unknown property %s%s, expected one of %s",
 			quote(name), didYouMean(name, propertyNames), strings.Join(propertyNames, ", "))
 	}
 	if first, again := p.given[name]; again && !prop.repeats {
-		return p.Errf("'%s' is given twice, first at %s", name, first)
+		return errAt(pos, "'%s' is given twice, first at %s", name, first)
 	}
 	if _, again := p.given[name]; !again {
 		p.given[name] = pos
 	}
-	args := p.RemainingArgs()
-	if p.NextArg() {
-		return p.Errf("unexpected '{' after '%s', which has no block of its own", name)
+	if hasBlock {
+		return errAt(brace, "unexpected '{' after '%s', which has no block of its own", name)
 	}
 	if slices.Contains(args, "}") {
 		return p.Errf("unexpected '}' after '%s', expected it on a line of its own", name)
@@ -130,23 +143,32 @@ func (p *parser) property() error {
 	return nil
 }
 
+// skipBlock goes to the brace that closes the block which the cursor is in.
+func (p *parser) skipBlock() {
+	for depth := 1; depth > 0 && p.Next(); {
+		switch p.Val() {
+		case "{":
+			depth++
+		case "}":
+			depth--
+		}
+	}
+}
+
 // checkWhole looks at what can be judged only when all properties are known.
-func (p *parser) checkWhole() error {
+func (p *parser) checkWhole() {
 	cfg := p.cfg
 	if pos, ok := p.given["audit_key"]; ok &&
 		!slices.ContainsFunc(cfg.Audit, func(s Sink) bool { return s.Kind == "file" }) {
-		return errAt(pos, "audit_key: there is no file to sign checkpoints of, expected an 'audit file PATH' too")
+		p.note(errAt(pos, "audit_key: there is no file to sign checkpoints of, expected an 'audit file PATH' too"))
 	}
-	if err := p.checkPace(); err != nil {
-		return err
-	}
+	p.note(p.checkPace())
 	for i, r := range cfg.Rules {
 		if r.Concurrent > cfg.Limits.Total {
-			return errAt(cfg.RulePos[i], "rule '%s' allows %d transfers at once, but 'concurrent' allows %d in all",
-				r.Name, r.Concurrent, cfg.Limits.Total)
+			p.note(errAt(cfg.RulePos[i], "rule '%s' allows %d transfers at once, but 'concurrent' allows %d in all",
+				r.Name, r.Concurrent, cfg.Limits.Total))
 		}
 	}
-	return nil
 }
 
 // checkPace looks that a transfer can keep the pace within its bandwidth. The default
@@ -167,13 +189,11 @@ func (p *parser) checkPace() error {
 
 func (p *parser) here() Position { return Position{p.File(), p.Line()} }
 
-// errAt is Errf for another place than the cursor's.
-func errAt(pos Position, format string, args ...any) error {
-	return fmt.Errorf("%s - Error during parsing: %s", pos, fmt.Sprintf(format, args...))
-}
+// Errf is a mistake at the cursor.
+func (p *parser) Errf(format string, args ...any) error { return errAt(p.here(), format, args...) }
 
 // readZones takes the zones of the directive, or else those of the server block.
-func (p *parser) readZones(args []string) error {
+func (p *parser) readZones(args []string) {
 	var block []string
 	for _, key := range p.keys {
 		block = append(block, Origins(key)...)
@@ -184,26 +204,28 @@ func (p *parser) readZones(args []string) error {
 	for _, arg := range args {
 		names, err := parseZone(arg)
 		if err != nil {
-			return p.Errf("%v", err)
+			p.note(p.Errf("%v", err))
 		}
 		zones = append(zones, names...)
-	}
-	for _, z := range zones {
-		if len(block) > 0 && !slices.ContainsFunc(block, func(b string) bool { return dns.IsSubDomain(b, z) }) {
-			return p.Errf("zone '%s' is outside of this server block, which serves %s", z, strings.Join(block, ", "))
-		}
 	}
 	if len(args) == 0 {
 		zones = block
 	}
 	for _, z := range zones {
-		if first, dup := p.zones[z]; dup {
-			return p.Errf("zone '%s' is named twice, first at %s", z, first)
+		first, dup := p.zones[z]
+		switch {
+		case len(block) > 0 && !slices.ContainsFunc(block, func(b string) bool { return dns.IsSubDomain(b, z) }):
+			p.note(p.Errf("zone '%s' is outside of this server block, which serves %s", z, strings.Join(block, ", ")))
+		case dup:
+			p.note(p.Errf("zone '%s' is named twice, first at %s", z, first))
+			if len(args) == 0 {
+				return // the others are as well
+			}
+		default:
+			p.zones[z] = p.cfg.Pos
 		}
-		p.zones[z] = p.cfg.Pos
 	}
 	p.cfg.Zones = zones
-	return nil
 }
 
 // setBlockWide stores a property that holds for the whole server block.

@@ -159,11 +159,16 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		configs, err := parseText("xfrguard "+text, "dns://example.org.:53", ".")
 		if err != nil {
-			if !hasPosition.MatchString(err.Error()) {
-				t.Fatalf("without a position: %v", err)
+			if len(Mistakes(err)) == 0 {
+				t.Fatalf("an error that is no mistake: %v", err)
 			}
-			if strings.ContainsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == 0 }) {
-				t.Fatalf("not one line: %q", err)
+			for _, m := range Mistakes(err) {
+				if !hasPosition.MatchString(m.Error()) {
+					t.Fatalf("without a position: %v", m)
+				}
+				if strings.ContainsFunc(m.Error(), func(r rune) bool { return r == '\n' || r == 0 }) {
+					t.Fatalf("not one line: %q", m)
+				}
 			}
 			return
 		}
