@@ -176,18 +176,18 @@ func TestReminders(t *testing.T) {
 // TestReasonsThatPass: of the reasons to refuse, those that say nothing against the client.
 func TestReasonsThatPass(t *testing.T) {
 	var got []policy.Reason
-	for r := range verdicts {
+	for r := range policy.Verdicts {
 		if r.Passes() {
 			got = append(got, r)
 		}
 	}
 	for _, r := range got {
-		if verdicts[r].rcode != dns.RcodeServerFailure {
-			t.Errorf("%s passes, and is told %s", r, dns.RcodeToString[verdicts[r].rcode])
+		if policy.Verdicts[r].Rcode != dns.RcodeServerFailure {
+			t.Errorf("%s passes, and is told %s", r, dns.RcodeToString[policy.Verdicts[r].Rcode])
 		}
 	}
-	for r, v := range verdicts {
-		if v.rcode == dns.RcodeServerFailure && !slices.Contains(got, r) {
+	for r, v := range policy.Verdicts {
+		if v.Rcode == dns.RcodeServerFailure && !slices.Contains(got, r) {
 			t.Errorf("%s is told SERVFAIL, and does not pass", r)
 		}
 	}

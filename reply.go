@@ -14,55 +14,6 @@ import (
 	"github.com/miekg/dns"
 )
 
-// verdict is what a refused client gets.
-type verdict struct {
-	rcode int
-	tsig  uint16 // error field of the TSIG record; 0 is a plain signature, when there is one
-	ede   uint16 // RFC 8914 code for clients with EDNS; 0 for none
-}
-
-// verdicts has a row for every Reason to deny. EDE never says which rule, and
-// what a stranger gets is the same whether the zone or the key exists or not.
-var verdicts = map[policy.Reason]verdict{
-	policy.ReasonClientNotAllowed:     {rcode: dns.RcodeRefused},
-	policy.ReasonNotAZone:             {rcode: dns.RcodeRefused},
-	policy.ReasonBlockNotGuarded:      {rcode: dns.RcodeRefused},
-	policy.ReasonProxyUntrusted:       {rcode: dns.RcodeRefused},
-	policy.ReasonRewritten:            {rcode: dns.RcodeRefused},
-	policy.ReasonTSIGRequired:         {rcode: dns.RcodeRefused, ede: dns.ExtendedErrorCodeProhibited},
-	policy.ReasonTSIGKeyNotAllowed:    {rcode: dns.RcodeRefused, ede: dns.ExtendedErrorCodeProhibited},
-	policy.ReasonTLSRequired:          {rcode: dns.RcodeRefused, ede: dns.ExtendedErrorCodeProhibited},
-	policy.ReasonCertRequired:         {rcode: dns.RcodeRefused, ede: dns.ExtendedErrorCodeProhibited},
-	policy.ReasonCertNotAllowed:       {rcode: dns.RcodeRefused, ede: dns.ExtendedErrorCodeProhibited},
-	policy.ReasonTypeNotAllowed:       {rcode: dns.RcodeRefused, ede: dns.ExtendedErrorCodeProhibited},
-	policy.ReasonTSIGBadKey:           {rcode: dns.RcodeNotAuth, tsig: dns.RcodeBadKey},
-	policy.ReasonTSIGWeakAlgorithm:    {rcode: dns.RcodeNotAuth, tsig: dns.RcodeBadKey},
-	policy.ReasonTSIGBadSignature:     {rcode: dns.RcodeNotAuth, tsig: dns.RcodeBadSig},
-	policy.ReasonTSIGBadTime:          {rcode: dns.RcodeNotAuth, tsig: dns.RcodeBadTime},
-	policy.ReasonTSIGReplay:           {rcode: dns.RcodeNotAuth, tsig: dns.RcodeBadTime},
-	policy.ReasonTSIGBadTruncation:    {rcode: dns.RcodeNotAuth, tsig: dns.RcodeBadTrunc},
-	policy.ReasonMalformed:            {rcode: dns.RcodeFormatError},
-	policy.ReasonTransportUnsupported: {rcode: dns.RcodeNotImplemented, ede: dns.ExtendedErrorCodeNotSupported},
-	policy.ReasonRateLimited:          {rcode: dns.RcodeServerFailure},
-	policy.ReasonConcurrencyLimited:   {rcode: dns.RcodeServerFailure},
-	policy.ReasonShutdown:             {rcode: dns.RcodeServerFailure},
-	policy.ReasonAuditUnavailable:     {rcode: dns.RcodeServerFailure},
-	policy.ReasonZoneUnavailable:      {rcode: dns.RcodeServerFailure},
-}
-
-// verdictFor returns the row of the decision. A MAC whose very length RFC 8945
-// §5.2.2.1 forbids is a format error, not a truncation.
-func verdictFor(d *policy.Decision, status policy.TSIGStatus) verdict {
-	if d.Reason == policy.ReasonTSIGBadTruncation && status == policy.TSIGBadSize {
-		return verdict{rcode: dns.RcodeFormatError}
-	}
-	f, ok := verdicts[d.Reason]
-	if !ok {
-		return verdict{rcode: dns.RcodeRefused}
-	}
-	return f
-}
-
 // tap stands under CoreDNS's ScrubWriter, next to the connection. Plugins above
 // it (log, prometheus, dnstap) see whole answers; what they do not get right is
 // done here: padding that counts all of the message, and a TSIG that is the last
@@ -110,11 +61,11 @@ func (t *tap) Write(b []byte) (int, error) {
 
 // refuse writes what the decision means for the client.
 func (x *exchange) refuse(d *policy.Decision) {
-	f := verdictFor(d, x.Req.TSIG.Status)
-	m := new(dns.Msg).SetRcode(x.r, f.rcode)
+	v := d.Verdict(x.Req.TSIG.Status)
+	m := new(dns.Msg).SetRcode(x.r, v.Rcode)
 	if opt := x.opt(d.Reason); opt != nil {
-		if f.ede != 0 {
-			opt.Option = append([]dns.EDNS0{&dns.EDNS0_EDE{InfoCode: f.ede}}, opt.Option...)
+		if v.EDE != 0 {
+			opt.Option = append([]dns.EDNS0{&dns.EDNS0_EDE{InfoCode: v.EDE}}, opt.Option...)
 		}
 		m.Extra = append(m.Extra, opt)
 	}
@@ -122,9 +73,9 @@ func (x *exchange) refuse(d *policy.Decision) {
 	err := x.within(context.Background(), func() error {
 		write := x.writeUnsigned
 		if d.Known {
-			write = func(m *dns.Msg) error { return x.writeSigned(m, f.tsig) }
+			write = func(m *dns.Msg) error { return x.writeSigned(m, v.TSIG) }
 		}
-		return x.orPlainly(f.rcode, write(m))
+		return x.orPlainly(v.Rcode, write(m))
 	})
 	if err != nil {
 		log.Debugf("Refusal to %s not written: %v", x.client(), err)

@@ -122,7 +122,7 @@ func (x *exchange) zone() string {
 func (x *exchange) deny(d *policy.Decision) {
 	x.lease.Release()
 	x.decided(d)
-	x.ev.Rcode = wire.RcodeName(verdictFor(d, x.Req.TSIG.Status).rcode)
+	x.ev.Rcode = wire.RcodeName(d.Verdict(x.Req.TSIG.Status).Rcode)
 	x.count(d)
 	x.audit.Denied(&x.ev)
 	transfers.recorded(x.run)
