@@ -15,8 +15,8 @@ STATIC = CGO_ENABLED=0 GOFLAGS="$$(go env GOFLAGS) -trimpath"
 BUILD  = $(STATIC) go build -ldflags='-s -w'
 
 # The tests of the first run the built binary from outside: race detection would find nothing there, and
-# compile 180 packages more. Those of the second have one goroutine.
-ALONE = /cmd/coredns$$\|/interop/zonegen$$
+# compile 180 packages more. Those of the others have one goroutine.
+ALONE = /cmd/coredns$$\|/interop/zonegen$$\|/docs$$\|/deploy$$
 
 # Its tests wait for other servers most of the time, so it is the first to begin, and with two others.
 PEERS = /xfrguard/interop
@@ -51,7 +51,7 @@ test: peers ## install missing peers (Debian packages), then vet and test everyt
 
 check: ## vet and test what needs no peers, without the race detector: under two minutes
 	@$(STATIC) go vet ./...
-	@$(STATIC) go test -short -shuffle=on -timeout 10m . ./internal/... ./cmd/...
+	@$(STATIC) go test -short -shuffle=on -timeout 10m . ./e2e ./docs ./deploy ./internal/... ./cmd/...
 
 peers: ## install the name servers and tools that tests talk to, if missing
 	@scripts/install-peers
@@ -72,7 +72,7 @@ profile: ## CPU profiles of transfers of 1k and 1m records, into bin/profile
 	@$(STATIC) go run ./bench -only ours,limit -zones 1k,1m -rounds 1 -cold 1 -profile bin/profile $(SIDE)
 
 microbench: ## Go benchmarks (BENCH=regexp, BENCHTIME=1s)
-	@go test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -timeout 15m . ./internal/...
+	@go test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -timeout 15m . ./e2e ./internal/...
 
 bench-tls: peers ## AXFR over TLS 1.3 against named and nsd in turns (XFRGUARD_ROUNDS=15)
 	@CGO_ENABLED=0 go test -run '^$$' -bench XoT -benchtime 1x -timeout 15m ./interop

@@ -90,7 +90,7 @@ func (x *exchange) takeUnproven() bool {
 		return true
 	}
 	x.unproven = true
-	return unproven.Allow()
+	return limit.Unproven.Allow()
 }
 
 // warnWeak tells once of a weak key that has opened a zone. Only who may have one anyway

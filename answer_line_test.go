@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/xfrguard/xfrguard/internal/audit"
+	"github.com/xfrguard/xfrguard/internal/xfrtest"
 
 	"github.com/miekg/dns"
 )
@@ -14,23 +15,23 @@ import (
 // TestAnswerIsOneLine: an answer of the SOA alone is one line that says all; beyond its
 // budget it is counted, and answered all the same.
 func TestAnswerIsOneLine(t *testing.T) {
-	s := serve(t, guarded("allow as ns2 net 127.0.0.0/8 key a.example.net. rate 100000/1s burst 100000", ""), map[string]string{"db": zoneOrg})
-	tcp := s.addr(t, "tcp", 0)
+	s := xfrtest.Serve(t, xfrtest.Guarded("allow as ns2 net 127.0.0.0/8 key a.example.net. rate 100000/1s burst 100000", ""), map[string]string{"db": xfrtest.ZoneOrg})
+	tcp := s.Addr(t, "tcp", 0)
 	const n = 300
 	first := dns.Id()
 	for i := range n {
-		q := question(dns.TypeIXFR, withSerial(7))
+		q := xfrtest.Question(dns.TypeIXFR, xfrtest.WithSerial(7))
 		q.Id = first + uint16(i) // two with one ID in one second are the same message
-		if m := ask1(t, "tcp", tcp, "", signed(t, q, keyA, dns.HmacSHA256, secretA)); len(m.Answer) != 1 {
+		if m := xfrtest.Ask1(t, "tcp", tcp, "", xfrtest.Signed(t, q, xfrtest.KeyA, dns.HmacSHA256, xfrtest.SecretA)); len(m.Answer) != 1 {
 			t.Fatal(m)
 		}
 	}
-	if _, err := transferIn(t, tcp, question(dns.TypeAXFR), keyA, secretA); err != nil {
+	if _, err := xfrtest.TransferIn(t, tcp, xfrtest.Question(dns.TypeAXFR), xfrtest.KeyA, xfrtest.SecretA); err != nil {
 		t.Fatal(err)
 	}
-	s.when(t, "zone-transfer-end", "complete")
+	s.When(t, "zone-transfer-end", "complete")
 	lines, ends := 0, 0
-	for _, e := range s.events(t, 1) {
+	for _, e := range s.Events(t, 1) {
 		switch {
 		case e["event.action"] == string(audit.ActionEnd):
 			ends++

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/xfrguard/xfrguard/internal/corefile"
+	"github.com/xfrguard/xfrguard/internal/xfrtest"
 
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
@@ -31,7 +32,7 @@ func stockChain(tb testing.TB) plugin.Handler {
 	tb.Helper()
 	var h plugin.Handler = chainEnd
 	directives := []struct{ name, corefile string }{
-		{"tsig", "tsig {\n\tsecret a.example.net. " + secretA + "\n\trequire AXFR IXFR\n}"},
+		{"tsig", "tsig {\n\tsecret a.example.net. " + xfrtest.SecretA + "\n\trequire AXFR IXFR\n}"},
 		{"acl", "acl example.org {\n\tallow type AXFR net 192.0.2.53\n\tallow type IXFR net 192.0.2.53\n\tblock type AXFR\n\tblock type IXFR\n}"},
 		{"transfer", "transfer example.org {\n\tto 192.0.2.53\n}"},
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/xfrguard/xfrguard/internal/policy"
+	"github.com/xfrguard/xfrguard/internal/xfrtest"
 
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
@@ -67,11 +68,11 @@ func init() {
 }
 
 // slowServer has a backend that is held, and a cache of this size.
-func slowServer(t *testing.T, cache string) (*server, *guard, slowBackend) {
+func slowServer(t *testing.T, cache string) (*xfrtest.Server, *guard, slowBackend) {
 	t.Helper()
 	slowGate = make(chan struct{})
-	corefile := strings.Replace(guarded(unsignedRule+"\n\t\tcache "+cache, ""), "file DIR/db", "slowbackend", 1)
-	s := serve(t, corefile, nil)
+	corefile := strings.Replace(xfrtest.Guarded(xfrtest.UnsignedRule+"\n\t\tcache "+cache, ""), "file DIR/db", "slowbackend", 1)
+	s := xfrtest.Serve(t, corefile, nil)
 	return s, latestInstance().sorted()[0], slowBackend{slowGate}
 }
 
@@ -82,7 +83,7 @@ func TestCanceledWhileItWaits(t *testing.T) {
 		s, g, b := slowServer(t, "64MiB")
 		got := make(chan *dns.Msg, 1)
 		go func() {
-			got <- ask1(t, "tcp", s.addr(t, "tcp", 0), "", packed(t, question(dns.TypeIXFR, withSerial(7))))
+			got <- xfrtest.Ask1(t, "tcp", s.Addr(t, "tcp", 0), "", xfrtest.Packed(t, xfrtest.Question(dns.TypeIXFR, xfrtest.WithSerial(7))))
 		}()
 		for len(transfers.of([]*guard{g})) == 0 {
 			time.Sleep(time.Millisecond)
@@ -90,7 +91,7 @@ func TestCanceledWhileItWaits(t *testing.T) {
 		time.Sleep(300 * time.Millisecond) // it waits until the version is compared
 		transfers.cancel([]*guard{g}, cause)
 		m := <-got
-		e := s.events(t, 1)[0]
+		e := s.Events(t, 1)[0]
 		if e["event.reason"] != string(want) || len(m.Answer) != 0 {
 			t.Errorf("%v: %v, %v", cause, e["event.reason"], m)
 		}
@@ -101,16 +102,16 @@ func TestCanceledWhileItWaits(t *testing.T) {
 // TestEndDoesNotHold: what is left to do for a client that has its answer neither holds up
 // those who still read, nor the end of the server.
 func TestEndDoesNotHold(t *testing.T) {
-	current := packed(t, question(dns.TypeIXFR, withSerial(7)))
+	current := xfrtest.Packed(t, xfrtest.Question(dns.TypeIXFR, xfrtest.WithSerial(7)))
 	t.Run("readers", func(t *testing.T) {
 		s, _, b := slowServer(t, "4MiB")
 		got := make(chan error, 1)
 		begin := time.Now()
 		go func() {
-			_, err := transferIn(t, s.addr(t, "tcp", 0), question(dns.TypeAXFR), "", "")
+			_, err := xfrtest.TransferIn(t, s.Addr(t, "tcp", 0), xfrtest.Question(dns.TypeAXFR), "", "")
 			got <- err
 		}()
-		if m := ask1(t, "udp", s.addr(t, "udp", 0), "", current); len(m.Answer) != 1 {
+		if m := xfrtest.Ask1(t, "udp", s.Addr(t, "udp", 0), "", current); len(m.Answer) != 1 {
 			t.Fatal(m)
 		}
 		close(b.gate)
@@ -124,15 +125,15 @@ func TestEndDoesNotHold(t *testing.T) {
 	t.Run("shutdown", func(t *testing.T) {
 		s, g, b := slowServer(t, "64MiB")
 		defer close(b.gate)
-		if m := ask1(t, "udp", s.addr(t, "udp", 0), "", current); len(m.Answer) != 1 {
+		if m := xfrtest.Ask1(t, "udp", s.Addr(t, "udp", 0), "", current); len(m.Answer) != 1 {
 			t.Fatal(m)
 		}
-		s.events(t, 1)
+		s.Events(t, 1)
 		transfers.cancel([]*guard{g}, errShutdown)
 		if !transfers.drained(patience/2, []*guard{g}) {
 			t.Error("it holds up the end of the server")
 		}
-		if e := s.events(t, 1); len(e) != 1 || e[0]["coredns.xfr.served"] != "up-to-date" || e[0]["coredns.xfr.complete"] != true {
+		if e := s.Events(t, 1); len(e) != 1 || e[0]["coredns.xfr.served"] != "up-to-date" || e[0]["coredns.xfr.complete"] != true {
 			t.Error(e)
 		}
 	})

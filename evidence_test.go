@@ -21,9 +21,9 @@ import (
 	"github.com/xfrguard/xfrguard/internal/evidence/catest"
 	"github.com/xfrguard/xfrguard/internal/policy"
 	"github.com/xfrguard/xfrguard/internal/wire"
+	"github.com/xfrguard/xfrguard/internal/xfrtest"
 
 	"github.com/coredns/coredns/core/dnsserver"
-	_ "github.com/coredns/coredns/plugin/cancel"
 	"github.com/miekg/dns"
 )
 
@@ -38,11 +38,11 @@ func withTSIGOf(b []byte, rdata string) []byte {
 // FORMERR at once, from everybody and over every transport. miekg/dns finds the MAC right
 // of the one with a MAC.
 func TestHalfTSIG(t *testing.T) {
-	s := serve(t, xotBlock("allow as ns2 net 127.0.0.1 key a.example.net.", "", ""), xotFiles(t, catest.New(t)))
+	s := xfrtest.Serve(t, xfrtest.XoTBlock("allow as ns2 net 127.0.0.1 key a.example.net.", "", ""), xfrtest.XoTFiles(t, catest.New(t)))
 	const alg = "\x0bhmac-sha256\x00"
 	queries := map[string]func(uint16) []byte{
 		"other length without data": func(qtype uint16) []byte {
-			return signed(t, question(qtype), keyA, dns.HmacSHA256, secretA, func(t *dns.TSIG) { t.OtherLen = 6 })
+			return xfrtest.Signed(t, xfrtest.Question(qtype), xfrtest.KeyA, dns.HmacSHA256, xfrtest.SecretA, func(t *dns.TSIG) { t.OtherLen = 6 })
 		},
 	}
 	for name, rdata := range map[string]string{
@@ -51,14 +51,14 @@ func TestHalfTSIG(t *testing.T) {
 		"up to the error": alg + "\x00\x00\x65\x53\xf1\x00\x01\x2c\x00\x00\x12\x34\x00\x00",
 		"compressed":      "\xc0\x0c\x00\x00\x65\x53\xf1\x00\x01\x2c\x00\x00\x12\x34\x00\x00\x00\x00",
 	} {
-		queries[name] = func(qtype uint16) []byte { return withTSIGOf(packed(t, question(qtype)), rdata) }
+		queries[name] = func(qtype uint16) []byte { return withTSIGOf(xfrtest.Packed(t, xfrtest.Question(qtype)), rdata) }
 	}
 	for name, query := range queries {
 		for _, from := range []string{"127.0.0.1", "127.0.0.9"} {
 			got := map[string]*dns.Msg{
-				"tcp": ask1(t, "tcp", s.listenerAddr(t, "dns"), from, query(dns.TypeAXFR)),
-				"tls": xot(t, s.listenerAddr(t, "tls"), from, clientTLS("dot"), query(dns.TypeAXFR)),
-				"udp": ask1(t, "udp", s.addr(t, "udp", 0), from, query(dns.TypeIXFR)),
+				"tcp": xfrtest.Ask1(t, "tcp", s.ListenerAddr(t, "dns"), from, query(dns.TypeAXFR)),
+				"tls": xfrtest.XoT(t, s.ListenerAddr(t, "tls"), from, xfrtest.ClientTLS("dot"), query(dns.TypeAXFR)),
+				"udp": xfrtest.Ask1(t, "udp", s.Addr(t, "udp", 0), from, query(dns.TypeIXFR)),
 			}
 			for network, m := range got {
 				if m == nil || m.Rcode != dns.RcodeFormatError || len(m.Answer)+len(m.Extra) > 0 {
@@ -67,7 +67,7 @@ func TestHalfTSIG(t *testing.T) {
 			}
 		}
 	}
-	for _, e := range s.events(t, 3) {
+	for _, e := range s.Events(t, 3) {
 		if e["event.reason"] != "malformed" || e["coredns.xfr.tsig.status"] != "malformed" {
 			t.Errorf("on record as %v", e)
 		}
@@ -77,11 +77,11 @@ func TestHalfTSIG(t *testing.T) {
 // TestAlteredTSIG: what is verified are the octets that came. miekg/dns takes a fudge of 0
 // for one of 300 and a time of 0 for now, so that a signature over those would be good.
 func TestAlteredTSIG(t *testing.T) {
-	s := serve(t, guarded("allow as ns2 net 127.0.0.1 key a.example.net.", ""), map[string]string{"db": zoneOrg})
+	s := xfrtest.Serve(t, xfrtest.Guarded("allow as ns2 net 127.0.0.1 key a.example.net.", ""), map[string]string{"db": xfrtest.ZoneOrg})
 	altered := func(change func(*dns.TSIG)) []byte {
-		m := unpack(t, signed(t, question(dns.TypeAXFR), keyA, dns.HmacSHA256, secretA))
+		m := xfrtest.Unpack(t, xfrtest.Signed(t, xfrtest.Question(dns.TypeAXFR), xfrtest.KeyA, dns.HmacSHA256, xfrtest.SecretA))
 		change(m.IsTsig())
-		return packed(t, m)
+		return xfrtest.Packed(t, m)
 	}
 	for name, c := range map[string]struct {
 		change func(*dns.TSIG)
@@ -100,7 +100,7 @@ func TestAlteredTSIG(t *testing.T) {
 		"TTL":           {func(t *dns.TSIG) { t.Hdr.Ttl = 1 }, dns.RcodeFormatError},
 	} {
 		for range 2 { // the time may be another one by then
-			if m := ask1(t, "tcp", s.addr(t, "tcp", 0), "", altered(c.change)); m.Rcode != c.rcode || isZone(m) != (c.rcode == dns.RcodeSuccess) {
+			if m := xfrtest.Ask1(t, "tcp", s.Addr(t, "tcp", 0), "", altered(c.change)); m.Rcode != c.rcode || xfrtest.IsZone(m) != (c.rcode == dns.RcodeSuccess) {
 				t.Errorf("%s: got %v", name, m)
 			}
 		}
@@ -136,7 +136,7 @@ type doubled struct {
 // TestWriterInFront: who asks and how is read off the connection. What a writer of another
 // plugin says of it does not count, and where none leads to it nothing is known.
 func TestWriterInFront(t *testing.T) {
-	s := serve(t, guarded("allow as one net 127.0.0.1 unsigned", ""), map[string]string{"db": zoneOrg})
+	s := xfrtest.Serve(t, xfrtest.Guarded("allow as one net 127.0.0.1 unsigned", ""), map[string]string{"db": xfrtest.ZoneOrg})
 	g := latestInstance().sorted()[0]
 	allowed, banned := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}, &net.UDPAddr{IP: net.IPv4(127, 0, 0, 9), Port: 1}
 	for _, c := range []struct {
@@ -152,16 +152,16 @@ func TestWriterInFront(t *testing.T) {
 	} {
 		for _, qtype := range []uint16{dns.TypeAXFR, dns.TypeIXFR} {
 			ctx, caller := lateRequest(t, c.from)
-			if _, err := g.answer(ctx, c.wrap(caller.ResponseWriter), question(qtype)); err != nil {
+			if _, err := g.answer(ctx, c.wrap(caller.ResponseWriter), xfrtest.Question(qtype)); err != nil {
 				t.Fatal(err)
 			}
-			m := caller.got(t)
-			if m == nil || m.Rcode != c.rcode || isZone(m) != (c.rcode == dns.RcodeSuccess) {
+			m := caller.Got(t)
+			if m == nil || m.Rcode != c.rcode || xfrtest.IsZone(m) != (c.rcode == dns.RcodeSuccess) {
 				t.Errorf("%s: got %v", c.name, m)
 			}
 		}
 	}
-	for _, e := range s.events(t, 4) {
+	for _, e := range s.Events(t, 4) {
 		if unknown := e["event.reason"] == "transport-unsupported"; unknown != (e["coredns.xfr.transport"] == "unknown") {
 			t.Errorf("on record as %v", e)
 		}
@@ -173,20 +173,20 @@ func TestWriterInFront(t *testing.T) {
 
 // TestStrangeNames: whatever stands in the names of a request, it is answered.
 func TestStrangeNames(t *testing.T) {
-	s := serve(t, guarded("allow as ns2 net 127.0.0.1 key a.example.net.", ""), map[string]string{"db": zoneOrg})
+	s := xfrtest.Serve(t, xfrtest.Guarded("allow as ns2 net 127.0.0.1 key a.example.net.", ""), map[string]string{"db": xfrtest.ZoneOrg})
 	long := strings.Repeat(strings.Repeat("x", 63)+".", 3) + strings.Repeat("y", 61) + "."
 	names := []string{".", `\000.`, `a\.b.example.net.`, `\"\;\@\$.`, `\255\127\032.`, long, strings.ToUpper(long), "xn--e1afmkfd.example."}
 	for _, name := range names {
 		for _, alg := range append([]string{dns.HmacSHA256}, names...) {
-			m := question(dns.TypeAXFR, withEDNS)
+			m := xfrtest.Question(dns.TypeAXFR, xfrtest.WithEDNS)
 			m.SetTsig(name, dns.HmacSHA256, 300, time.Now().Unix())
 			tsig := m.IsTsig()
 			tsig.Algorithm, tsig.MAC, tsig.MACSize = alg, strings.Repeat("ab", 32), 32
-			if got := ask1(t, "tcp", s.addr(t, "tcp", 0), "", packed(t, m)); got.Rcode != dns.RcodeNotAuth {
+			if got := xfrtest.Ask1(t, "tcp", s.Addr(t, "tcp", 0), "", xfrtest.Packed(t, m)); got.Rcode != dns.RcodeNotAuth {
 				t.Errorf("key %s, algorithm %s: got %v", name, alg, got)
 			}
 		}
-		got := ask1(t, "tcp", s.addr(t, "tcp", 0), "", packed(t, question(dns.TypeAXFR, withName(name), withEDNS)))
+		got := xfrtest.Ask1(t, "tcp", s.Addr(t, "tcp", 0), "", xfrtest.Packed(t, xfrtest.Question(dns.TypeAXFR, xfrtest.WithName(name), xfrtest.WithEDNS)))
 		if got.Rcode != dns.RcodeRefused { // the block's, or CoreDNS's own
 			t.Errorf("zone %s: got %v", name, got)
 		}
@@ -196,31 +196,31 @@ func TestStrangeNames(t *testing.T) {
 // TestAnsweredPlainly: where an answer cannot be packed or signed the client gets a plain
 // one; and where the connection failed, its end.
 func TestAnsweredPlainly(t *testing.T) {
-	serve(t, guarded("allow as ns2 net 127.0.0.1 key a.example.net.", ""), map[string]string{"db": zoneOrg})
+	xfrtest.Serve(t, xfrtest.Guarded("allow as ns2 net 127.0.0.1 key a.example.net.", ""), map[string]string{"db": xfrtest.ZoneOrg})
 	g := latestInstance().sorted()[0]
-	meets := func() (*exchange, *caller) {
+	meets := func() (*exchange, *xfrtest.Caller) {
 		ctx, c := lateRequest(t, "127.0.0.1")
-		return g.exchange(ctx, c.ResponseWriter, question(dns.TypeAXFR, withEDNS)), c
+		return g.exchange(ctx, c.ResponseWriter, xfrtest.Question(dns.TypeAXFR, xfrtest.WithEDNS)), c
 	}
 	refuse := func(x *exchange) { x.refuse(&policy.Decision{Reason: policy.ReasonClientNotAllowed, Known: true}) }
 	x, c := meets()
 	x.Signature, x.Req.TSIG.Status, x.Secret = &dns.TSIG{Hdr: dns.RR_Header{Name: "no..name"}, Algorithm: "none"}, policy.TSIGBadTime, []byte("secret")
 	refuse(x)
-	if m := c.got(t); m == nil || m.Rcode != dns.RcodeRefused || m.Id != x.r.Id || len(m.Question) != 1 {
+	if m := c.Got(t); m == nil || m.Rcode != dns.RcodeRefused || m.Id != x.r.Id || len(m.Question) != 1 {
 		t.Errorf("what cannot be signed: %v", m)
 	}
 	x, c = meets()
 	x.r.Question[0].Name = "no.dot.at.the.end"
 	refuse(x)
-	if m := c.got(t); m == nil || m.Rcode != dns.RcodeRefused || m.Id != x.r.Id || len(m.Question) != 0 {
+	if m := c.Got(t); m == nil || m.Rcode != dns.RcodeRefused || m.Id != x.r.Id || len(m.Question) != 0 {
 		t.Errorf("what cannot be packed: %v", m)
 	}
 	for _, err := range []error{&net.OpError{Op: "write", Err: os.ErrDeadlineExceeded}, net.ErrClosed, io.ErrShortWrite} {
 		x, c = meets()
 		x.w = failing{x.w, fmt.Errorf("writing: %w", err)}
 		refuse(x)
-		_ = c.client.SetReadDeadline(time.Now().Add(10 * time.Second))
-		if n, got := c.client.Read(make([]byte, 1)); n > 0 || !errors.Is(got, syscall.ECONNRESET) {
+		_ = c.Client.SetReadDeadline(time.Now().Add(10 * time.Second))
+		if n, got := c.Client.Read(make([]byte, 1)); n > 0 || !errors.Is(got, syscall.ECONNRESET) {
 			t.Errorf("after %v the client sees %d octets and %v", err, n, got)
 		}
 	}
@@ -238,12 +238,12 @@ func (f failing) Write([]byte) (int, error) { return 0, f.err }
 // TestSignatureNotLookedAtTwice: what miekg/dns did not find good is looked at again only
 // for requests that can be answered, from addresses that a rule knows.
 func TestSignatureNotLookedAtTwice(t *testing.T) {
-	s := serve(t, guarded("allow as ns2 net 127.0.0.1 key a.example.net.", ""), map[string]string{"db": zoneOrg})
+	s := xfrtest.Serve(t, xfrtest.Guarded("allow as ns2 net 127.0.0.1 key a.example.net.", ""), map[string]string{"db": xfrtest.ZoneOrg})
 	cut := func(m *dns.Msg) []byte { // genuine, and cut in half, which miekg/dns takes for a bad one
-		whole := unpack(t, signed(t, m, keyA, dns.HmacSHA256, secretA))
+		whole := xfrtest.Unpack(t, xfrtest.Signed(t, m, xfrtest.KeyA, dns.HmacSHA256, xfrtest.SecretA))
 		tsig := whole.IsTsig()
 		tsig.MAC, tsig.MACSize = tsig.MAC[:32], 16
-		return packed(t, whole)
+		return xfrtest.Packed(t, whole)
 	}
 	withA := func(m *dns.Msg) {
 		m.Extra = append(m.Extra, &dns.A{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeA, Class: dns.ClassINET}, A: net.IPv4zero})
@@ -253,14 +253,14 @@ func TestSignatureNotLookedAtTwice(t *testing.T) {
 		query                               []byte
 		rcode                               int
 	}{
-		{"known", "tcp", "127.0.0.1", "tsig-bad-truncation", "badtrunc", cut(question(dns.TypeAXFR)), dns.RcodeNotAuth},
-		{"a stranger", "tcp", "127.0.0.9", "client-not-allowed", "unchecked", cut(question(dns.TypeAXFR)), dns.RcodeRefused},
-		{"malformed", "tcp", "127.0.0.1", "malformed", "unchecked", cut(question(dns.TypeAXFR, withA)), dns.RcodeFormatError},
-		{"not carried", "udp", "127.0.0.1", "transport-unsupported", "unchecked", cut(question(dns.TypeAXFR)), dns.RcodeNotImplemented},
-		{"malformed and good", "tcp", "127.0.0.1", "malformed", "valid", signed(t, question(dns.TypeAXFR, withA), keyA, dns.HmacSHA256, secretA), dns.RcodeFormatError},
-		{"a stranger with the key", "tcp", "127.0.0.9", "client-not-allowed", "valid", signed(t, question(dns.TypeAXFR), keyA, dns.HmacSHA256, secretA), dns.RcodeRefused},
+		{"known", "tcp", "127.0.0.1", "tsig-bad-truncation", "badtrunc", cut(xfrtest.Question(dns.TypeAXFR)), dns.RcodeNotAuth},
+		{"a stranger", "tcp", "127.0.0.9", "client-not-allowed", "unchecked", cut(xfrtest.Question(dns.TypeAXFR)), dns.RcodeRefused},
+		{"malformed", "tcp", "127.0.0.1", "malformed", "unchecked", cut(xfrtest.Question(dns.TypeAXFR, withA)), dns.RcodeFormatError},
+		{"not carried", "udp", "127.0.0.1", "transport-unsupported", "unchecked", cut(xfrtest.Question(dns.TypeAXFR)), dns.RcodeNotImplemented},
+		{"malformed and good", "tcp", "127.0.0.1", "malformed", "valid", xfrtest.Signed(t, xfrtest.Question(dns.TypeAXFR, withA), xfrtest.KeyA, dns.HmacSHA256, xfrtest.SecretA), dns.RcodeFormatError},
+		{"a stranger with the key", "tcp", "127.0.0.9", "client-not-allowed", "valid", xfrtest.Signed(t, xfrtest.Question(dns.TypeAXFR), xfrtest.KeyA, dns.HmacSHA256, xfrtest.SecretA), dns.RcodeRefused},
 	} {
-		m := ask1(t, c.network, s.addr(t, c.network, 0), c.from, c.query)
+		m := xfrtest.Ask1(t, c.network, s.Addr(t, c.network, 0), c.from, c.query)
 		if m.Rcode != c.rcode {
 			t.Errorf("%s: got %v", c.name, m)
 		}
@@ -270,7 +270,7 @@ func TestSignatureNotLookedAtTwice(t *testing.T) {
 		}
 		found := false
 		audittest.Eventually(t, func() bool {
-			for _, e := range s.events(t, 0) {
+			for _, e := range s.Events(t, 0) {
 				found = found || e["event.reason"] == c.reason && e["coredns.xfr.tsig.status"] == c.status && e["client.ip"] == c.from
 			}
 			return found
@@ -282,7 +282,7 @@ func TestSignatureNotLookedAtTwice(t *testing.T) {
 // large when it is packed again, and a signature of a known key.
 func hipRequest(t testing.TB, good bool) *dns.Msg {
 	t.Helper()
-	m := question(dns.TypeAXFR, withName(strings.Repeat(strings.Repeat("x", 63)+".", 3)+"example.org."))
+	m := xfrtest.Question(dns.TypeAXFR, xfrtest.WithName(strings.Repeat(strings.Repeat("x", 63)+".", 3)+"example.org."))
 	b, err := m.Pack()
 	if err != nil {
 		t.Fatal(err)
@@ -315,7 +315,7 @@ func (statusWriter) TsigStatus() error { return dns.ErrSig }
 // TestNoWorkForPointers: a request that is none costs next to nothing, however large it
 // would become, signed or not, from whomever.
 func TestNoWorkForPointers(t *testing.T) {
-	serve(t, guarded("allow as ns2 net 127.0.0.1 key a.example.net.", ""), map[string]string{"db": zoneOrg})
+	xfrtest.Serve(t, xfrtest.Guarded("allow as ns2 net 127.0.0.1 key a.example.net.", ""), map[string]string{"db": xfrtest.ZoneOrg})
 	g := latestInstance().sorted()[0]
 	fastest := func(f func()) time.Duration {
 		best := time.Hour
@@ -327,8 +327,8 @@ func TestNoWorkForPointers(t *testing.T) {
 		return best
 	}
 	for _, from := range []string{"127.0.0.1", "127.0.0.9"} {
-		c := newCaller(t, from, nil)
-		ctx := context.WithValue(t.Context(), dnsserver.Key{}, &dnsserver.Server{Addr: "dns://127.0.0.1:0", TsigSecret: map[string]string{keyA: secretA}})
+		c := xfrtest.NewCaller(t, from, nil)
+		ctx := context.WithValue(t.Context(), dnsserver.Key{}, &dnsserver.Server{Addr: "dns://127.0.0.1:0", TsigSecret: map[string]string{xfrtest.KeyA: xfrtest.SecretA}})
 		r := hipRequest(t, true)
 		twice := fastest(func() { wire.VerifyRequest(r, []byte("secret"), time.Now()) })
 		for _, m := range []*dns.Msg{r, hipRequest(t, false)} {
@@ -345,13 +345,13 @@ func TestNoWorkForPointers(t *testing.T) {
 // TestCancelCutsNoTransfer: CoreDNS's cancel, or any other end of the context that a
 // plugin in front has set, means queries. The values of the context stay.
 func TestCancelCutsNoTransfer(t *testing.T) {
-	s := serve(t, guarded("allow as all net 127.0.0.1 unsigned", "cancel 1ms"), map[string]string{"db": slowZone()})
-	c, records := slowTransfer(t, s, dns.TypeAXFR)
+	s := xfrtest.Serve(t, xfrtest.Guarded("allow as all net 127.0.0.1 unsigned", "cancel 1ms"), map[string]string{"db": slowZone()})
+	c, records := xfrtest.SlowTransfer(t, s, dns.TypeAXFR)
 	const whole = slowHosts + 6
-	if records = rest(c, records, whole); records != whole {
+	if records = xfrtest.Rest(c, records, whole); records != whole {
 		t.Errorf("%d records of %d", records, whole)
 	}
-	s.when(t, "zone-transfer-end", "complete")
+	s.When(t, "zone-transfer-end", "complete")
 
 	type key struct{}
 	ctx, cancel := context.WithCancel(context.WithValue(t.Context(), key{}, "kept"))

@@ -13,6 +13,7 @@ import (
 
 	"github.com/xfrguard/xfrguard/internal/audit/audittest"
 	"github.com/xfrguard/xfrguard/internal/evidence/catest"
+	"github.com/xfrguard/xfrguard/internal/xfrtest"
 )
 
 // TestFollowedFiles: the files are those that tsig and tls read: of every block, through
@@ -23,7 +24,7 @@ func TestFollowedFiles(t *testing.T) {
 	ca := catest.New(t)
 	cert, key := ca.Issue(t, "ns1.example.org")
 	for name, content := range map[string]string{
-		"db": zoneOrg, "keys": keyFileOf(secretA), "more": keyFileOf(secretA),
+		"db": xfrtest.ZoneOrg, "keys": keyFileOf(xfrtest.SecretA), "more": keyFileOf(xfrtest.SecretA),
 		"pki/cert.pem": cert, "pki/key.pem": key, "pki/ca.pem": ca.Pem,
 		"block": "tsig {\n\tsecrets " + dir + "/more\n}\n",
 	} {
@@ -77,7 +78,7 @@ tls://example.com:0 {
 	if !slices.Equal(got, want) || made.interval != 45*time.Second {
 		t.Errorf("it follows %q each %v", got, made.interval)
 	}
-	s.look().look()
+	followerOf(s).look()
 	if pendingFiles(t) != 0 {
 		t.Error("something is pending")
 	}
@@ -93,7 +94,7 @@ func TestReloadInterval(t *testing.T) {
 		"reload\n\twhoami": 30 * time.Second,
 	} {
 		t.Run("line "+line, func(t *testing.T) {
-			serve(t, guarded(unsignedRule, line), map[string]string{"db": zoneOrg})
+			xfrtest.Serve(t, xfrtest.Guarded(xfrtest.UnsignedRule, line), map[string]string{"db": xfrtest.ZoneOrg})
 			if got := latestInstance().made.interval; got != want {
 				t.Errorf("%v", got)
 			}

@@ -14,9 +14,9 @@ import (
 
 	"github.com/xfrguard/xfrguard/internal/audit/audittest"
 	"github.com/xfrguard/xfrguard/internal/evidence/catest"
+	"github.com/xfrguard/xfrguard/internal/xfrtest"
 
 	"github.com/coredns/caddy"
-	"github.com/miekg/dns"
 	dto "github.com/prometheus/client_model/go"
 )
 
@@ -26,8 +26,8 @@ const hourly = "reload 1h 0s"
 
 // keyed is a Corefile whose key for example.org stands in the file DIR/keys.
 func keyed(lines, extra string) string {
-	inline := fmt.Sprintf("secret a.example.net. %s\n\t\tsecret b.example.net. %s", secretA, secretB)
-	return strings.Replace(guarded("allow as one net 127.0.0.1 key a.example.net."+lines, extra), inline, "secrets DIR/keys", 1)
+	inline := fmt.Sprintf("secret a.example.net. %s\n\t\tsecret b.example.net. %s", xfrtest.SecretA, xfrtest.SecretB)
+	return strings.Replace(xfrtest.Guarded("allow as one net 127.0.0.1 key a.example.net."+lines, extra), inline, "secrets DIR/keys", 1)
 }
 
 func keyFileOf(secret string) string {
@@ -36,43 +36,29 @@ func keyFileOf(secret string) string {
 
 // serveFollowed is serve for a Corefile whose files change: the instance at the end of the
 // test is another one.
-func serveFollowed(t *testing.T, corefile string, files map[string]string) *server {
+func serveFollowed(t *testing.T, corefile string, files map[string]string) *xfrtest.Server {
 	t.Helper()
-	s := serve(t, corefile, files)
-	t.Cleanup(s.follow)
+	s := xfrtest.Serve(t, corefile, files)
+	t.Cleanup(func() { followLatest(s) })
 	return s
 }
 
-// follow makes the instance in force that of the test.
-func (s *server) follow() {
+// followLatest makes the instance in force that of the test.
+func followLatest(s *xfrtest.Server) {
 	for _, i := range caddy.Instances() {
 		if in := instanceIn(i); in != nil && in == latestInstance() {
-			s.inst = i
+			s.Inst = i
 		}
 	}
 }
 
-func (s *server) write(t *testing.T, name, content string) {
-	t.Helper()
-	if err := os.WriteFile(filepath.Join(s.dir, name), []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
+// followerOf is a follower of the instance in force that looks when the test says so.
+func followerOf(s *xfrtest.Server) *follower { return newFollower(latestInstance(), s.Inst) }
 
-// look is a follower of the instance in force that looks when the test says so.
-func (s *server) look() *follower { return newFollower(latestInstance(), s.inst) }
-
-// gets reports whether the zone is transferred with a secret of key a.
-func (s *server) gets(t *testing.T, secret string) bool {
+// changesIn is what the audit file says of files, oldest first.
+func changesIn(t *testing.T, s *xfrtest.Server) (got []string) {
 	t.Helper()
-	rrs, err := transferIn(t, s.addr(t, "tcp", 0), question(dns.TypeAXFR), "a.example.net.", secret)
-	return err == nil && len(rrs) > 2
-}
-
-// changes is what the audit file says of files, oldest first.
-func (s *server) changes(t *testing.T) (got []string) {
-	t.Helper()
-	for _, e := range audittest.Lines(t, filepath.Join(s.dir, "audit.log")) {
+	for _, e := range audittest.Lines(t, filepath.Join(s.Dir, "audit.log")) {
 		if e["event.action"] != "policy-files-changed" {
 			continue
 		}
@@ -85,10 +71,10 @@ func (s *server) changes(t *testing.T) (got []string) {
 	return got
 }
 
-func (s *server) wantChanges(t *testing.T, want ...string) {
+func wantChanges(t *testing.T, s *xfrtest.Server, want ...string) {
 	t.Helper()
-	audittest.Eventually(t, func() bool { return len(s.changes(t)) >= len(want) })
-	if got := s.changes(t); !slices.Equal(got, want) {
+	audittest.Eventually(t, func() bool { return len(changesIn(t, s)) >= len(want) })
+	if got := changesIn(t, s); !slices.Equal(got, want) {
 		t.Errorf("on record: %q, want %q", got, want)
 	}
 }
@@ -105,50 +91,50 @@ func pendingFiles(t *testing.T) float64 {
 // TestFollowKeys: a new key in the file takes the place of the old one.
 func TestFollowKeys(t *testing.T) {
 	audittest.NoLeak(t)
-	s := serveFollowed(t, keyed("", hourly), map[string]string{"db": zoneOrg, "keys": keyFileOf(secretA)})
-	if !s.gets(t, secretA) {
+	s := serveFollowed(t, keyed("", hourly), map[string]string{"db": xfrtest.ZoneOrg, "keys": keyFileOf(xfrtest.SecretA)})
+	if !s.Gets(t, xfrtest.SecretA) {
 		t.Fatal("no transfer before the change")
 	}
-	f := s.look()
-	s.write(t, "keys", keyFileOf(secretB))
+	f := followerOf(s)
+	s.Write(t, "keys", keyFileOf(xfrtest.SecretB))
 	f.look()
 	f.look()
-	s.wantChanges(t, "loaded keys")
-	s.follow()
-	if s.gets(t, secretA) {
+	wantChanges(t, s, "loaded keys")
+	followLatest(s)
+	if s.Gets(t, xfrtest.SecretA) {
 		t.Error("the old key goes on working")
 	}
-	if !s.gets(t, secretB) {
+	if !s.Gets(t, xfrtest.SecretB) {
 		t.Error("the new key does not work")
 	}
-	s.wantLifecycle(t, "policy-load", "policy-reload")
+	s.WantLifecycle(t, "policy-load", "policy-reload")
 	audittest.Eventually(t, func() bool { return pendingFiles(t) == 0 })
 }
 
 // TestFollowTwoLooks: what changes from look to look is being written, and is not loaded.
 func TestFollowTwoLooks(t *testing.T) {
-	s := serveFollowed(t, keyed("", hourly), map[string]string{"db": zoneOrg, "keys": keyFileOf(secretA)})
-	f := s.look()
+	s := serveFollowed(t, keyed("", hourly), map[string]string{"db": xfrtest.ZoneOrg, "keys": keyFileOf(xfrtest.SecretA)})
+	f := followerOf(s)
 	for i := range 5 {
-		s.write(t, "keys", keyFileOf(secretB)[:i])
+		s.Write(t, "keys", keyFileOf(xfrtest.SecretB)[:i])
 		if !f.look() {
 			t.Errorf("look %d: the next one waits", i)
 		}
 	}
-	if got := s.lifecycle(t); len(got) != 1 || pendingFiles(t) != 1 {
+	if got := s.Lifecycle(t); len(got) != 1 || pendingFiles(t) != 1 {
 		t.Errorf("on record %q, pending %v", got, pendingFiles(t))
 	}
-	s.write(t, "keys", keyFileOf(secretA)) // as it was
+	s.Write(t, "keys", keyFileOf(xfrtest.SecretA)) // as it was
 	if f.look() || pendingFiles(t) != 0 {
 		t.Error("a file that is what it was is pending")
 	}
-	s.write(t, "keys", keyFileOf(secretB))
-	s.awaitServing()
+	s.Write(t, "keys", keyFileOf(xfrtest.SecretB))
+	s.AwaitServing()
 	f.look()
 	f.look()
-	s.follow()
-	s.wantChanges(t, "loaded keys")
-	if !s.gets(t, secretB) {
+	followLatest(s)
+	wantChanges(t, s, "loaded keys")
+	if !s.Gets(t, xfrtest.SecretB) {
 		t.Error("the new key does not work")
 	}
 }
@@ -156,39 +142,41 @@ func TestFollowTwoLooks(t *testing.T) {
 // TestFollowBrokenFiles: files that CoreDNS does not take change nothing, are on record
 // once, and are tried again after a while, and at once when they change.
 func TestFollowBrokenFiles(t *testing.T) {
-	for name, broken := range map[string]func(t *testing.T, s *server){
-		"nonsense":     func(t *testing.T, s *server) { s.write(t, "keys", "key a {") },
-		"empty":        func(t *testing.T, s *server) { s.write(t, "keys", "") },
-		"another name": func(t *testing.T, s *server) { s.write(t, "keys", strings.Replace(keyFileOf(secretA), "a.", "c.", 1)) },
-		"gone": func(t *testing.T, s *server) {
-			if err := os.Remove(filepath.Join(s.dir, "keys")); err != nil {
+	for name, broken := range map[string]func(t *testing.T, s *xfrtest.Server){
+		"nonsense": func(t *testing.T, s *xfrtest.Server) { s.Write(t, "keys", "key a {") },
+		"empty":    func(t *testing.T, s *xfrtest.Server) { s.Write(t, "keys", "") },
+		"another name": func(t *testing.T, s *xfrtest.Server) {
+			s.Write(t, "keys", strings.Replace(keyFileOf(xfrtest.SecretA), "a.", "c.", 1))
+		},
+		"gone": func(t *testing.T, s *xfrtest.Server) {
+			if err := os.Remove(filepath.Join(s.Dir, "keys")); err != nil {
 				t.Fatal(err)
 			}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := serveFollowed(t, keyed("", hourly), map[string]string{"db": zoneOrg, "keys": keyFileOf(secretA)})
-			before, f := latestInstance(), s.look()
-			s.awaitServing()
+			s := serveFollowed(t, keyed("", hourly), map[string]string{"db": xfrtest.ZoneOrg, "keys": keyFileOf(xfrtest.SecretA)})
+			before, f := latestInstance(), followerOf(s)
+			s.AwaitServing()
 			broken(t, s)
 			for range 4 {
 				f.look()
 			}
-			s.wantChanges(t, "failed keys")
-			s.wantLifecycle(t, "policy-load", "policy-reload-failed parse")
-			if latestInstance() != before || !s.gets(t, secretA) || pendingFiles(t) != 1 {
+			wantChanges(t, s, "failed keys")
+			s.WantLifecycle(t, "policy-load", "policy-reload-failed parse")
+			if latestInstance() != before || !s.Gets(t, xfrtest.SecretA) || pendingFiles(t) != 1 {
 				t.Error("the old key is not in force, or nothing is pending")
 			}
 			f.again = time.Now()
 			f.look()
-			s.wantLifecycle(t, "policy-load", "policy-reload-failed parse", "policy-reload-failed parse")
-			s.wantChanges(t, "failed keys")
-			s.write(t, "keys", keyFileOf(secretB))
+			s.WantLifecycle(t, "policy-load", "policy-reload-failed parse", "policy-reload-failed parse")
+			wantChanges(t, s, "failed keys")
+			s.Write(t, "keys", keyFileOf(xfrtest.SecretB))
 			f.look()
 			f.look()
-			s.follow()
-			s.wantChanges(t, "failed keys", "loaded keys")
-			if !s.gets(t, secretB) {
+			followLatest(s)
+			wantChanges(t, s, "failed keys", "loaded keys")
+			if !s.Gets(t, xfrtest.SecretB) {
 				t.Error("the new key does not work")
 			}
 		})
@@ -200,7 +188,7 @@ func TestFollowWithoutReload(t *testing.T) {
 	dir := t.TempDir()
 	corefile := filepath.Join(dir, "Corefile")
 	text := strings.ReplaceAll(keyed("", ""), "DIR", dir)
-	for name, content := range map[string]string{"Corefile": text, "db": zoneOrg, "keys": keyFileOf(secretA)} {
+	for name, content := range map[string]string{"Corefile": text, "db": xfrtest.ZoneOrg, "keys": keyFileOf(xfrtest.SecretA)} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -209,12 +197,12 @@ func TestFollowWithoutReload(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{dir: dir, inst: inst}
+	s := &xfrtest.Server{Dir: dir, Inst: inst}
 	t.Cleanup(func() {
 		inst.ShutdownCallbacks()
 		_ = inst.Stop()
 	})
-	f := s.look()
+	f := followerOf(s)
 	looks := func(pending float64) {
 		t.Helper()
 		for range 3 {
@@ -225,21 +213,21 @@ func TestFollowWithoutReload(t *testing.T) {
 		}
 	}
 	looks(0)
-	s.write(t, "keys", keyFileOf(secretB))
+	s.Write(t, "keys", keyFileOf(xfrtest.SecretB))
 	looks(1)
-	s.wantChanges(t, "no-reload keys")
-	s.write(t, "Corefile", text+"# edited\n") // no words: the same Corefile
+	wantChanges(t, s, "no-reload keys")
+	s.Write(t, "Corefile", text+"# edited\n") // no words: the same Corefile
 	looks(1)
-	s.write(t, "Corefile", text+"example.com:0 {\n\twhoami\n}\n")
+	s.Write(t, "Corefile", text+"example.com:0 {\n\twhoami\n}\n")
 	looks(1)
-	s.wantChanges(t, "no-reload keys", "no-reload keys Corefile")
-	s.write(t, "keys", keyFileOf(secretA))
+	wantChanges(t, s, "no-reload keys", "no-reload keys Corefile")
+	s.Write(t, "keys", keyFileOf(xfrtest.SecretA))
 	looks(1)
-	s.write(t, "Corefile", text)
+	s.Write(t, "Corefile", text)
 	looks(0)
-	s.wantChanges(t, "no-reload keys", "no-reload keys Corefile", "no-reload Corefile")
-	s.wantLifecycle(t, "policy-load")
-	if !s.gets(t, secretA) {
+	wantChanges(t, s, "no-reload keys", "no-reload keys Corefile", "no-reload Corefile")
+	s.WantLifecycle(t, "policy-load")
+	if !s.Gets(t, xfrtest.SecretA) {
 		t.Error("the key in force does not work")
 	}
 }
@@ -260,11 +248,11 @@ func init() {
 // followed too.
 func TestFollowFromTheStart(t *testing.T) {
 	ca := catest.New(t)
-	files := xotFiles(t, ca)
+	files := xfrtest.XoTFiles(t, ca)
 	for _, name := range []string{"cert.pem", "key.pem", "ca.pem"} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			corefile := strings.ReplaceAll(xotBlock("allow as one net 127.0.0.1 key a.example.net.", auth("request"), hourly), "DIR", dir)
+			corefile := strings.ReplaceAll(xfrtest.XoTBlock("allow as one net 127.0.0.1 key a.example.net.", xfrtest.ClientAuth("request"), hourly), "DIR", dir)
 			for n, content := range files {
 				if err := os.WriteFile(filepath.Join(dir, n), []byte(content), 0o600); err != nil {
 					t.Fatal(err)
@@ -290,11 +278,11 @@ func TestFollowFromTheStart(t *testing.T) {
 			}
 			defer func() { meddle = nil }()
 			s := serveFollowed(t, corefile, nil)
-			s.dir = dir
+			s.Dir = dir
 			first := latestInstance()
 			audittest.Eventually(t, func() bool { return latestInstance() != first })
-			s.follow()
-			s.look().look()
+			followLatest(s)
+			followerOf(s).look()
 			if pendingFiles(t) != 0 {
 				t.Error("something is pending")
 			}
@@ -306,13 +294,13 @@ func TestFollowFromTheStart(t *testing.T) {
 // shutdown of a plugin of the one before fails. Its files are followed all the same.
 func TestFollowAfterFailedShutdown(t *testing.T) {
 	filesPending.Set(2) // until somebody looks
-	s := serveFollowed(t, keyed("", "breaks shutdown\n\t"+hourly), map[string]string{"db": zoneOrg, "keys": keyFileOf(secretA)})
-	s.awaitServing()
+	s := serveFollowed(t, keyed("", "breaks shutdown\n\t"+hourly), map[string]string{"db": xfrtest.ZoneOrg, "keys": keyFileOf(xfrtest.SecretA)})
+	s.AwaitServing()
 	audittest.Eventually(t, func() bool { return pendingFiles(t) == 0 })
 	filesPending.Set(2) // the old one looks again in an hour
-	if _, err := s.inst.Restart(s.input(keyed("", hourly))); err == nil {
+	if _, err := s.Inst.Restart(s.Input(keyed("", hourly))); err == nil {
 		t.Fatal("the restart does not fail")
 	}
-	s.follow()
+	followLatest(s)
 	audittest.Eventually(t, func() bool { return pendingFiles(t) == 0 })
 }

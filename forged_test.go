@@ -8,11 +8,10 @@ import (
 	"testing"
 
 	"github.com/xfrguard/xfrguard/internal/audit"
-	"github.com/xfrguard/xfrguard/internal/audit/audittest"
 	"github.com/xfrguard/xfrguard/internal/policy"
+	"github.com/xfrguard/xfrguard/internal/xfrtest"
 
 	"github.com/miekg/dns"
-	"golang.org/x/time/rate"
 )
 
 // An `unsigned` rule for a whole network, and packets over UDP that claim to come from
@@ -22,17 +21,17 @@ func TestForgedUDPFillsNoDisk(t *testing.T) {
 	const sources = 600
 	for _, mode := range []string{"enforce", "observe"} {
 		t.Run(mode, func(t *testing.T) {
-			burst := freshUnproven(t)
-			s := serve(t, guarded("allow as all net 127.0.0.0/8 unsigned\n\t\tmode "+mode, ""), map[string]string{"db": zoneOrg})
-			udp, tcp := s.addr(t, "udp", 0), s.addr(t, "tcp", 0)
-			query := packed(t, question(dns.TypeIXFR))
+			burst := xfrtest.FreshUnproven(t)
+			s := xfrtest.Serve(t, xfrtest.Guarded("allow as all net 127.0.0.0/8 unsigned\n\t\tmode "+mode, ""), map[string]string{"db": xfrtest.ZoneOrg})
+			udp, tcp := s.Addr(t, "udp", 0), s.Addr(t, "tcp", 0)
+			query := xfrtest.Packed(t, xfrtest.Question(dns.TypeIXFR))
 			for n := range sources {
-				ask1(t, "udp", udp, fmt.Sprintf("127.1.%d.%d", n/200, n%200+1), query)
+				xfrtest.Ask1(t, "udp", udp, fmt.Sprintf("127.1.%d.%d", n/200, n%200+1), query)
 			}
-			ask1(t, "udp", udp, "127.2.0.1", signed(t, question(dns.TypeIXFR), keyA, dns.HmacSHA256, secretA))
-			ask1(t, "tcp", tcp, "127.2.0.2", packed(t, question(dns.TypeAXFR)))
+			xfrtest.Ask1(t, "udp", udp, "127.2.0.1", xfrtest.Signed(t, xfrtest.Question(dns.TypeIXFR), xfrtest.KeyA, dns.HmacSHA256, xfrtest.SecretA))
+			xfrtest.Ask1(t, "tcp", tcp, "127.2.0.2", xfrtest.Packed(t, xfrtest.Question(dns.TypeAXFR)))
 			allowed, answered, others := map[any]int{}, int(latestInstance().sorted()[0].audit.Answers.Counted()), 0
-			for _, e := range s.eventsOf(t, "127.2.0.2") {
+			for _, e := range s.EventsOf(t, "127.2.0.2") {
 				switch {
 				case e["event.action"] == string(audit.ActionDecision) && e["event.reason"] == string(policy.ReasonAllowed):
 					allowed[e["client.ip"]]++
@@ -57,39 +56,14 @@ func TestForgedUDPFillsNoDisk(t *testing.T) {
 	}
 }
 
-// freshUnproven fills the budget for the test, and returns its burst.
-func freshUnproven(t *testing.T) int {
-	t.Helper()
-	before := unproven
-	unproven = rate.NewLimiter(before.Limit(), before.Burst())
-	t.Cleanup(func() { unproven = before })
-	return before.Burst()
-}
-
-// eventsOf waits for the first event of a client, and returns all there are.
-func (s *server) eventsOf(t *testing.T, client string) []map[string]any {
-	t.Helper()
-	var all []map[string]any
-	audittest.Eventually(t, func() bool {
-		all = s.events(t, 1)
-		for _, e := range all {
-			if e["client.ip"] == client {
-				return true
-			}
-		}
-		return false
-	})
-	return all
-}
-
 // Observe says of a client over its rate what enforce would have done.
 func TestObserveKnowsTheRate(t *testing.T) {
-	s := serve(t, guarded("allow as all net 127.0.0.0/8 unsigned\n\t\trate 3/1h burst 3\n\t\tmode observe", ""), map[string]string{"db": zoneOrg})
+	s := xfrtest.Serve(t, xfrtest.Guarded("allow as all net 127.0.0.0/8 unsigned\n\t\trate 3/1h burst 3\n\t\tmode observe", ""), map[string]string{"db": xfrtest.ZoneOrg})
 	for range 5 {
-		ask1(t, "tcp", s.addr(t, "tcp", 0), "", packed(t, question(dns.TypeAXFR)))
+		xfrtest.Ask1(t, "tcp", s.Addr(t, "tcp", 0), "", xfrtest.Packed(t, xfrtest.Question(dns.TypeAXFR)))
 	}
 	reasons := map[any]int{}
-	for _, e := range s.events(t, 5) {
+	for _, e := range s.Events(t, 5) {
 		if e["coredns.xfr.enforced"] != false {
 			t.Errorf("enforced: %v", e)
 		}

@@ -11,12 +11,13 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/xfrguard/xfrguard/internal/policy"
+	"github.com/xfrguard/xfrguard/internal/xfrtest"
 )
 
 // TestScopesOfTransports: what comes over UDP, whose source can be forged, does not count
 // against those who come over TCP and TLS.
 func TestScopesOfTransports(t *testing.T) {
-	serve(t, guarded(unsignedRule, ""), map[string]string{"db": zoneOrg})
+	xfrtest.Serve(t, xfrtest.Guarded(xfrtest.UnsignedRule, ""), map[string]string{"db": xfrtest.ZoneOrg})
 	g := latestInstance().sorted()[0]
 	d := g.directives[0]
 	udp, tcp, tls := d.scopeOf(policy.TransportUDP), d.scopeOf(policy.TransportTCP), d.scopeOf(policy.TransportTLS)
@@ -77,11 +78,11 @@ func TestLimitsSurviveZones(t *testing.T) {
 	text := func(zones string) string {
 		rule := "allow as ns2 net 127.0.0.1 key a.example.net. rate 3/1h burst 3"
 		return strings.NewReplacer("example.org:0 {", zones+" {", "file DIR/db", "file DIR/db example.org\n\tfile DIR/net example.net", "DIR/audit.log", "DIR/audit.log").
-			Replace(guarded(rule, ""))
+			Replace(xfrtest.Guarded(rule, ""))
 	}
-	s := serve(t, text("example.org:0"), map[string]string{"db": zoneOrg, "net": strings.ReplaceAll(zoneOrg, "example.org", "example.net")})
+	s := xfrtest.Serve(t, text("example.org:0"), map[string]string{"db": xfrtest.ZoneOrg, "net": strings.ReplaceAll(xfrtest.ZoneOrg, "example.org", "example.net")})
 	ask := func() string {
-		m := ask1(t, "tcp", s.addr(t, "tcp", 0), "", signed(t, question(dns.TypeAXFR), keyA, dns.HmacSHA256, secretA))
+		m := xfrtest.Ask1(t, "tcp", s.Addr(t, "tcp", 0), "", xfrtest.Signed(t, xfrtest.Question(dns.TypeAXFR), xfrtest.KeyA, dns.HmacSHA256, xfrtest.SecretA))
 		return dns.RcodeToString[m.Rcode]
 	}
 	for range 2 {
@@ -89,7 +90,7 @@ func TestLimitsSurviveZones(t *testing.T) {
 			t.Fatalf("got %s", got)
 		}
 	}
-	if err := s.reload(text("example.org:0 example.net:0")); err != nil {
+	if err := s.Reload(text("example.org:0 example.net:0")); err != nil {
 		t.Fatal(err)
 	}
 	first, second := ask(), ask()
@@ -101,10 +102,10 @@ func TestLimitsSurviveZones(t *testing.T) {
 // TestLimitsSurviveFailedReload: a reload that fails, with another port and zone, neither
 // fills a bucket nor frees a place of the block that goes on.
 func TestLimitsSurviveFailedReload(t *testing.T) {
-	text := guarded("allow as ns2 net 127.0.0.1 key a.example.net. rate 3/1h burst 3", "")
-	s := serve(t, text, map[string]string{"db": zoneOrg, "com": strings.ReplaceAll(zoneOrg, "example.org", "example.com")})
+	text := xfrtest.Guarded("allow as ns2 net 127.0.0.1 key a.example.net. rate 3/1h burst 3", "")
+	s := xfrtest.Serve(t, text, map[string]string{"db": xfrtest.ZoneOrg, "com": strings.ReplaceAll(xfrtest.ZoneOrg, "example.org", "example.com")})
 	ask := func() string {
-		m := ask1(t, "tcp", s.addr(t, "tcp", 0), "", signed(t, question(dns.TypeAXFR), keyA, dns.HmacSHA256, secretA))
+		m := xfrtest.Ask1(t, "tcp", s.Addr(t, "tcp", 0), "", xfrtest.Signed(t, xfrtest.Question(dns.TypeAXFR), xfrtest.KeyA, dns.HmacSHA256, xfrtest.SecretA))
 		return dns.RcodeToString[m.Rcode]
 	}
 	for range 2 {
@@ -112,11 +113,11 @@ func TestLimitsSurviveFailedReload(t *testing.T) {
 			t.Fatalf("got %s", got)
 		}
 	}
-	other := strings.NewReplacer("example.org:0", "example.com:"+takenPort(t), "DIR/db", "DIR/com").Replace(text)
-	if err := s.reload(other); err == nil || !strings.Contains(err.Error(), "in use") {
+	other := strings.NewReplacer("example.org:0", "example.com:"+xfrtest.TakenPort(t), "DIR/db", "DIR/com").Replace(text)
+	if err := s.Reload(other); err == nil || !strings.Contains(err.Error(), "in use") {
 		t.Fatalf("the port is taken, and the reload ends with %v", err)
 	}
-	if err := s.reload(text); err != nil {
+	if err := s.Reload(text); err != nil {
 		t.Fatal(err)
 	}
 	first, second := ask(), ask()

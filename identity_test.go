@@ -11,6 +11,7 @@ import (
 
 	"github.com/xfrguard/xfrguard/internal/audit/audittest"
 	"github.com/xfrguard/xfrguard/internal/evidence/catest"
+	"github.com/xfrguard/xfrguard/internal/xfrtest"
 
 	"github.com/miekg/dns"
 )
@@ -20,48 +21,48 @@ import (
 func TestNewlyAllowed(t *testing.T) {
 	const rule = "allow as lan net 127.0.0.0/8 key a.example.net."
 	secretC := "YSBzZWNyZXQgb2Yga2V5IGMgZm9yIHRlc3RzIG9ubHk="
-	changed := func(corefile string) string { return strings.ReplaceAll(corefile, secretA, secretC) }
+	changed := func(corefile string) string { return strings.ReplaceAll(corefile, xfrtest.SecretA, secretC) }
 	for name, tt := range map[string]struct {
 		before, after string
 		from, secret  string
 		increment     bool
 	}{
-		"the same":                {guarded(rule, ""), guarded(rule, ""), "127.0.0.1", secretA, true},
-		"another of the rule":     {guarded(rule, ""), guarded(rule, ""), "127.0.0.2", secretA, false},
-		"told by NOTIFY":          {guarded("allow as lan net 127.0.0.1 127.0.0.2 key a.example.net.", ""), guarded("allow as lan net 127.0.0.1 127.0.0.2 key a.example.net. notify", ""), "127.0.0.1", secretA, true},
-		"other limits":            {guarded(rule, ""), guarded(rule+" rate 5/1h concurrent 2", ""), "127.0.0.1", secretA, true},
-		"a denial of others":      {guarded("deny net 10.0.0.0/8\n"+rule, ""), guarded(rule, ""), "127.0.0.1", secretA, true},
-		"the denial behind":       {guarded(rule+"\ndeny net 127.0.0.2", ""), guarded(rule, ""), "127.0.0.1", secretA, true},
-		"no longer denied":        {guarded("deny net 127.0.0.2\n"+rule, ""), guarded(rule, ""), "127.0.0.2", secretA, false},
-		"a smaller denial":        {guarded("deny net 127.0.0.2/31\n"+rule, ""), guarded("deny net 127.0.0.3\n"+rule, ""), "127.0.0.2", secretA, false},
-		"a larger net":            {guarded("allow as lan net 127.0.0.1 key a.example.net.", ""), guarded(rule, ""), "127.0.0.2", secretA, false},
-		"the key has a new owner": {guarded(rule, ""), changed(guarded(rule, "")), "127.0.0.1", secretC, false},
+		"the same":                {xfrtest.Guarded(rule, ""), xfrtest.Guarded(rule, ""), "127.0.0.1", xfrtest.SecretA, true},
+		"another of the rule":     {xfrtest.Guarded(rule, ""), xfrtest.Guarded(rule, ""), "127.0.0.2", xfrtest.SecretA, false},
+		"told by NOTIFY":          {xfrtest.Guarded("allow as lan net 127.0.0.1 127.0.0.2 key a.example.net.", ""), xfrtest.Guarded("allow as lan net 127.0.0.1 127.0.0.2 key a.example.net. notify", ""), "127.0.0.1", xfrtest.SecretA, true},
+		"other limits":            {xfrtest.Guarded(rule, ""), xfrtest.Guarded(rule+" rate 5/1h concurrent 2", ""), "127.0.0.1", xfrtest.SecretA, true},
+		"a denial of others":      {xfrtest.Guarded("deny net 10.0.0.0/8\n"+rule, ""), xfrtest.Guarded(rule, ""), "127.0.0.1", xfrtest.SecretA, true},
+		"the denial behind":       {xfrtest.Guarded(rule+"\ndeny net 127.0.0.2", ""), xfrtest.Guarded(rule, ""), "127.0.0.1", xfrtest.SecretA, true},
+		"no longer denied":        {xfrtest.Guarded("deny net 127.0.0.2\n"+rule, ""), xfrtest.Guarded(rule, ""), "127.0.0.2", xfrtest.SecretA, false},
+		"a smaller denial":        {xfrtest.Guarded("deny net 127.0.0.2/31\n"+rule, ""), xfrtest.Guarded("deny net 127.0.0.3\n"+rule, ""), "127.0.0.2", xfrtest.SecretA, false},
+		"a larger net":            {xfrtest.Guarded("allow as lan net 127.0.0.1 key a.example.net.", ""), xfrtest.Guarded(rule, ""), "127.0.0.2", xfrtest.SecretA, false},
+		"the key has a new owner": {xfrtest.Guarded(rule, ""), changed(xfrtest.Guarded(rule, "")), "127.0.0.1", secretC, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			db := manyHosts(50)
-			s := serve(t, tt.before, map[string]string{"db": db + "secret IN TXT \"deleted\"\n"})
-			addr := s.addr(t, "tcp", 0)
+			db := xfrtest.ManyHosts(50)
+			s := xfrtest.Serve(t, tt.before, map[string]string{"db": db + "secret IN TXT \"deleted\"\n"})
+			addr := s.Addr(t, "tcp", 0)
 			request := func(from, secret string, m *dns.Msg) string {
 				t.Helper()
-				return unpack(t, ask(t, "tcp", addr, from, signed(t, m, keyA, dns.HmacSHA256, secret), 1)[0]).String()
+				return xfrtest.Unpack(t, xfrtest.Ask(t, "tcp", addr, from, xfrtest.Signed(t, m, xfrtest.KeyA, dns.HmacSHA256, secret), 1)[0]).String()
 			}
-			if got := request("127.0.0.1", secretA, question(dns.TypeAXFR)); !strings.Contains(got, "deleted") {
+			if got := request("127.0.0.1", xfrtest.SecretA, xfrtest.Question(dns.TypeAXFR)); !strings.Contains(got, "deleted") {
 				t.Fatal(got)
 			}
-			s.events(t, 2)
-			if err := os.WriteFile(filepath.Join(s.dir, "db"), []byte(strings.Replace(db, " 7 7200", " 8 7200", 1)), 0o600); err != nil {
+			s.Events(t, 2)
+			if err := os.WriteFile(filepath.Join(s.Dir, "db"), []byte(strings.Replace(db, " 7 7200", " 8 7200", 1)), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if err := s.reload(tt.before); err != nil {
+			if err := s.Reload(tt.before); err != nil {
 				t.Fatal(err)
 			}
-			if got := request("127.0.0.1", secretA, question(dns.TypeIXFR, withSerial(7))); !strings.Contains(got, "deleted") {
+			if got := request("127.0.0.1", xfrtest.SecretA, xfrtest.Question(dns.TypeIXFR, xfrtest.WithSerial(7))); !strings.Contains(got, "deleted") {
 				t.Fatalf("the client that had it got %s", got)
 			}
-			if err := s.reload(tt.after); err != nil {
+			if err := s.Reload(tt.after); err != nil {
 				t.Fatal(err)
 			}
-			got := request(tt.from, tt.secret, question(dns.TypeIXFR, withSerial(7)))
+			got := request(tt.from, tt.secret, xfrtest.Question(dns.TypeIXFR, xfrtest.WithSerial(7)))
 			if strings.Contains(got, "deleted") != tt.increment || strings.Contains(got, "h17.") == tt.increment {
 				t.Errorf("got %s", got)
 			}
@@ -112,7 +113,7 @@ example.org:0 {
 }`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := serve(t, corefile, map[string]string{"db": manyHosts(50), "other": manyHosts(60)})
+			s := xfrtest.Serve(t, corefile, map[string]string{"db": xfrtest.ManyHosts(50), "other": xfrtest.ManyHosts(60)})
 			seen := make(map[string]bool)
 			for _, g := range latestInstance().sorted() {
 				if g.store == nil {
@@ -144,12 +145,12 @@ func TestJournalForgets(t *testing.T) {
 	}
 	file DIR/db example.org example.net
 }`
-	s := serve(t, both, map[string]string{"db": strings.Replace(manyHosts(10), "$ORIGIN example.org.", "", 1)})
+	s := xfrtest.Serve(t, both, map[string]string{"db": strings.Replace(xfrtest.ManyHosts(10), "$ORIGIN example.org.", "", 1)})
 	for i, name := range []string{"example.org.", "example.net."} {
-		if _, err := transferIn(t, s.addr(t, "tcp", 0), question(dns.TypeAXFR, withName(name)), "", ""); err != nil {
+		if _, err := xfrtest.TransferIn(t, s.Addr(t, "tcp", 0), xfrtest.Question(dns.TypeAXFR, xfrtest.WithName(name)), "", ""); err != nil {
 			t.Fatal(err)
 		}
-		s.events(t, 2*i+2)
+		s.Events(t, 2*i+2)
 	}
 	kept := func() int {
 		t.Helper()
@@ -168,7 +169,7 @@ func TestJournalForgets(t *testing.T) {
 	if n := kept(); n != 2 {
 		t.Fatalf("%d zones", n)
 	}
-	if err := s.reload(strings.ReplaceAll(both, "example.net:0", "")); err != nil {
+	if err := s.Reload(strings.ReplaceAll(both, "example.net:0", "")); err != nil {
 		t.Fatal(err)
 	}
 	audittest.Eventually(t, func() bool { return kept() == 1 })
@@ -179,24 +180,24 @@ func TestJournalForgets(t *testing.T) {
 // the old one's still is, as long as its CA counts too.
 func TestNewCA(t *testing.T) {
 	ca, other := catest.New(t), catest.New(t)
-	files := xotFiles(t, ca)
-	db := manyHosts(50)
+	files := xfrtest.XoTFiles(t, ca)
+	db := xfrtest.ManyHosts(50)
 	files["db"], files["other.pem"], files["both.pem"] = db+"secret IN TXT \"deleted\"\n", other.Pem, ca.Pem+other.Pem
-	corefile := xotBlock(certRule, auth("request"), "")
-	s := serve(t, corefile, files)
+	corefile := xfrtest.XoTBlock(xfrtest.CertRule, xfrtest.ClientAuth("request"), "")
+	s := xfrtest.Serve(t, corefile, files)
 	got := func(from *catest.CA, m *dns.Msg) string {
 		t.Helper()
-		answer := xot(t, s.listenerAddr(t, "tls"), "", xotClient(from.Client(t, "ns2.example.net"), "dot"), packed(t, m))
+		answer := xfrtest.XoT(t, s.ListenerAddr(t, "tls"), "", xfrtest.XoTClient(from.Client(t, "ns2.example.net"), "dot"), xfrtest.Packed(t, m))
 		if answer == nil || len(answer.Answer) < 3 {
 			t.Fatalf("got %v", answer)
 		}
 		return answer.String()
 	}
-	if !strings.Contains(got(ca, question(dns.TypeAXFR)), "deleted") {
+	if !strings.Contains(got(ca, xfrtest.Question(dns.TypeAXFR)), "deleted") {
 		t.Fatal("not the zone")
 	}
-	s.events(t, 2)
-	if err := os.WriteFile(filepath.Join(s.dir, "db"), []byte(strings.Replace(db, " 7 7200", " 8 7200", 1)), 0o600); err != nil {
+	s.Events(t, 2)
+	if err := os.WriteFile(filepath.Join(s.Dir, "db"), []byte(strings.Replace(db, " 7 7200", " 8 7200", 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, step := range []struct {
@@ -210,10 +211,10 @@ func TestNewCA(t *testing.T) {
 		{"the new one of two", "both.pem", other, false},
 		{"the new one", "other.pem", other, false},
 	} {
-		if err := s.reload(strings.Replace(corefile, "ca.pem", step.pem, 1)); err != nil {
+		if err := s.Reload(strings.Replace(corefile, "ca.pem", step.pem, 1)); err != nil {
 			t.Fatal(err)
 		}
-		answer := got(step.from, question(dns.TypeIXFR, withSerial(7)))
+		answer := got(step.from, xfrtest.Question(dns.TypeIXFR, xfrtest.WithSerial(7)))
 		if strings.Contains(answer, "deleted") != step.increment || strings.Contains(answer, "h17.") == step.increment {
 			t.Errorf("%s: got %s", step.name, answer)
 		}

@@ -9,8 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/xfrguard/xfrguard/internal/audit"
 	"github.com/xfrguard/xfrguard/internal/coredns"
 	"github.com/xfrguard/xfrguard/internal/corefile"
@@ -20,12 +18,12 @@ import (
 )
 
 // What outlives an instance stands here together: it belongs to the process. Journals
-// (engine.go) and sinks (internal/audit) are open once in it; reminders (notify_again.go) and
-// transfers under way (inflight.go) are kept beside what they do.
+// (engine.go), sinks (internal/audit), the limiter and the budget of what is unproven
+// (internal/limit) are open once in it; reminders (notify_again.go) and transfers under way
+// (inflight.go) are kept beside what they do.
 
-// limits is the one limiter of the process. It belongs to no plugin instance:
-// a reload neither fills anybody's bucket nor forgets a running transfer.
-var limits = limit.New(time.Now)
+// limits is the one limiter of the process.
+var limits = limit.OfProcess
 
 // replays is the one memory of the process: a request accepted before a reload,
 // or by another server block, is a replay after it.
@@ -44,14 +42,6 @@ func watchClock(c *audit.ClockWatch) {
 		}
 	})
 }
-
-// unproven bounds the requests over UDP that anybody may have sent, in the whole
-// process: those that an `unsigned` rule allows, and signed ones that were answered over
-// UDP before. An IXFR whose source address can be forged would otherwise write lines to
-// the audit log for each packet, synced to the disk, at line rate. A rate per client
-// does not help where the clients are forged. Who is over it is refused as by any other
-// rate, which costs no line of its own, and has TCP.
-var unproven = rate.NewLimiter(10, 200)
 
 // repeats are the signatures that were answered over UDP lately.
 var repeats = limit.NewRepeatMemory(4096)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/xfrguard/xfrguard/internal/xfrtest"
 	"github.com/xfrguard/xfrguard/internal/zone"
 
 	"github.com/miekg/dns"
@@ -27,13 +28,13 @@ func TestLintContent(t *testing.T) {
 		"no NS":                {"-", "apex-no-ns: zone example.org., serial 7: example.org. NS is missing"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			db := zoneOrg + c.records
+			db := xfrtest.ZoneOrg + c.records
 			if c.records == "-" {
-				db = strings.Replace(zoneOrg, "@     IN NS  ns1\n", "", 1)
+				db = strings.Replace(xfrtest.ZoneOrg, "@     IN NS  ns1\n", "", 1)
 			}
-			s := serve(t, guarded("allow as ns2 net 127.0.0.1 key a.example.net. b.example.net.", ""), map[string]string{"db": db})
+			s := xfrtest.Serve(t, xfrtest.Guarded("allow as ns2 net 127.0.0.1 key a.example.net. b.example.net.", ""), map[string]string{"db": db})
 			for range 2 { // it is told once
-				got, err := transferIn(t, s.addr(t, "tcp", 0), question(dns.TypeAXFR), keyA, secretA)
+				got, err := xfrtest.TransferIn(t, s.Addr(t, "tcp", 0), xfrtest.Question(dns.TypeAXFR), xfrtest.KeyA, xfrtest.SecretA)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -41,8 +42,8 @@ func TestLintContent(t *testing.T) {
 					t.Errorf("%d records came over, want %d: %v", len(got), want, got)
 				}
 			}
-			s.events(t, 4)
-			found := s.findingsIn(t)
+			s.Events(t, 4)
+			found := s.Findings(t)
 			if c.want == "" {
 				if len(found) > 0 {
 					t.Errorf("a finding: %v", found)

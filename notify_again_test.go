@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/xfrguard/xfrguard/internal/policy"
+	"github.com/xfrguard/xfrguard/internal/xfrtest"
 
 	"github.com/miekg/dns"
 )
@@ -202,33 +203,33 @@ func TestNotifyAgain(t *testing.T) {
 	t.Cleanup(func() { reminders.first, reminders.apart = first, apart })
 	for _, reload := range []bool{false, true} {
 		t.Run(fmt.Sprint("reload ", reload), func(t *testing.T) {
-			l := newListener(t)
+			l := xfrtest.NewListener(t)
 			corefile := func(extra string) string {
-				return guarded("allow net 127.0.0.1 key a.example.net.\n notify 127.0.0.1:"+l.port()+" key a.example.net.\n "+extra, "")
+				return xfrtest.Guarded("allow net 127.0.0.1 key a.example.net.\n notify 127.0.0.1:"+l.Port()+" key a.example.net.\n "+extra, "")
 			}
-			s := serve(t, corefile(""), map[string]string{"db": zoneOrg})
+			s := xfrtest.Serve(t, corefile(""), map[string]string{"db": xfrtest.ZoneOrg})
 			const notice = "example.org. 7 a.example.net. hmac-sha256."
-			l.wait(t, notice)
+			l.Wait(t, notice)
 
 			limits.Shutdown() // the cause
 			t.Cleanup(limits.Resume)
 			ask := func() error {
-				_, err := transferIn(t, s.addr(t, "tcp", 0), new(dns.Msg).SetAxfr("example.org."), "a.example.net.", secretA)
+				_, err := xfrtest.TransferIn(t, s.Addr(t, "tcp", 0), new(dns.Msg).SetAxfr("example.org."), "a.example.net.", xfrtest.SecretA)
 				return err
 			}
 			if err := ask(); err == nil {
 				t.Fatal("not refused")
 			}
 			refused := time.Now()
-			l.wait(t, notice)
+			l.Wait(t, notice)
 			if reload {
-				if err := s.reload(corefile("rate 100/1m")); err != nil {
+				if err := s.Reload(corefile("rate 100/1m")); err != nil {
 					t.Fatal(err)
 				}
 			} else {
 				limits.Resume()
 			}
-			l.wait(t, notice) // it has not come back yet
+			l.Wait(t, notice) // it has not come back yet
 			if took := time.Since(refused); took < reminders.apart {
 				t.Errorf("told twice within %v", took)
 			}
@@ -236,7 +237,7 @@ func TestNotifyAgain(t *testing.T) {
 				t.Fatal(err)
 			}
 			time.Sleep(2 * reminders.apart)
-			l.wait(t)
+			l.Wait(t)
 		})
 	}
 }

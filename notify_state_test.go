@@ -5,7 +5,6 @@ package xfrguard
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/xfrguard/xfrguard/internal/audit/audittest"
 	"github.com/xfrguard/xfrguard/internal/notify"
+	"github.com/xfrguard/xfrguard/internal/xfrtest"
 
 	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
@@ -46,39 +46,8 @@ func seriesBy(c prometheus.Collector, label string) map[string]float64 {
 	return values
 }
 
-// replace puts a file in the place of another one, whole.
-func (s *server) replace(t *testing.T, name, text string) {
-	t.Helper()
-	path := filepath.Join(s.dir, name)
-	if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(path+".new", path); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// await waits until there is an event of the action, and returns all there are by then.
-func (s *server) await(t *testing.T, action string, n int) []map[string]any {
-	t.Helper()
-	var got []map[string]any
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		got = nil
-		for _, e := range audittest.Lines(t, filepath.Join(s.dir, "audit.log")) {
-			if e["event.action"] == action {
-				got = append(got, e)
-			}
-		}
-		if len(got) >= n {
-			return got
-		}
-	}
-	t.Fatalf("%d events %s, want %d: %v", len(got), action, n, got)
-	return nil
-}
-
 // watched waits until the guard has read this serial of example.org., and told of it.
-func (s *server) watched(t *testing.T, serial int) {
+func watched(t *testing.T, s *xfrtest.Server, serial int) {
 	t.Helper()
 	audittest.Eventually(t, func() bool {
 		n := latestInstance().sorted()[0].notifier
@@ -89,7 +58,7 @@ func (s *server) watched(t *testing.T, serial int) {
 }
 
 func serialled(serial int) string {
-	return strings.Replace(zoneOrg, " 7 ", fmt.Sprintf(" %d ", serial), 1)
+	return strings.Replace(xfrtest.ZoneOrg, " 7 ", fmt.Sprintf(" %d ", serial), 1)
 }
 
 // A secondary that never answers is on record by its address, in the log and in the
@@ -97,20 +66,20 @@ func serialled(serial int) string {
 // reload, until it answers again.
 func TestDeadTargetIsTold(t *testing.T) {
 	withNotifyOptions(t, notify.Options{Wait: 200 * time.Millisecond, DownAfter: time.Second})
-	logged := captureLog(t)
-	l := newListener(t)
-	l.mute.Store(true)
-	corefile := guarded("allow as ns2 net 127.0.0.1 key a.example.net.\n notify 127.0.0.1:"+l.port()+" key a.example.net.", "")
+	logged := xfrtest.CaptureLog(t)
+	l := xfrtest.NewListener(t)
+	l.Mute.Store(true)
+	corefile := xfrtest.Guarded("allow as ns2 net 127.0.0.1 key a.example.net.\n notify 127.0.0.1:"+l.Port()+" key a.example.net.", "")
 	corefile = strings.Replace(corefile, "file DIR/db", "file DIR/db {\n reload 100ms\n }", 1)
-	s := serve(t, corefile, map[string]string{"db": zoneOrg})
+	s := xfrtest.Serve(t, corefile, map[string]string{"db": xfrtest.ZoneOrg})
 	serial := 7
 	edit := func() { // when the one before has been superseded, or is about to be
 		serial++
-		s.replace(t, "db", serialled(serial))
-		s.watched(t, serial)
+		s.Replace(t, "db", serialled(serial))
+		watched(t, s, serial)
 	}
 	down := func() (n int) {
-		for _, e := range audittest.Lines(t, filepath.Join(s.dir, "audit.log")) {
+		for _, e := range audittest.Lines(t, filepath.Join(s.Dir, "audit.log")) {
 			if e["event.action"] == "zone-notify-target-down" {
 				n++
 			}
@@ -123,10 +92,10 @@ func TestDeadTargetIsTold(t *testing.T) {
 		}
 		edit()
 	}
-	target := "127.0.0.1:" + l.port()
-	e := s.await(t, "zone-notify-target-down", 1)[0]
+	target := "127.0.0.1:" + l.Port()
+	e := s.Await(t, "zone-notify-target-down", 1)[0]
 	if e["event.code"] != "XFR142" || e["event.reason"] != "timeout" || e["log.level"] != "warn" || e["destination.ip"] != "127.0.0.1" ||
-		fmt.Sprint(e["destination.port"]) != l.port() || e["coredns.xfr.secondary"] != "127.0.0.1" || e["rule.name"] != "ns2" ||
+		fmt.Sprint(e["destination.port"]) != l.Port() || e["coredns.xfr.secondary"] != "127.0.0.1" || e["rule.name"] != "ns2" ||
 		e["coredns.zone"] != "example.org." || e["error.message"] == nil || e["coredns.xfr.notify.since"] == nil {
 		t.Errorf("the event is %v", e)
 	}
@@ -136,7 +105,7 @@ func TestDeadTargetIsTold(t *testing.T) {
 	if text := "NOTIFY to " + target + " has had no answer since"; strings.Count(logged(), text) != 1 {
 		t.Errorf("the log does not say %q once:\n%s", text, logged())
 	}
-	if err := s.reload(strings.Replace(corefile, "audit file", "rate 100/1m\n audit file", 1)); err != nil {
+	if err := s.Reload(strings.Replace(corefile, "audit file", "rate 100/1m\n audit file", 1)); err != nil {
 		t.Fatal(err)
 	}
 	edit()
@@ -144,9 +113,9 @@ func TestDeadTargetIsTold(t *testing.T) {
 	if n := down(); n != 1 {
 		t.Errorf("%d events that it is down, want 1", n)
 	}
-	l.mute.Store(false)
+	l.Mute.Store(false)
 	edit()
-	e = s.await(t, "zone-notify-target-up", 1)[0]
+	e = s.Await(t, "zone-notify-target-up", 1)[0]
 	if e["event.code"] != "XFR143" || e["event.reason"] != "accepted" || e["log.level"] != "info" || e["destination.ip"] != "127.0.0.1" || e["coredns.xfr.secondary"] != "127.0.0.1" {
 		t.Errorf("the event is %v", e)
 	}
@@ -159,7 +128,7 @@ func TestDeadTargetIsTold(t *testing.T) {
 	if text := "NOTIFY to " + target + " is answered again"; strings.Count(logged(), text) != 1 {
 		t.Errorf("the log does not say %q once:\n%s", text, logged())
 	}
-	if err := s.reload(guarded("allow as ns2 net 127.0.0.1 key a.example.net.", "")); err != nil { // it is no target any more
+	if err := s.Reload(xfrtest.Guarded("allow as ns2 net 127.0.0.1 key a.example.net.", "")); err != nil { // it is no target any more
 		t.Fatal(err)
 	}
 	for deadline := time.Now().Add(10 * time.Second); len(seriesBy(notifyUp, "target")) > 0; time.Sleep(10 * time.Millisecond) {
@@ -174,19 +143,19 @@ func TestDeadTargetIsTold(t *testing.T) {
 func TestSerialBackwards(t *testing.T) {
 	for name, line := range map[string]string{"notified": "\n notify 127.0.0.1:PORT key a.example.net.", "asked for": ""} {
 		t.Run(name, func(t *testing.T) {
-			logged := captureLog(t)
-			l := newListener(t)
-			corefile := guarded("allow as ns2 net 127.0.0.1 key a.example.net."+strings.ReplaceAll(line, "PORT", l.port()), "")
+			logged := xfrtest.CaptureLog(t)
+			l := xfrtest.NewListener(t)
+			corefile := xfrtest.Guarded("allow as ns2 net 127.0.0.1 key a.example.net."+strings.ReplaceAll(line, "PORT", l.Port()), "")
 			corefile = strings.Replace(corefile, "file DIR/db", "file DIR/db {\n reload 100ms\n }", 1)
-			s := serve(t, corefile, map[string]string{"db": serialled(50)})
+			s := xfrtest.Serve(t, corefile, map[string]string{"db": serialled(50)})
 			awaitServed := func(serial int) { // the guard has this serial, and has told of it
 				t.Helper()
 				if line != "" {
-					l.wait(t, fmt.Sprintf("example.org. %d a.example.net. hmac-sha256.", serial))
+					l.Wait(t, fmt.Sprintf("example.org. %d a.example.net. hmac-sha256.", serial))
 				}
 				deadline := time.Now().Add(10 * time.Second)
 				for {
-					rrs, err := transferIn(t, s.addr(t, "tcp", 0), question(dns.TypeAXFR), "a.example.net.", secretA)
+					rrs, err := xfrtest.TransferIn(t, s.Addr(t, "tcp", 0), xfrtest.Question(dns.TypeAXFR), "a.example.net.", xfrtest.SecretA)
 					if err == nil && int(rrs[0].(*dns.SOA).Serial) == serial {
 						break
 					}
@@ -195,17 +164,17 @@ func TestSerialBackwards(t *testing.T) {
 					}
 					time.Sleep(50 * time.Millisecond)
 				}
-				s.watched(t, serial)
+				watched(t, s, serial)
 			}
 			change := func(serial int) {
 				t.Helper()
-				s.replace(t, "db", serialled(serial))
+				s.Replace(t, "db", serialled(serial))
 				awaitServed(serial)
 			}
 			backwards := func(n int) (events []map[string]any) { // there are findings of other codes too
 				t.Helper()
 				audittest.Eventually(t, func() bool {
-					events = slices.DeleteFunc(s.await(t, "policy-finding", 1), func(e map[string]any) bool {
+					events = slices.DeleteFunc(s.Await(t, "policy-finding", 1), func(e map[string]any) bool {
 						return e["event.reason"] != "serial-backwards"
 					})
 					return len(events) >= n
@@ -229,8 +198,8 @@ func TestSerialBackwards(t *testing.T) {
 			if got := backwards(1); len(got) != 1 {
 				t.Errorf("events %v", got)
 			}
-			s.replace(t, "db", serialled(49)) // and across a reload
-			if err := s.reload(corefile); err != nil {
+			s.Replace(t, "db", serialled(49)) // and across a reload
+			if err := s.Reload(corefile); err != nil {
 				t.Fatal(err)
 			}
 			awaitServed(49)

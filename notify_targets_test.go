@@ -12,6 +12,7 @@ import (
 
 	"github.com/xfrguard/xfrguard/internal/evidence"
 	"github.com/xfrguard/xfrguard/internal/lint"
+	"github.com/xfrguard/xfrguard/internal/xfrtest"
 
 	"github.com/coredns/coredns/core/dnsserver"
 )
@@ -122,22 +123,22 @@ func notifyFindings(g *guard) (lines []string) {
 // The findings fail a start where findings fail is set, those of transfer's addresses too;
 // they are none in observe mode, which notifies nobody.
 func TestNotifyFindingsFail(t *testing.T) {
-	files := map[string]string{"db": zoneOrg}
+	files := map[string]string{"db": xfrtest.ZoneOrg}
 	rule := "allow as ns2 net 127.0.0.53 key a.example.net.\n findings fail\n "
 	for _, line := range []string{"notify [fe80::2]:5300", "notify 2001:db8::53:5300"} {
-		if _, err := tryServe(t, guarded(rule+line, ""), files); err == nil || !strings.Contains(err.Error(), "notify-ambiguous: Corefile:10: ") {
+		if _, err := xfrtest.TryServe(t, xfrtest.Guarded(rule+line, ""), files); err == nil || !strings.Contains(err.Error(), "notify-ambiguous: Corefile:10: ") {
 			t.Errorf("%s: %v", line, err)
 		}
 	}
-	several := strings.Replace(guarded(rule+"notify 127.0.0.53:9", ""), "bind 127.0.0.1", "bind 127.0.0.1 127.0.0.2", 1)
-	if _, err := tryServe(t, several, files); err == nil || !strings.Contains(err.Error(), "notify-source: Corefile:10: ") {
+	several := strings.Replace(xfrtest.Guarded(rule+"notify 127.0.0.53:9", ""), "bind 127.0.0.1", "bind 127.0.0.1 127.0.0.2", 1)
+	if _, err := xfrtest.TryServe(t, several, files); err == nil || !strings.Contains(err.Error(), "notify-source: Corefile:10: ") {
 		t.Error(err)
 	}
-	to := strings.Replace(guarded(rule, "transfer {\n to 127.0.0.53:9\n }"), "bind 127.0.0.1", "bind 127.0.0.1 127.0.0.2", 1)
-	if _, err := tryServe(t, to, files); err == nil || !strings.Contains(err.Error(), "notify-source: ") || !strings.Contains(err.Error(), "write 'source ADDRESS' into transfer") {
+	to := strings.Replace(xfrtest.Guarded(rule, "transfer {\n to 127.0.0.53:9\n }"), "bind 127.0.0.1", "bind 127.0.0.1 127.0.0.2", 1)
+	if _, err := xfrtest.TryServe(t, to, files); err == nil || !strings.Contains(err.Error(), "notify-source: ") || !strings.Contains(err.Error(), "write 'source ADDRESS' into transfer") {
 		t.Error(err)
 	}
-	serve(t, guarded(rule+"notify 127.0.0.53:9 source 127.0.0.2", ""), files)
+	xfrtest.Serve(t, xfrtest.Guarded(rule+"notify 127.0.0.53:9 source 127.0.0.2", ""), files)
 }
 
 // By which name a notified address goes, and which rule it is under.

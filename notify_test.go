@@ -11,105 +11,16 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/coredns/coredns/core/dnsserver"
-	"github.com/miekg/dns"
 	dto "github.com/prometheus/client_model/go"
 	"go.uber.org/goleak"
 
 	"github.com/xfrguard/xfrguard/internal/audit/audittest"
+	"github.com/xfrguard/xfrguard/internal/xfrtest"
 )
-
-// listener is a secondary that is only told of serials. It answers as a server with the
-// keys of these tests does, and takes no NOTIFY that is unsigned.
-type listener struct {
-	*dns.Server
-	mute atomic.Bool // it answers nothing
-	mu   sync.Mutex
-	came []string // "example.org. 7 a.example.net. hmac-sha256."
-	from []string // the addresses they came from
-	at   []time.Time
-}
-
-func newListener(t *testing.T) *listener {
-	t.Helper()
-	return listenerAt(t, "127.0.0.1:0")
-}
-
-func listenerAt(t *testing.T, addr string) *listener {
-	t.Helper()
-	conn, err := net.ListenPacket("udp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := &listener{}
-	l.Server = &dns.Server{
-		PacketConn: conn, TsigSecret: map[string]string{"a.example.net.": secretA, "b.example.net.": secretB},
-		MsgAcceptFunc: func(dns.Header) dns.MsgAcceptAction { return dns.MsgAccept }, // also with an answer section
-		Handler:       dns.HandlerFunc(l.serve),
-	}
-	started := make(chan struct{})
-	l.NotifyStartedFunc = func() { close(started) }
-	go func() { _ = l.ActivateAndServe() }()
-	<-started
-	t.Cleanup(func() { _ = l.Shutdown() })
-	return l
-}
-
-func (l *listener) serve(w dns.ResponseWriter, r *dns.Msg) {
-	m := new(dns.Msg).SetReply(r)
-	key := "unsigned"
-	if s := r.IsTsig(); s != nil && w.TsigStatus() == nil {
-		key = s.Hdr.Name + " " + s.Algorithm
-		m.SetTsig(s.Hdr.Name, s.Algorithm, 300, time.Now().Unix())
-	} else {
-		m.Rcode = dns.RcodeRefused
-	}
-	serial := "no serial"
-	if len(r.Answer) == 1 {
-		serial = fmt.Sprint(r.Answer[0].(*dns.SOA).Serial)
-	}
-	if l.mute.Load() {
-		return
-	}
-	l.mu.Lock()
-	l.came = append(l.came, r.Question[0].Name+" "+serial+" "+key)
-	host, _, _ := net.SplitHostPort(w.RemoteAddr().String())
-	l.from = append(l.from, host)
-	l.at = append(l.at, time.Now())
-	l.mu.Unlock()
-	_ = w.WriteMsg(m)
-}
-
-func (l *listener) port() string {
-	_, port, _ := net.SplitHostPort(l.PacketConn.LocalAddr().String())
-	return port
-}
-
-// wait waits for the NOTIFYs and fails on others; a moment later there must be no more.
-func (l *listener) wait(t *testing.T, want ...string) {
-	t.Helper()
-	slices.Sort(want)
-	var got []string
-	for deadline := time.Now().Add(8 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		l.mu.Lock()
-		got = slices.Sorted(slices.Values(l.came))
-		l.mu.Unlock()
-		if len(got) >= len(want) {
-			break
-		}
-	}
-	if !slices.Equal(got, want) {
-		t.Errorf("got the NOTIFYs\n%q, want\n%q", got, want)
-	}
-	l.mu.Lock()
-	l.came = nil
-	l.mu.Unlock()
-}
 
 // accepted is how many NOTIFYs of example.org the metric has.
 func accepted() float64 {
@@ -129,7 +40,7 @@ func notifyEvents(t *testing.T, path string) []map[string]any {
 // TestNotifyNewFirstKey: another key in front of the block's first one is no reason to tell
 // every secondary again.
 func TestNotifyNewFirstKey(t *testing.T) {
-	l := newListener(t)
+	l := xfrtest.NewListener(t)
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -140,20 +51,20 @@ func TestNotifyNewFirstKey(t *testing.T) {
 	}
 	block := func(keys, zone string) string {
 		return strings.NewReplacer("example.org:0 {", keys+" {", "file DIR/db", "file DIR/db example.org").Replace(
-			guarded("allow net 127.0.0.1 key a.example.net.\nnotify 127.0.0.1:"+l.port()+" key a.example.net.", "# "+zone))
+			xfrtest.Guarded("allow net 127.0.0.1 key a.example.net.\nnotify 127.0.0.1:"+l.Port()+" key a.example.net.", "# "+zone))
 	}
-	s := serve(t, block("example.org:0", "7"), map[string]string{"db": zoneOrg})
-	l.wait(t, "example.org. 7 a.example.net. hmac-sha256.")
-	if err := s.reload(block("example.org:"+port+" example.org:0", "again")); err != nil {
+	s := xfrtest.Serve(t, block("example.org:0", "7"), map[string]string{"db": xfrtest.ZoneOrg})
+	l.Wait(t, "example.org. 7 a.example.net. hmac-sha256.")
+	if err := s.Reload(block("example.org:"+port+" example.org:0", "again")); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(s.dir, "db"), []byte(strings.Replace(zoneOrg, " 7 ", " 8 ", 1)), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(s.Dir, "db"), []byte(strings.Replace(xfrtest.ZoneOrg, " 7 ", " 8 ", 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.reload(block("example.org:"+port+" example.org:0", "and again")); err != nil {
+	if err := s.Reload(block("example.org:"+port+" example.org:0", "and again")); err != nil {
 		t.Fatal(err)
 	}
-	l.wait(t, "example.org. 8 a.example.net. hmac-sha256.")
+	l.Wait(t, "example.org. 8 a.example.net. hmac-sha256.")
 }
 
 // A secondary is told of every zone at the start, of a new serial whatever backend has it,
@@ -161,33 +72,33 @@ func TestNotifyNewFirstKey(t *testing.T) {
 func TestNotify(t *testing.T) {
 	opt := goleak.IgnoreCurrent()
 	t.Cleanup(func() { goleak.VerifyNone(t, opt) }) // after the server and the listener have stopped
-	l := newListener(t)
-	cluster := newCluster(t, "cluster.example.", 100, "a")
+	l := xfrtest.NewListener(t)
+	cluster := xfrtest.NewCluster(t, "cluster.example.", 100, "a")
 	corefile := func(extra string) string {
 		block := func(zone, lines, backend string) string {
 			return fmt.Sprintf("%s:0 {\n bind 127.0.0.1\n tsig {\n secret a.example.net. %s\n secret b.example.net. %s\n }\n"+
 				" xfrguard {\n allow net 127.0.0.1 key a.example.net.\n %s\n audit file DIR/audit.log\n }\n %s\n}\n",
-				zone, secretA, secretB, strings.ReplaceAll(lines, "PORT", l.port()), strings.ReplaceAll(backend, "PORT", l.port()))
+				zone, xfrtest.SecretA, xfrtest.SecretB, strings.ReplaceAll(lines, "PORT", l.Port()), strings.ReplaceAll(backend, "PORT", l.Port()))
 		}
 		return block("example.org", "notify 127.0.0.1:PORT key a.example.net.\n"+extra, "file DIR/db {\n reload 200ms\n }") +
 			block("example.net", "notify 127.0.0.1:PORT key b.example.net.\n algorithms hmac-sha512\n"+extra, "auto {\n directory DIR auto.(.*) {1}\n reload 1s\n }") +
-			block("cluster.example", extra, clusterName+" cluster.example.\n transfer {\n to 127.0.0.1:PORT\n }") + // its address has one key
+			block("cluster.example", extra, xfrtest.ClusterName+" cluster.example.\n transfer {\n to 127.0.0.1:PORT\n }") + // its address has one key
 			block("example.edu", "notify 127.0.0.1:PORT key a.example.net.\n mode observe", "file DIR/db.edu")
 	}
-	autoZone := strings.ReplaceAll(zoneOrg, "example.org", "example.net")
-	files := map[string]string{"db": zoneOrg, "auto.example.net": autoZone, "db.edu": strings.ReplaceAll(zoneOrg, "example.org", "example.edu")}
+	autoZone := strings.ReplaceAll(xfrtest.ZoneOrg, "example.org", "example.net")
+	files := map[string]string{"db": xfrtest.ZoneOrg, "auto.example.net": autoZone, "db.edu": strings.ReplaceAll(xfrtest.ZoneOrg, "example.org", "example.edu")}
 	began := time.Now()
 	before := accepted()
-	s := serve(t, corefile(""), files)
+	s := xfrtest.Serve(t, corefile(""), files)
 
 	const org, auto, made = "example.org. %d a.example.net. hmac-sha256.", "example.net. %d b.example.net. hmac-sha512.", "cluster.example. %d a.example.net. hmac-sha256."
-	l.wait(t, fmt.Sprintf(org, 7), fmt.Sprintf(auto, 7), fmt.Sprintf(made, 100))
+	l.Wait(t, fmt.Sprintf(org, 7), fmt.Sprintf(auto, 7), fmt.Sprintf(made, 100))
 	if took := time.Since(began); took < notifySettle {
 		t.Errorf("notified %v after the start, before the listeners are sure to be open", took)
 	}
 	write := func(name, text string) {
 		t.Helper()
-		path := filepath.Join(s.dir, name)
+		path := filepath.Join(s.Dir, name)
 		if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -195,18 +106,18 @@ func TestNotify(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write("db", strings.Replace(zoneOrg, " 7 ", " 8 ", 1))
+	write("db", strings.Replace(xfrtest.ZoneOrg, " 7 ", " 8 ", 1))
 	write("auto.example.net", strings.Replace(autoZone, " 7 ", " 9 ", 1))
-	cluster.change(101, "a", "b")
-	l.wait(t, fmt.Sprintf(org, 8), fmt.Sprintf(auto, 9), fmt.Sprintf(made, 101))
+	cluster.Change(101, "a", "b")
+	l.Wait(t, fmt.Sprintf(org, 8), fmt.Sprintf(auto, 9), fmt.Sprintf(made, 101))
 
-	if err := s.reload(corefile("rate 10/1m")); err != nil {
+	if err := s.Reload(corefile("rate 10/1m")); err != nil {
 		t.Fatal(err)
 	}
-	write("db", strings.Replace(zoneOrg, " 7 ", " 10 ", 1)) // the two others are known
-	l.wait(t, fmt.Sprintf(org, 10))
+	write("db", strings.Replace(xfrtest.ZoneOrg, " 7 ", " 10 ", 1)) // the two others are known
+	l.Wait(t, fmt.Sprintf(org, 10))
 
-	path := filepath.Join(s.dir, "audit.log")
+	path := filepath.Join(s.Dir, "audit.log")
 	var events []map[string]any
 	for deadline := time.Now().Add(5 * time.Second); len(events) < 7 && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		events = notifyEvents(t, path)
@@ -216,7 +127,7 @@ func TestNotify(t *testing.T) {
 	}
 	for _, e := range events {
 		if e["event.code"] != "XFR140" || e["event.reason"] != "accepted" || e["destination.ip"] != "127.0.0.1" ||
-			fmt.Sprint(e["destination.port"]) != l.port() || e["coredns.xfr.tsig.status"] != "valid" || e["coredns.xfr.transport"] != "udp" ||
+			fmt.Sprint(e["destination.port"]) != l.Port() || e["coredns.xfr.tsig.status"] != "valid" || e["coredns.xfr.transport"] != "udp" ||
 			e["coredns.xfr.secondary"] != "127.0.0.1" || e["rule.name"] != "rule-1" {
 			t.Errorf("event %v", e)
 		}
@@ -227,17 +138,17 @@ func TestNotify(t *testing.T) {
 	if n := accepted(); n-before != 3 {
 		t.Errorf("the metric grew by %v, want 3", n-before)
 	}
-	l.wait(t) // nothing else came, of the observed zone above all
+	l.Wait(t) // nothing else came, of the observed zone above all
 }
 
 // A NOTIFY that is refused is on record, with a warning.
 func TestNotifyRefused(t *testing.T) {
-	l := newListener(t)
-	s := serve(t, guarded("allow net 127.0.0.1 key a.example.net.\n notify 127.0.0.1:"+l.port(), ""), map[string]string{"db": zoneOrg})
-	l.wait(t, "example.org. 7 unsigned")
+	l := xfrtest.NewListener(t)
+	s := xfrtest.Serve(t, xfrtest.Guarded("allow net 127.0.0.1 key a.example.net.\n notify 127.0.0.1:"+l.Port(), ""), map[string]string{"db": xfrtest.ZoneOrg})
+	l.Wait(t, "example.org. 7 unsigned")
 	var events []map[string]any
 	for deadline := time.Now().Add(5 * time.Second); len(events) < 1 && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		events = notifyEvents(t, filepath.Join(s.dir, "audit.log"))
+		events = notifyEvents(t, filepath.Join(s.Dir, "audit.log"))
 	}
 	if len(events) != 1 || events[0]["event.code"] != "XFR141" || events[0]["event.reason"] != "refused" || events[0]["log.level"] != "warn" ||
 		events[0]["error.message"] == nil || events[0]["coredns.xfr.secondary"] != "127.0.0.1" || events[0]["coredns.xfr.tsig.key"] != nil {
@@ -246,7 +157,7 @@ func TestNotifyRefused(t *testing.T) {
 }
 
 func TestNotifyUnknownKey(t *testing.T) {
-	_, err := tryServe(t, guarded("allow net 127.0.0.1 key a.example.net.\n notify 127.0.0.1:1 key c.example.net.", ""), map[string]string{"db": zoneOrg})
+	_, err := xfrtest.TryServe(t, xfrtest.Guarded("allow net 127.0.0.1 key a.example.net.\n notify 127.0.0.1:1 key c.example.net.", ""), map[string]string{"db": xfrtest.ZoneOrg})
 	const want = "Corefile:9: notify wants TSIG key c.example.net., which is not in the tsig plugin of this server block"
 	if err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("got %v, want %s", err, want)
@@ -283,7 +194,7 @@ func TestOnlyKeyOf(t *testing.T) {
 // Whom a block notifies, and how: the addresses of notify, and those of transfer to with
 // one key that notify does not name.
 func TestNotifyTargets(t *testing.T) {
-	serve(t, fmt.Sprintf(`example.org:0 sub.example.org:0 example.net:0 {
+	xfrtest.Serve(t, fmt.Sprintf(`example.org:0 sub.example.org:0 example.net:0 {
 	bind 127.0.0.1
 	tsig {
 		secret a.example.net. %s
@@ -309,7 +220,7 @@ func TestNotifyTargets(t *testing.T) {
 	}
 	file DIR/db example.org
 }
-`, secretA, secretB), map[string]string{"db": zoneOrg})
+`, xfrtest.SecretA, xfrtest.SecretB), map[string]string{"db": xfrtest.ZoneOrg})
 	var g *guard
 	for _, other := range latestInstance().sorted() {
 		if other.zone("sub.example.org.") != nil {

@@ -10,15 +10,9 @@ import (
 	"testing"
 
 	"github.com/xfrguard/xfrguard/internal/evidence/catest"
+	"github.com/xfrguard/xfrguard/internal/xfrtest"
 
-	_ "github.com/coredns/coredns/plugin/bufsize"
-	_ "github.com/coredns/coredns/plugin/grpc_server"
-	_ "github.com/coredns/coredns/plugin/https"
-	_ "github.com/coredns/coredns/plugin/https3"
-	_ "github.com/coredns/coredns/plugin/local"
-	_ "github.com/coredns/coredns/plugin/nsid"
 	"github.com/coredns/coredns/plugin/pkg/nonwriter"
-	_ "github.com/coredns/coredns/plugin/quic"
 	"github.com/miekg/dns"
 )
 
@@ -45,8 +39,8 @@ func listening(t *testing.T) string {
 // inFront are CoreDNS's plugins that wrap a writer or a connection, or change what the
 // guard reads of a request. SINK is who is told.
 var inFront = map[string]string{
-	"proxyproto":  namedProxy,
-	"TLVs":        fancyProxy,
+	"proxyproto":  xfrtest.NamedProxy,
+	"TLVs":        xfrtest.FancyProxy,
 	"dnstap":      "dnstap tcp://SINK full",
 	"metadata":    "metadata",
 	"timeouts":    "timeouts {\n\t\tread 20s\n\t\twrite 20s\n\t\tidle 20s\n\t\tmaxtcpqueries 50\n\t}",
@@ -63,7 +57,7 @@ var inFront = map[string]string{
 // stand there, and with all of them, over TCP and TLS, and is on record with the transport
 // and the client that it has. Over UDP there is none.
 func TestPluginsInFront(t *testing.T) {
-	files := xotFiles(t, catest.New(t))
+	files := xfrtest.XoTFiles(t, catest.New(t))
 	bodies := map[string]string{"all": ""}
 	for name, body := range inFront {
 		body = strings.ReplaceAll(body, "SINK", listening(t))
@@ -72,27 +66,27 @@ func TestPluginsInFront(t *testing.T) {
 			bodies["all"] += body + "\n\t"
 		}
 	}
-	header := proxyHeader(t, 2, &net.TCPAddr{IP: net.ParseIP(behindProxy), Port: 4711}, &net.TCPAddr{IP: net.ParseIP("192.0.2.1"), Port: 53}, withTLV)
-	datagram := proxyHeader(t, 2, &net.UDPAddr{IP: net.ParseIP(behindProxy), Port: 4711}, &net.UDPAddr{IP: net.ParseIP("192.0.2.1"), Port: 53}, withTLV)
+	header := xfrtest.ProxyHeader(t, 2, &net.TCPAddr{IP: net.ParseIP(xfrtest.BehindProxy), Port: 4711}, &net.TCPAddr{IP: net.ParseIP("192.0.2.1"), Port: 53}, xfrtest.WithTLV)
+	datagram := xfrtest.ProxyHeader(t, 2, &net.UDPAddr{IP: net.ParseIP(xfrtest.BehindProxy), Port: 4711}, &net.UDPAddr{IP: net.ParseIP("192.0.2.1"), Port: 53}, xfrtest.WithTLV)
 	for name, body := range bodies {
 		for _, scheme := range []string{"tcp", "tls"} {
 			t.Run(name+" "+scheme, func(t *testing.T) {
 				before, beforeUDP, client := []byte(nil), []byte(nil), "127.0.0.1"
 				if name == "proxyproto" || name == "TLVs" || name == "all" {
-					before, beforeUDP, client = header, datagram, behindProxy
+					before, beforeUDP, client = header, datagram, xfrtest.BehindProxy
 				}
-				s := serve(t, proxyBlock(scheme, "allow as one net "+client+" key a.example.net.", body), files)
+				s := xfrtest.Serve(t, xfrtest.ProxyBlock(scheme, "allow as one net "+client+" key a.example.net.", body), files)
 				var config *tls.Config
 				if scheme == "tls" {
-					config = clientTLS("dot")
+					config = xfrtest.ClientTLS("dot")
 				}
 				for _, qtype := range []uint16{dns.TypeAXFR, dns.TypeIXFR} {
-					q := signed(t, question(qtype, withEDNS), keyA, dns.HmacSHA256, secretA)
-					if m := firstOver(t, proxied(t, s.addr(t, "tcp", 0), before, config), q); !isZone(m) {
+					q := xfrtest.Signed(t, xfrtest.Question(qtype, xfrtest.WithEDNS), xfrtest.KeyA, dns.HmacSHA256, xfrtest.SecretA)
+					if m := xfrtest.FirstOver(t, xfrtest.Proxied(t, s.Addr(t, "tcp", 0), before, config), q); !xfrtest.IsZone(m) {
 						t.Errorf("%s got %v", dns.TypeToString[qtype], m)
 					}
 				}
-				for _, e := range s.events(t, 4) {
+				for _, e := range s.Events(t, 4) {
 					if e["coredns.xfr.transport"] != scheme || e["client.ip"] != client || e["coredns.xfr.tsig.status"] != "valid" {
 						t.Errorf("on record as %v", e)
 					}
@@ -101,8 +95,8 @@ func TestPluginsInFront(t *testing.T) {
 					return
 				}
 				for qtype, rcode := range map[uint16]int{dns.TypeAXFR: dns.RcodeNotImplemented, dns.TypeIXFR: dns.RcodeSuccess} {
-					q := signed(t, question(qtype, withEDNS), keyA, dns.HmacSHA256, secretA)
-					m := ask1(t, "udp", s.addr(t, "udp", 0), "", append(beforeUDP[:len(beforeUDP):len(beforeUDP)], q...))
+					q := xfrtest.Signed(t, xfrtest.Question(qtype, xfrtest.WithEDNS), xfrtest.KeyA, dns.HmacSHA256, xfrtest.SecretA)
+					m := xfrtest.Ask1(t, "udp", s.Addr(t, "udp", 0), "", append(beforeUDP[:len(beforeUDP):len(beforeUDP)], q...))
 					if m.Rcode != rcode || len(m.Answer) > 1 {
 						t.Errorf("over UDP %s got %v", dns.TypeToString[qtype], m)
 					}
@@ -115,29 +109,29 @@ func TestPluginsInFront(t *testing.T) {
 // TestPluginsOfOtherTransports: the plugins of the transports that carry no transfer do not
 // make one of them carry it.
 func TestPluginsOfOtherTransports(t *testing.T) {
-	files := xotFiles(t, catest.New(t))
+	files := xfrtest.XoTFiles(t, catest.New(t))
 	for name, c := range map[string]struct {
 		scheme, network, body string
-		send                  carrier
+		send                  xfrtest.Carrier
 	}{
-		"https":       {"https", "tcp", "https {\n\t\tmax_streams 5\n\t\tmax_connections 5\n\t}", overHTTPS},
-		"https3":      {"https3", "udp", "https3 {\n\t\tmax_streams 5\n\t}", overHTTP3},
-		"grpc_server": {"grpc", "tcp", "grpc_server {\n\t\tmax_streams 5\n\t\tmax_connections 5\n\t}", overGRPC},
-		"quic":        {"quic", "udp", "quic {\n\t\tmax_streams 5\n\t}", overQUIC},
+		"https":       {"https", "tcp", "https {\n\t\tmax_streams 5\n\t\tmax_connections 5\n\t}", xfrtest.OverHTTPS},
+		"https3":      {"https3", "udp", "https3 {\n\t\tmax_streams 5\n\t}", xfrtest.OverHTTP3},
+		"grpc_server": {"grpc", "tcp", "grpc_server {\n\t\tmax_streams 5\n\t\tmax_connections 5\n\t}", xfrtest.OverGRPC},
+		"quic":        {"quic", "udp", "quic {\n\t\tmax_streams 5\n\t}", xfrtest.OverQUIC},
 	} {
 		t.Run(name, func(t *testing.T) {
 			body := c.body + "\n\tmetadata\n\tlocal\n\tbufsize 512\n\tdnstap tcp://" + listening(t) + " full\n\tfile DIR/db"
-			corefile := strings.Replace(serverBlockOf(unsignedRule, body), "example.org:0 {", c.scheme+"://example.org:0 {\n\ttls DIR/cert.pem DIR/key.pem", 1)
-			s := serve(t, corefile, files)
+			corefile := strings.Replace(xfrtest.ServerBlockOf(xfrtest.UnsignedRule, body), "example.org:0 {", c.scheme+"://example.org:0 {\n\ttls DIR/cert.pem DIR/key.pem", 1)
+			s := xfrtest.Serve(t, corefile, files)
 			for _, qtype := range []uint16{dns.TypeAXFR, dns.TypeIXFR} {
-				q := question(qtype, withEDNS)
+				q := xfrtest.Question(qtype, xfrtest.WithEDNS)
 				q.Id = 0 // RFC 9250 §4.2.1
-				m := unpack(t, c.send(t, s.addr(t, c.network, 0), packed(t, q)))
+				m := xfrtest.Unpack(t, c.send(t, s.Addr(t, c.network, 0), xfrtest.Packed(t, q)))
 				if m.Rcode != dns.RcodeNotImplemented || len(m.Answer)+len(m.Ns) > 0 {
 					t.Errorf("got %v", m)
 				}
 			}
-			if e := s.events(t, 1)[0]; e["event.reason"] != "transport-unsupported" || e["coredns.xfr.transport"] != c.scheme {
+			if e := s.Events(t, 1)[0]; e["event.reason"] != "transport-unsupported" || e["coredns.xfr.transport"] != c.scheme {
 				t.Errorf("on record as %v", e)
 			}
 		})
@@ -147,17 +141,17 @@ func TestPluginsOfOtherTransports(t *testing.T) {
 // TestBehindNonwriter: the server that asks itself, for a plugin that follows a name, gets
 // no transfer, and the record has the transport of the client who made it ask.
 func TestBehindNonwriter(t *testing.T) {
-	s := serve(t, guarded("allow as all net 127.0.0.1 unsigned", ""), map[string]string{"db": zoneOrg})
+	s := xfrtest.Serve(t, xfrtest.Guarded("allow as all net 127.0.0.1 unsigned", ""), map[string]string{"db": xfrtest.ZoneOrg})
 	d := &door{guard: latestInstance().sorted()[0]}
 	ctx, c := lateRequest(t, "127.0.0.1")
 	kept := nonwriter.New(c.ResponseWriter)
-	if _, err := d.ServeDNS(ctx, kept, question(dns.TypeAXFR)); err != nil {
+	if _, err := d.ServeDNS(ctx, kept, xfrtest.Question(dns.TypeAXFR)); err != nil {
 		t.Fatal(err)
 	}
 	if m := kept.Msg; m == nil || m.Rcode != dns.RcodeRefused || len(m.Answer) > 0 {
 		t.Errorf("got %v", m)
 	}
-	if e := s.events(t, 1)[0]; e["event.reason"] != "rewritten" || e["coredns.xfr.transport"] != "tcp" {
+	if e := s.Events(t, 1)[0]; e["event.reason"] != "rewritten" || e["coredns.xfr.transport"] != "tcp" {
 		t.Errorf("on record as %v", e)
 	}
 }

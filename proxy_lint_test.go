@@ -19,6 +19,7 @@ import (
 
 	"github.com/xfrguard/xfrguard/internal/coredns"
 	"github.com/xfrguard/xfrguard/internal/evidence/catest"
+	"github.com/xfrguard/xfrguard/internal/xfrtest"
 )
 
 // TestBelievesAnybody: policies that no Corefile of CoreDNS's own plugin can say.
@@ -90,9 +91,9 @@ func TestListenersIn(t *testing.T) {
 // TestRevocationBehindProxy: a transfer that is no longer allowed ends with a reset on
 // every kind of connection, and what the client has not read yet is gone.
 func TestRevocationBehindProxy(t *testing.T) {
-	files := xotFiles(t, catest.New(t))
+	files := xfrtest.XoTFiles(t, catest.New(t))
 	files["db"] = slowZone()
-	v2 := proxyHeader(t, 2, &net.TCPAddr{IP: net.ParseIP(behindProxy), Port: 4711}, &net.TCPAddr{IP: net.ParseIP("192.0.2.1"), Port: 53}, withTLV)
+	v2 := xfrtest.ProxyHeader(t, 2, &net.TCPAddr{IP: net.ParseIP(xfrtest.BehindProxy), Port: 4711}, &net.TCPAddr{IP: net.ParseIP("192.0.2.1"), Port: 53}, xfrtest.WithTLV)
 	for _, c := range []struct {
 		scheme, proxy string
 		header        []byte
@@ -100,25 +101,25 @@ func TestRevocationBehindProxy(t *testing.T) {
 	}{
 		{"tcp", "", nil, "127.0.0.1"},
 		{"tls", "", nil, "127.0.0.1"},
-		{"tcp", namedProxy, v2, behindProxy},
-		{"tcp", fancyProxy, v2, behindProxy},
-		{"tls", namedProxy, v2, behindProxy},
-		{"tls", fancyProxy, v2, behindProxy},
+		{"tcp", xfrtest.NamedProxy, v2, xfrtest.BehindProxy},
+		{"tcp", xfrtest.FancyProxy, v2, xfrtest.BehindProxy},
+		{"tls", xfrtest.NamedProxy, v2, xfrtest.BehindProxy},
+		{"tls", xfrtest.FancyProxy, v2, xfrtest.BehindProxy},
 	} {
 		t.Run(c.scheme+" "+strings.Join(strings.Fields(c.proxy), "_"), func(t *testing.T) {
-			s := serve(t, proxyBlock(c.scheme, "allow as one net "+c.client+" unsigned", c.proxy), files)
+			s := xfrtest.Serve(t, xfrtest.ProxyBlock(c.scheme, "allow as one net "+c.client+" unsigned", c.proxy), files)
 			var config *tls.Config
 			if c.scheme == "tls" {
-				config = clientTLS("dot")
+				config = xfrtest.ClientTLS("dot")
 			}
-			conn := proxied(t, s.addr(t, "tcp", 0), c.header, config)
-			if m := firstOver(t, conn, packed(t, question(dns.TypeAXFR))); m == nil || m.Rcode != dns.RcodeSuccess {
+			conn := xfrtest.Proxied(t, s.Addr(t, "tcp", 0), c.header, config)
+			if m := xfrtest.FirstOver(t, conn, xfrtest.Packed(t, xfrtest.Question(dns.TypeAXFR))); m == nil || m.Rcode != dns.RcodeSuccess {
 				t.Fatalf("got %v", m)
 			}
-			if err := s.reload(proxyBlock(c.scheme, "allow as another net 192.0.2.77 unsigned", c.proxy)); err != nil {
+			if err := s.Reload(xfrtest.ProxyBlock(c.scheme, "allow as another net 192.0.2.77 unsigned", c.proxy)); err != nil {
 				t.Fatal(err)
 			}
-			s.when(t, "zone-transfer-end", "policy-revoked")
+			s.When(t, "zone-transfer-end", "policy-revoked")
 			var left bytes.Buffer
 			if _, err := io.Copy(&left, conn); !errors.Is(err, syscall.ECONNRESET) {
 				t.Errorf("after %d octets more the client sees %v", left.Len(), err)

@@ -6,14 +6,13 @@ package xfrguard
 import (
 	"errors"
 	"fmt"
-	"net"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/xfrguard/xfrguard/internal/audit"
 	"github.com/xfrguard/xfrguard/internal/audit/audittest"
+	"github.com/xfrguard/xfrguard/internal/xfrtest"
 
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
@@ -59,51 +58,9 @@ func init() {
 	})
 }
 
-// lifecycle is what the audit file says of loads of the Corefile, oldest first.
-func (s *server) lifecycle(t *testing.T) []string {
+func wantAnyZone(t *testing.T, s *xfrtest.Server) {
 	t.Helper()
-	var got []string
-	for _, e := range audittest.Lines(t, filepath.Join(s.dir, "audit.log")) {
-		switch a := e["event.action"].(string); a {
-		case "policy-load", "policy-reload":
-			got = append(got, a)
-		case "policy-reload-failed":
-			got = append(got, fmt.Sprint(a, " ", e["event.reason"]))
-		}
-	}
-	return got
-}
-
-// wantLifecycle waits until the audit file says so and nothing else.
-func (s *server) wantLifecycle(t *testing.T, want ...string) {
-	t.Helper()
-	audittest.Eventually(t, func() bool { return len(s.lifecycle(t)) >= len(want) })
-	if got := s.lifecycle(t); fmt.Sprint(got) != fmt.Sprint(want) {
-		t.Errorf("on record: %q, want %q", got, want)
-	}
-}
-
-// takenPort is one that no server of CoreDNS can listen on.
-func takenPort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
-}
-
-// cannotListen is a block on a port that is taken.
-func cannotListen(t *testing.T) string {
-	t.Helper()
-	return "example.com:" + takenPort(t) + " {\n\tbind 127.0.0.1\n\twhoami\n}\n"
-}
-
-func (s *server) wantZone(t *testing.T) {
-	t.Helper()
-	m := unpack(t, ask(t, "tcp", s.addr(t, "tcp", 0), "", packed(t, question(dns.TypeAXFR)), 1)[0])
+	m := xfrtest.Unpack(t, xfrtest.Ask(t, "tcp", s.Addr(t, "tcp", 0), "", xfrtest.Packed(t, xfrtest.Question(dns.TypeAXFR)), 1)[0])
 	if m.Rcode != dns.RcodeSuccess || len(m.Answer) < 3 || m.Answer[0].Header().Rrtype != dns.TypeSOA {
 		t.Errorf("AXFR is answered with %v", m.MsgHdr)
 	}
@@ -122,7 +79,7 @@ func noLeakBut(t *testing.T, theirs string) {
 // TestReloadThatFails: wherever a reload fails, nothing of it has an effect: the policy in
 // force and its metrics stay, a transfer under way goes on, and that it failed is on record.
 func TestReloadThatFails(t *testing.T) {
-	deny := func(extra string) string { return guarded("allow as one net 192.0.2.1 unsigned", extra) }
+	deny := func(extra string) string { return xfrtest.Guarded("allow as one net 192.0.2.1 unsigned", extra) }
 	for _, c := range []struct {
 		name     string
 		reason   audit.ReloadFailure
@@ -131,50 +88,50 @@ func TestReloadThatFails(t *testing.T) {
 		slow     bool // with a transfer under way
 	}{
 		{"syntax", audit.FailedParse, "", func(*testing.T) string { return "example.org:0 {" }, false},
-		{"our directive", audit.FailedParse, "Corefile:8", func(*testing.T) string { return guarded("allow as one net nonsense", "") }, false},
-		{"a key that is not there", audit.FailedParse, "key c.example.net.", func(*testing.T) string { return guarded("allow as one net * key c.example.net.", "") }, false},
+		{"our directive", audit.FailedParse, "Corefile:8", func(*testing.T) string { return xfrtest.Guarded("allow as one net nonsense", "") }, false},
+		{"a key that is not there", audit.FailedParse, "key c.example.net.", func(*testing.T) string { return xfrtest.Guarded("allow as one net * key c.example.net.", "") }, false},
 		{"blocks that disagree", audit.FailedParse, "disagree", func(*testing.T) string {
 			return deny("") + "example.com:0 {\n\tbind 127.0.0.1\n\txfrguard {\n\t\telsewhere pass\n\t}\n}\n"
 		}, false},
 		{"another plugin's setup", audit.FailedParse, "CoreDNS", func(*testing.T) string { return deny("breaks setup") }, false},
 		{"findings", audit.FailedFinding, "no net", func(*testing.T) string {
-			return guarded("allow as one unsigned\n\t\tfindings fail", "")
+			return xfrtest.Guarded("allow as one unsigned\n\t\tfindings fail", "")
 		}, false},
 		{"another plugin's start", audit.FailedStart, "CoreDNS", func(*testing.T) string { return deny("breaks start") }, false},
 		{"a panic", audit.FailedStart, "CoreDNS", func(*testing.T) string { return deny("breaks panic") }, true},
 		{"our start", audit.FailedStart, "audit", func(*testing.T) string {
 			return strings.Replace(deny(""), "DIR/audit.log", "DIR/none/audit.log", 1)
 		}, false},
-		{"a port", audit.FailedListen, "listeners", func(t *testing.T) string { return deny("") + cannotListen(t) }, true},
-		{"no directive", audit.FailedParse, "CoreDNS", cannotListen, false},
+		{"a port", audit.FailedListen, "listeners", func(t *testing.T) string { return deny("") + xfrtest.CannotListen(t) }, true},
+		{"no directive", audit.FailedParse, "CoreDNS", xfrtest.CannotListen, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			noLeakBut(t, "github.com/coredns/coredns/plugin/file.(*Zone).Reload.func1")
-			zone, whole := zoneOrg, 0
+			zone, whole := xfrtest.ZoneOrg, 0
 			if c.slow {
 				zone, whole = slowZone(), slowHosts+6
 			}
-			s := serve(t, guarded("allow as one net 127.0.0.1 unsigned", ""), map[string]string{"db": zone})
+			s := xfrtest.Serve(t, xfrtest.Guarded("allow as one net 127.0.0.1 unsigned", ""), map[string]string{"db": zone})
 			before, counted := latestInstance(), valueOf(t, reloadFailures.WithLabelValues(string(c.reason)))
 			digest := before.sorted()[0].zone("example.org.").digest
 			var slow *dns.Conn
 			records := 0
 			if c.slow {
-				slow, records = slowTransfer(t, s, dns.TypeAXFR)
+				slow, records = xfrtest.SlowTransfer(t, s, dns.TypeAXFR)
 			}
-			if err := s.reload(c.corefile(t)); err == nil && c.name != "a panic" {
+			if err := s.Reload(c.corefile(t)); err == nil && c.name != "a panic" {
 				t.Fatal("the reload does not fail")
 			} else if c.name == "a panic" {
-				s.inst = caddy.Instances()[0] // Restart returns nothing then
+				s.Inst = caddy.Instances()[0] // Restart returns nothing then
 			}
 			if c.slow {
-				if records = rest(slow, records, whole); records != whole {
+				if records = xfrtest.Rest(slow, records, whole); records != whole {
 					t.Errorf("the transfer under way ended after %d of %d records", records, whole)
 				}
 				slow.Close()
 			}
-			s.wantLifecycle(t, "policy-load", "policy-reload-failed "+string(c.reason))
-			for _, e := range audittest.Lines(t, s.dir+"/audit.log") {
+			s.WantLifecycle(t, "policy-load", "policy-reload-failed "+string(c.reason))
+			for _, e := range audittest.Lines(t, s.Dir+"/audit.log") {
 				if e["event.action"] == "policy-reload-failed" && !strings.Contains(e["error.message"].(string), c.says) {
 					t.Errorf("the error on record is %q", e["error.message"])
 				}
@@ -188,12 +145,12 @@ func TestReloadThatFails(t *testing.T) {
 			if latestInstance() != before || restarts.holder() != nil {
 				t.Error("the instance in force is another one, or is held")
 			}
-			s.wantZone(t)
-			if err := s.reload(guarded(unsignedRule, "")); err != nil {
+			wantAnyZone(t, s)
+			if err := s.Reload(xfrtest.Guarded(xfrtest.UnsignedRule, "")); err != nil {
 				t.Fatal(err)
 			}
-			s.wantZone(t)
-			s.wantLifecycle(t, "policy-load", "policy-reload-failed "+string(c.reason), "policy-reload")
+			wantAnyZone(t, s)
+			s.WantLifecycle(t, "policy-load", "policy-reload-failed "+string(c.reason), "policy-reload")
 		})
 	}
 }
@@ -239,11 +196,11 @@ func TestFailedReloadKeepsJournals(t *testing.T) {
 }
 `, journal), "ZONE", zone)
 	}
-	s := serve(t, block("example.org", "DIR/journal")+block("example.net", "DIR/journal"), map[string]string{
-		"db.example.org": zoneOrg, "db.example.net": strings.ReplaceAll(zoneOrg, "example.org", "example.net"),
+	s := xfrtest.Serve(t, block("example.org", "DIR/journal")+block("example.net", "DIR/journal"), map[string]string{
+		"db.example.org": xfrtest.ZoneOrg, "db.example.net": strings.ReplaceAll(xfrtest.ZoneOrg, "example.org", "example.net"),
 	})
 	for _, zone := range []string{"example.org.", "example.net."} {
-		ask(t, "tcp", s.addr(t, "tcp", 0), "", packed(t, question(dns.TypeAXFR, withName(zone))), 1)
+		xfrtest.Ask(t, "tcp", s.Addr(t, "tcp", 0), "", xfrtest.Packed(t, xfrtest.Question(dns.TypeAXFR, xfrtest.WithName(zone))), 1)
 	}
 	j := latestInstance().sorted()[0].zone("example.org.").journal
 	kept := func() int {
@@ -256,14 +213,14 @@ func TestFailedReloadKeepsJournals(t *testing.T) {
 	audittest.Eventually(t, func() bool { return kept() == 2 })
 	// The failed file has one of the zones, with or without the journal.
 	for _, journal := range []string{"DIR/journal", "DIR/other"} {
-		if err := s.reload(block("example.org", journal) + cannotListen(t)); err == nil {
+		if err := s.Reload(block("example.org", journal) + xfrtest.CannotListen(t)); err == nil {
 			t.Fatal("the reload does not fail")
 		}
 		if n := kept(); n != 2 {
 			t.Errorf("the journal has %d zones after a failed reload", n)
 		}
 	}
-	if err := s.reload(block("example.org", "DIR/journal")); err != nil {
+	if err := s.Reload(block("example.org", "DIR/journal")); err != nil {
 		t.Fatal(err)
 	}
 	audittest.Eventually(t, func() bool { return kept() == 1 })
@@ -272,20 +229,20 @@ func TestFailedReloadKeepsJournals(t *testing.T) {
 // TestShutdownOfAnotherPluginFails: CoreDNS calls a restart failed when the shutdown of a
 // plugin does, though the new servers are up: the new instance must go on.
 func TestShutdownOfAnotherPluginFails(t *testing.T) {
-	s := serve(t, guarded(unsignedRule, "breaks shutdown"), map[string]string{"db": zoneOrg})
+	s := xfrtest.Serve(t, xfrtest.Guarded(xfrtest.UnsignedRule, "breaks shutdown"), map[string]string{"db": xfrtest.ZoneOrg})
 	old := latestInstance()
-	s.awaitServing()
-	inst, err := s.inst.Restart(s.input(guarded(unsignedRule, "")))
+	s.AwaitServing()
+	inst, err := s.Inst.Restart(s.Input(xfrtest.Guarded(xfrtest.UnsignedRule, "")))
 	if err == nil {
 		t.Fatal("the restart does not fail")
 	}
-	if inst == s.inst {
+	if inst == s.Inst {
 		all := caddy.Instances() // Caddy gives the old one back
-		s.inst = all[len(all)-1]
+		s.Inst = all[len(all)-1]
 	}
 	if latestInstance() == old || restarts.holder() != nil {
 		t.Error("the old instance is taken for the one in force, or held")
 	}
-	s.wantZone(t)
-	s.wantLifecycle(t, "policy-load", "policy-reload")
+	wantAnyZone(t, s)
+	s.WantLifecycle(t, "policy-load", "policy-reload")
 }

@@ -14,61 +14,29 @@ import (
 
 	"github.com/xfrguard/xfrguard/internal/audit"
 	"github.com/xfrguard/xfrguard/internal/policy"
+	"github.com/xfrguard/xfrguard/internal/xfrtest"
 
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/miekg/dns"
 )
 
-// slowTransfer begins a transfer of a zone that no kernel buffers whole, and returns
-// after its first message.
-func slowTransfer(t *testing.T, s *server, qtype uint16) (c *dns.Conn, records int) {
-	t.Helper()
-	conn, err := net.Dial("tcp", s.addr(t, "tcp", 0))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(60 * time.Second))
-	c = &dns.Conn{Conn: conn}
-	if _, err := c.Write(packed(t, question(qtype))); err != nil {
-		t.Fatal(err)
-	}
-	m, err := c.ReadMsg()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c, len(m.Answer)
-}
-
-// rest reads what is left of a transfer, of at most want records.
-func rest(c *dns.Conn, records, want int) int {
-	for records < want {
-		m, err := c.ReadMsg()
-		if err != nil {
-			break
-		}
-		records += len(m.Answer)
-	}
-	return records
-}
-
 const slowHosts = 50000
 
-func slowZone() string { return zoneOfTexts(slowHosts, 240) }
+func slowZone() string { return xfrtest.ZoneOfTexts(slowHosts, 240) }
 
 // TestRevocationOfAXFRAlone: the whole zone that an IXFR is answered with needs the
 // permission for AXFR, after a reload too: the one for IXFR does not carry it on.
 func TestRevocationOfAXFRAlone(t *testing.T) {
-	s := serve(t, guarded("allow as both net 127.0.0.1 unsigned", ""), map[string]string{"db": slowZone()})
-	c, records := slowTransfer(t, s, dns.TypeIXFR)
-	if err := s.reload(guarded("allow as both type IXFR net 127.0.0.1 unsigned", "")); err != nil {
+	s := xfrtest.Serve(t, xfrtest.Guarded("allow as both net 127.0.0.1 unsigned", ""), map[string]string{"db": slowZone()})
+	c, records := xfrtest.SlowTransfer(t, s, dns.TypeIXFR)
+	if err := s.Reload(xfrtest.Guarded("allow as both type IXFR net 127.0.0.1 unsigned", "")); err != nil {
 		t.Fatal(err)
 	}
 	const whole = slowHosts + 6
-	if records = rest(c, records, whole); records == whole {
+	if records = xfrtest.Rest(c, records, whole); records == whole {
 		t.Error("a client that may have differences only was given the whole zone")
 	}
-	s.when(t, "zone-transfer-end", "policy-revoked")
+	s.When(t, "zone-transfer-end", "policy-revoked")
 }
 
 // TestRevocationOfAnswers: after a reload that leaves the permission for one type, an
@@ -76,7 +44,7 @@ func TestRevocationOfAXFRAlone(t *testing.T) {
 // IXFR, a single SOA either.
 func TestRevocationOfAnswers(t *testing.T) {
 	rules := func(types string) []*guard {
-		serve(t, guarded("allow as both "+types+" net 127.0.0.1 unsigned", ""), map[string]string{"db": zoneOrg})
+		xfrtest.Serve(t, xfrtest.Guarded("allow as both "+types+" net 127.0.0.1 unsigned", ""), map[string]string{"db": xfrtest.ZoneOrg})
 		return latestInstance().sorted()
 	}
 	x := meet(t, rules("")[0], "127.0.0.1", dns.TypeIXFR)
@@ -128,10 +96,10 @@ func TestRevocationByTheNearestBlock(t *testing.T) {
 		{"none of a view that is nearer", "inside", inView(above) + block("example.org:0", denies), false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			serve(t, above, map[string]string{"db": zoneOrg})
+			xfrtest.Serve(t, above, map[string]string{"db": xfrtest.ZoneOrg})
 			x := meet(t, latestInstance().sorted()[0], "127.0.0.1", dns.TypeAXFR)
 			x.View = c.view
-			serve(t, c.corefile, map[string]string{"db": zoneOrg})
+			xfrtest.Serve(t, c.corefile, map[string]string{"db": xfrtest.ZoneOrg})
 			if got := stillAllowed(x, latestInstance().sorted()); got != c.goesOn {
 				t.Errorf("goes on: %t", got)
 			}
@@ -140,32 +108,32 @@ func TestRevocationByTheNearestBlock(t *testing.T) {
 }
 
 // lateRequest is a request as the server of the tests' block meets it.
-func lateRequest(t *testing.T, from string) (context.Context, *caller) {
+func lateRequest(t *testing.T, from string) (context.Context, *xfrtest.Caller) {
 	t.Helper()
 	ctx := context.WithValue(t.Context(), dnsserver.Key{}, &dnsserver.Server{Addr: "dns://127.0.0.1:0"})
-	return ctx, newCaller(t, from, nil)
+	return ctx, xfrtest.NewCaller(t, from, nil)
 }
 
 func meet(t *testing.T, g *guard, from string, qtype uint16) *exchange {
 	t.Helper()
 	ctx, w := lateRequest(t, from)
-	return g.exchange(ctx, w, question(qtype))
+	return g.exchange(ctx, w, xfrtest.Question(qtype))
 }
 
 // TestRevocationOfLatecomers: the server that a reload takes off meets requests until
 // its listeners are closed. None of them gets what the new policy would not give it.
 func TestRevocationOfLatecomers(t *testing.T) {
-	rules := func(rest string) string { return guarded("allow as two net 127.0.0.2 unsigned"+rest, "") }
-	s := serve(t, rules("\n\t\tallow as one net 127.0.0.1 unsigned"), map[string]string{"db": zoneOrg})
+	rules := func(rest string) string { return xfrtest.Guarded("allow as two net 127.0.0.2 unsigned"+rest, "") }
+	s := xfrtest.Serve(t, rules("\n\t\tallow as one net 127.0.0.1 unsigned"), map[string]string{"db": xfrtest.ZoneOrg})
 	old := latestInstance().sorted()[0]
 	answer := func(from string) *dns.Msg {
 		ctx, w := lateRequest(t, from)
-		if _, err := old.answer(ctx, w, question(dns.TypeAXFR)); err != nil {
+		if _, err := old.answer(ctx, w, xfrtest.Question(dns.TypeAXFR)); err != nil {
 			t.Fatal(err)
 		}
-		return w.got(t)
+		return w.Got(t)
 	}
-	if m := answer("127.0.0.1"); !isZone(m) {
+	if m := answer("127.0.0.1"); !xfrtest.IsZone(m) {
 		t.Fatalf("before the reload: %v", m)
 	}
 	ctx, _ := lateRequest(t, "127.0.0.9")
@@ -178,16 +146,16 @@ func TestRevocationOfLatecomers(t *testing.T) {
 			live.Unlock()
 		}
 	}()
-	if err := s.reload(rules("")); err != nil {
+	if err := s.Reload(rules("")); err != nil {
 		t.Fatal(err)
 	}
 	if m := answer("127.0.0.1"); m == nil || m.Rcode != dns.RcodeServerFailure || len(m.Answer) > 0 {
 		t.Errorf("who may no longer have the zone got %v", m)
 	}
-	if m := answer("127.0.0.2"); !isZone(m) {
+	if m := answer("127.0.0.2"); !xfrtest.IsZone(m) {
 		t.Errorf("who still may have it got %v", m)
 	}
-	if e := s.events(t, 4)[2]; e["event.reason"] != "shutdown" || e["client.ip"] != "127.0.0.1" {
+	if e := s.Events(t, 4)[2]; e["event.reason"] != "shutdown" || e["client.ip"] != "127.0.0.1" {
 		t.Errorf("on record as %v", e)
 	}
 }
@@ -195,20 +163,20 @@ func TestRevocationOfLatecomers(t *testing.T) {
 // TestRevocationOfSecret: a key whose secret is another one after a reload is another
 // key: what was asked for with the old one is not carried on.
 func TestRevocationOfSecret(t *testing.T) {
-	block := guarded("allow as one net 127.0.0.1 key a.example.net.", "")
-	serve(t, block, map[string]string{"db": zoneOrg})
+	block := xfrtest.Guarded("allow as one net 127.0.0.1 key a.example.net.", "")
+	xfrtest.Serve(t, block, map[string]string{"db": xfrtest.ZoneOrg})
 	ctx, w := lateRequest(t, "127.0.0.1")
-	ctx = context.WithValue(ctx, dnsserver.Key{}, &dnsserver.Server{Addr: "dns://127.0.0.1:0", TsigSecret: map[string]string{keyA: secretA}})
+	ctx = context.WithValue(ctx, dnsserver.Key{}, &dnsserver.Server{Addr: "dns://127.0.0.1:0", TsigSecret: map[string]string{xfrtest.KeyA: xfrtest.SecretA}})
 	r := new(dns.Msg)
-	if err := r.Unpack(signed(t, question(dns.TypeAXFR), keyA, dns.HmacSHA256, secretA)); err != nil {
+	if err := r.Unpack(xfrtest.Signed(t, xfrtest.Question(dns.TypeAXFR), xfrtest.KeyA, dns.HmacSHA256, xfrtest.SecretA)); err != nil {
 		t.Fatal(err)
 	}
 	x := latestInstance().sorted()[0].exchange(ctx, w, r)
 	if x.Req.TSIG.Status != policy.TSIGValid {
 		t.Fatalf("signature is %s", x.Req.TSIG.Status)
 	}
-	for secret, want := range map[string]bool{secretA: true, "bmV3IHNlY3JldCBvZiBrZXkgYSBmb3IgdGVzdHMgb25seQ==": false} {
-		serve(t, strings.Replace(block, secretA, secret, 1), map[string]string{"db": zoneOrg})
+	for secret, want := range map[string]bool{xfrtest.SecretA: true, "bmV3IHNlY3JldCBvZiBrZXkgYSBmb3IgdGVzdHMgb25seQ==": false} {
+		xfrtest.Serve(t, strings.Replace(block, xfrtest.SecretA, secret, 1), map[string]string{"db": xfrtest.ZoneOrg})
 		if got := stillAllowed(x, latestInstance().sorted()); got != want {
 			t.Errorf("with the secret %s the transfer goes on: %t", secret, got)
 		}
@@ -224,12 +192,12 @@ func TestOldInstanceIsLeaving(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer secondary.Close()
-	block := guarded(unsignedRule+"\n\t\tnotify "+secondary.LocalAddr().String(), "")
-	s := serve(t, block, map[string]string{"db": zoneOrg})
+	block := xfrtest.Guarded(xfrtest.UnsignedRule+"\n\t\tnotify "+secondary.LocalAddr().String(), "")
+	s := xfrtest.Serve(t, block, map[string]string{"db": xfrtest.ZoneOrg})
 	old := latestInstance().sorted()[0]
 	ctx, w := lateRequest(t, "127.0.0.1")
 	ctx = context.WithValue(ctx, dnsserver.Key{}, &dnsserver.Server{Addr: "dns://127.0.0.1:0", IdleTimeout: 10 * time.Second})
-	x := old.exchange(ctx, w, question(dns.TypeAXFR, withKeepalive))
+	x := old.exchange(ctx, w, xfrtest.Question(dns.TypeAXFR, withKeepalive))
 	idle := func() string {
 		o, ok := x.keepalive(policy.ReasonAllowed).(*dns.EDNS0_LOCAL)
 		if !ok {
@@ -241,7 +209,7 @@ func TestOldInstanceIsLeaving(t *testing.T) {
 		t.Errorf("before the reload clients are told %s", got)
 	}
 	busy := transfers.begin(ctx, x)
-	if err := s.reload(block); err != nil {
+	if err := s.Reload(block); err != nil {
 		t.Fatal(err)
 	}
 	if got := idle(); got != "[0 0]" {
@@ -255,7 +223,7 @@ func TestOldInstanceIsLeaving(t *testing.T) {
 		if err != nil {
 			break
 		}
-		for _, rr := range unpack(t, b[:n]).Answer {
+		for _, rr := range xfrtest.Unpack(t, b[:n]).Answer {
 			if rr.(*dns.SOA).Serial == 99 {
 				t.Error("the old instance notifies")
 			}

@@ -4,6 +4,7 @@
 package xfrguard
 
 import (
+	"os"
 	"strings"
 	"testing"
 
@@ -11,30 +12,33 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/xfrguard/xfrguard/internal/corefile"
+	"github.com/xfrguard/xfrguard/internal/xfrtest"
 )
+
+func TestMain(m *testing.M) { os.Exit(xfrtest.Main(m)) }
 
 // TestTheMainJob: an allowed secondary gets the zone, everybody else is refused, and
 // both are on record.
 func TestTheMainJob(t *testing.T) {
-	s := serve(t, guarded("allow as ns2 net 127.0.0.1 key a.example.net.", ""), map[string]string{"db": zoneOrg})
-	tcp := s.addr(t, "tcp", 0)
+	s := xfrtest.Serve(t, xfrtest.Guarded("allow as ns2 net 127.0.0.1 key a.example.net.", ""), map[string]string{"db": xfrtest.ZoneOrg})
+	tcp := s.Addr(t, "tcp", 0)
 
-	got, err := transferIn(t, tcp, question(dns.TypeAXFR), "a.example.net.", secretA)
+	got, err := xfrtest.TransferIn(t, tcp, xfrtest.Question(dns.TypeAXFR), "a.example.net.", xfrtest.SecretA)
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantZone(t, got, zoneOrg)
-	s.events(t, 2)
+	xfrtest.WantZone(t, got, xfrtest.ZoneOrg)
+	s.Events(t, 2)
 
-	if m := ask1(t, "tcp", tcp, "", packed(t, question(dns.TypeAXFR))); m.Rcode != dns.RcodeRefused {
+	if m := xfrtest.Ask1(t, "tcp", tcp, "", xfrtest.Packed(t, xfrtest.Question(dns.TypeAXFR))); m.Rcode != dns.RcodeRefused {
 		t.Errorf("an unsigned request got %s", dns.RcodeToString[m.Rcode])
 	}
 	q := new(dns.Msg).SetQuestion("www.example.org.", dns.TypeA)
-	if m := ask1(t, "udp", s.addr(t, "udp", 0), "", packed(t, q)); len(m.Answer) != 1 {
+	if m := xfrtest.Ask1(t, "udp", s.Addr(t, "udp", 0), "", xfrtest.Packed(t, q)); len(m.Answer) != 1 {
 		t.Errorf("an ordinary query got %v", m)
 	}
 
-	events := s.events(t, 3)
+	events := s.Events(t, 3)
 	for i, want := range []struct{ action, reason string }{
 		{"zone-transfer-decision", "policy-allow"},
 		{"zone-transfer-end", "complete"},

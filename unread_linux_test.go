@@ -19,8 +19,8 @@ import (
 	"github.com/xfrguard/xfrguard/internal/evidence"
 	"github.com/xfrguard/xfrguard/internal/evidence/catest"
 	"github.com/xfrguard/xfrguard/internal/policy"
+	"github.com/xfrguard/xfrguard/internal/xfrtest"
 
-	_ "github.com/coredns/coredns/plugin/proxyproto"
 	"github.com/miekg/dns"
 	"golang.org/x/sys/unix"
 )
@@ -62,23 +62,23 @@ var unreading = []unreadWay{{"tcp", "dns", false}, {"tls", "tls", false}, {"tcp 
 
 // unread runs f with a server of the rules and a client of 127.0.0.2 that comes that way
 // and has not read anything yet.
-func unread(t *testing.T, way *unreadWay, rules, db string, f func(t *testing.T, s *server, c net.Conn, block func(rules string) string)) {
+func unread(t *testing.T, way *unreadWay, rules, db string, f func(t *testing.T, s *xfrtest.Server, c net.Conn, block func(rules string) string)) {
 	t.Helper()
 	block := func(rules string) string {
 		extra := ""
 		if way.proxied {
 			extra = "proxyproto {\n\t\tallow 127.0.0.0/8\n\t}"
 		}
-		b := xotBlock(rules, "", extra)
+		b := xfrtest.XoTBlock(rules, "", extra)
 		if way.scheme == "tls" { // proxyproto is of the first listener alone
 			b = strings.Replace(b, "dns://example.org:0 tls://example.org:0", "tls://example.org:0 dns://example.org:0", 1)
 		}
 		return b
 	}
-	files := xotFiles(t, catest.New(t))
+	files := xfrtest.XoTFiles(t, catest.New(t))
 	files["db"] = db
-	s := serve(t, block(rules), files)
-	c := tight(t, "127.0.0.2", s.listenerAddr(t, way.scheme), db != zoneOrg)
+	s := xfrtest.Serve(t, block(rules), files)
+	c := tight(t, "127.0.0.2", s.ListenerAddr(t, way.scheme), db != xfrtest.ZoneOrg)
 	_ = c.SetDeadline(time.Now().Add(60 * time.Second))
 	if way.proxied {
 		if _, err := io.WriteString(c, "PROXY TCP4 127.0.0.2 127.0.0.1 4711 53\r\n"); err != nil {
@@ -86,7 +86,7 @@ func unread(t *testing.T, way *unreadWay, rules, db string, f func(t *testing.T,
 		}
 	}
 	if way.scheme == "tls" {
-		secure := tls.Client(c, clientTLS("dot"))
+		secure := tls.Client(c, xfrtest.ClientTLS("dot"))
 		if err := secure.Handshake(); err != nil {
 			t.Fatal(err)
 		}
@@ -96,7 +96,7 @@ func unread(t *testing.T, way *unreadWay, rules, db string, f func(t *testing.T,
 }
 
 // eachUnreading is unread for every way.
-func eachUnreading(t *testing.T, rules, db string, f func(t *testing.T, s *server, c net.Conn, block func(rules string) string)) {
+func eachUnreading(t *testing.T, rules, db string, f func(t *testing.T, s *xfrtest.Server, c net.Conn, block func(rules string) string)) {
 	t.Helper()
 	for i := range unreading {
 		t.Run(unreading[i].name, func(t *testing.T) { unread(t, &unreading[i], rules, db, f) })
@@ -151,10 +151,10 @@ func wantReset(t *testing.T, c net.Conn, writes chan error, less int64) {
 }
 
 // endOf returns the first end event of that reason, once it is on record.
-func (s *server) endOf(t *testing.T, atMost time.Duration, reason string) (end map[string]any) {
+func endOf(t *testing.T, s *xfrtest.Server, atMost time.Duration, reason string) (end map[string]any) {
 	t.Helper()
 	untilTrue(t, atMost, "an end with "+reason, func() bool {
-		for _, e := range transferEvents(t, filepath.Join(s.dir, "audit.log")) {
+		for _, e := range xfrtest.TransferEvents(t, filepath.Join(s.Dir, "audit.log")) {
 			if e["event.action"] == "zone-transfer-end" && e["event.reason"] == reason {
 				end = e
 			}
@@ -172,9 +172,9 @@ const (
 // TestUnreadSOAs: a client that is up to date, asks all the time and reads no answer,
 // loses its connection and keeps no place.
 func TestUnreadSOAs(t *testing.T) {
-	eachUnreading(t, forSlow+impatient, zoneOrg, func(t *testing.T, s *server, c net.Conn, _ func(string) string) {
-		end := pour(c, packed(t, question(dns.TypeIXFR, withSerial(7))))
-		s.endOf(t, 30*time.Second, "write-timeout")
+	eachUnreading(t, forSlow+impatient, xfrtest.ZoneOrg, func(t *testing.T, s *xfrtest.Server, c net.Conn, _ func(string) string) {
+		end := pour(c, xfrtest.Packed(t, xfrtest.Question(dns.TypeIXFR, xfrtest.WithSerial(7))))
+		endOf(t, s, 30*time.Second, "write-timeout")
 		untilTrue(t, 5*time.Second, "its place is free", func() bool { return held() == 0 })
 		wantReset(t, c, end, 1<<20)
 	})
@@ -190,8 +190,8 @@ func TestUnreadRefusals(t *testing.T) {
 		{"not this type", "allow as slow type IXFR net 127.0.0.2 unsigned" + impatient},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			unread(t, &unreading[i], tt.rules, zoneOrg, func(t *testing.T, _ *server, c net.Conn, _ func(string) string) {
-				pour(c, packed(t, question(dns.TypeAXFR)))
+			unread(t, &unreading[i], tt.rules, xfrtest.ZoneOrg, func(t *testing.T, _ *xfrtest.Server, c net.Conn, _ func(string) string) {
+				pour(c, xfrtest.Packed(t, xfrtest.Question(dns.TypeAXFR)))
 				untilTrue(t, 30*time.Second, "the connection is cut", func() bool { return !alive(c) })
 				if n := held(); n != 0 {
 					t.Errorf("%d places are held", n)
@@ -215,13 +215,13 @@ func (w *placeWriter) WriteMsg(m *dns.Msg) error {
 // TestRefusalKeepsNoPlace: what is refused when it has a place already, such as a whole
 // zone to who may have differences only, gives it back before the refusal is written.
 func TestRefusalKeepsNoPlace(t *testing.T) {
-	serve(t, guarded("allow as one type IXFR net 127.0.0.1 unsigned", ""), map[string]string{"db": zoneOrg})
+	xfrtest.Serve(t, xfrtest.Guarded("allow as one type IXFR net 127.0.0.1 unsigned", ""), map[string]string{"db": xfrtest.ZoneOrg})
 	ctx, c := lateRequest(t, "127.0.0.1")
 	w := &placeWriter{ResponseWriter: c.ResponseWriter, held: -1}
-	if _, err := latestInstance().sorted()[0].answer(ctx, w, question(dns.TypeIXFR)); err != nil {
+	if _, err := latestInstance().sorted()[0].answer(ctx, w, xfrtest.Question(dns.TypeIXFR)); err != nil {
 		t.Fatal(err)
 	}
-	if m := c.got(t); m == nil || m.Rcode != dns.RcodeRefused || w.held != 0 {
+	if m := c.Got(t); m == nil || m.Rcode != dns.RcodeRefused || w.held != 0 {
 		t.Errorf("%d places were held while this was written: %v", w.held, m)
 	}
 }
@@ -245,12 +245,12 @@ func alive(c net.Conn) bool {
 
 // TestUnreadZone: the kernel takes all of a zone, the client nothing. It has not got it.
 func TestUnreadZone(t *testing.T) {
-	db := zoneOfTexts(1000, 80)
-	eachUnreading(t, forSlow+impatient, db, func(t *testing.T, s *server, c net.Conn, _ func(string) string) {
-		if _, err := (&dns.Conn{Conn: c}).Write(packed(t, question(dns.TypeAXFR))); err != nil {
+	db := xfrtest.ZoneOfTexts(1000, 80)
+	eachUnreading(t, forSlow+impatient, db, func(t *testing.T, s *xfrtest.Server, c net.Conn, _ func(string) string) {
+		if _, err := (&dns.Conn{Conn: c}).Write(xfrtest.Packed(t, xfrtest.Question(dns.TypeAXFR))); err != nil {
 			t.Fatal(err)
 		}
-		e := s.endOf(t, 30*time.Second, "write-timeout")
+		e := endOf(t, s, 30*time.Second, "write-timeout")
 		sent, _ := e["server.bytes"].(float64)
 		acked, known := e["coredns.xfr.bytes_acked"].(float64)
 		if e["coredns.xfr.complete"] != false || sent < 80_000 || !known || acked > sent-64<<10 {
@@ -264,13 +264,13 @@ func TestUnreadZone(t *testing.T) {
 // TestUnreadRest: so little is left that the place is free at once, and the record says
 // how much of it has arrived.
 func TestUnreadRest(t *testing.T) {
-	db := zoneOfTexts(400, 80)
-	eachUnreading(t, forSlow+"\n\t\ttimeout 1h stall 1m", db, func(t *testing.T, s *server, c net.Conn, _ func(string) string) {
+	db := xfrtest.ZoneOfTexts(400, 80)
+	eachUnreading(t, forSlow+"\n\t\ttimeout 1h stall 1m", db, func(t *testing.T, s *xfrtest.Server, c net.Conn, _ func(string) string) {
 		begin := time.Now()
-		if _, err := (&dns.Conn{Conn: c}).Write(packed(t, question(dns.TypeAXFR))); err != nil {
+		if _, err := (&dns.Conn{Conn: c}).Write(xfrtest.Packed(t, xfrtest.Question(dns.TypeAXFR))); err != nil {
 			t.Fatal(err)
 		}
-		e := s.endOf(t, 20*time.Second, "complete")
+		e := endOf(t, s, 20*time.Second, "complete")
 		sent, _ := e["server.bytes"].(float64)
 		acked, known := e["coredns.xfr.bytes_acked"].(float64)
 		if !known || acked >= sent || sent > 64<<10 {
@@ -295,13 +295,13 @@ func TestRevocationReachesEveryHolder(t *testing.T) {
 		query    *dns.Msg
 		pour     bool
 	}{
-		{"a single message", zoneOrg, question(dns.TypeIXFR, withSerial(7)), true},
-		{"a small zone", zoneOfTexts(1000, 80), question(dns.TypeAXFR), false},
-		{"a large zone", zoneOfTexts(20_000, 240), question(dns.TypeAXFR), false},
+		{"a single message", xfrtest.ZoneOrg, xfrtest.Question(dns.TypeIXFR, xfrtest.WithSerial(7)), true},
+		{"a small zone", xfrtest.ZoneOfTexts(1000, 80), xfrtest.Question(dns.TypeAXFR), false},
+		{"a large zone", xfrtest.ZoneOfTexts(20_000, 240), xfrtest.Question(dns.TypeAXFR), false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			eachUnreading(t, forSlow+patient, tt.db, func(t *testing.T, s *server, c net.Conn, block func(string) string) {
-				q := packed(t, tt.query)
+			eachUnreading(t, forSlow+patient, tt.db, func(t *testing.T, s *xfrtest.Server, c net.Conn, block func(string) string) {
+				q := xfrtest.Packed(t, tt.query)
 				var end chan error
 				if tt.pour {
 					end = pour(c, q)
@@ -309,10 +309,10 @@ func TestRevocationReachesEveryHolder(t *testing.T) {
 					t.Fatal(err)
 				}
 				blocked(t)
-				if err := s.reload(block("allow as good net 127.0.0.3 unsigned" + patient)); err != nil {
+				if err := s.Reload(block("allow as good net 127.0.0.3 unsigned" + patient)); err != nil {
 					t.Fatal(err)
 				}
-				s.endOf(t, 10*time.Second, "policy-revoked")
+				endOf(t, s, 10*time.Second, "policy-revoked")
 				wantReset(t, c, end, 1<<20)
 				// The old instance's audit log ends before the directory does.
 				untilTrue(t, 10*time.Second, "the old instance is gone", func() bool {

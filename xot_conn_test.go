@@ -6,79 +6,21 @@ package xfrguard
 import (
 	"bytes"
 	"crypto/tls"
-	"fmt"
-	"net"
 	"slices"
-	"strings"
 	"testing"
-	"time"
 
 	"github.com/xfrguard/xfrguard/internal/evidence/catest"
+	"github.com/xfrguard/xfrguard/internal/xfrtest"
 
-	_ "github.com/coredns/coredns/plugin/timeouts"
 	"github.com/miekg/dns"
 )
-
-// exchanges is what one connection carried: for each question, by ID, its messages.
-type exchanges map[uint16][][]byte
-
-// pipeline writes all queries at once and reads until every one is answered whole.
-func pipeline(t *testing.T, conn net.Conn, queries [][]byte) exchanges {
-	t.Helper()
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
-	var all bytes.Buffer
-	for _, q := range queries {
-		all.Write([]byte{byte(len(q) >> 8), byte(len(q))})
-		all.Write(q)
-	}
-	if _, err := conn.Write(all.Bytes()); err != nil {
-		t.Fatal(err)
-	}
-	got, open := exchanges{}, map[uint16]bool{}
-	for _, q := range queries {
-		open[uint16(q[0])<<8|uint16(q[1])] = true
-	}
-	c := &dns.Conn{Conn: conn}
-	for len(open) > 0 {
-		buf := make([]byte, dns.MaxMsgSize)
-		n, err := c.Read(buf)
-		if err != nil {
-			t.Fatalf("with %d questions open: %v", len(open), err)
-		}
-		m := unpack(t, buf[:n])
-		if !open[m.Id] {
-			t.Fatalf("a message for %d, which is no open question", m.Id)
-		}
-		got[m.Id] = append(got[m.Id], buf[:n])
-		if whole(t, got[m.Id]) {
-			delete(open, m.Id)
-		}
-	}
-	return got
-}
-
-// whole reports whether the messages are all of an answer: a transfer ends with the
-// SOA that it began with (RFC 5936 §2.2), everything else is one message.
-func whole(t *testing.T, messages [][]byte) bool {
-	t.Helper()
-	first, last := unpack(t, messages[0]), unpack(t, messages[len(messages)-1])
-	isSOA := func(rrs []dns.RR, i int) bool { return len(rrs) > 0 && rrs[i].Header().Rrtype == dns.TypeSOA }
-	q := first.Question[0].Qtype
-	if q != dns.TypeAXFR && q != dns.TypeIXFR || first.Rcode != dns.RcodeSuccess {
-		return true
-	}
-	if q == dns.TypeIXFR && len(messages) == 1 && len(first.Answer) == 1 {
-		return true
-	}
-	return isSOA(first.Answer, 0) && isSOA(last.Answer, len(last.Answer)-1) && (len(messages) > 1 || len(first.Answer) > 1)
-}
 
 // verifyChain checks the signatures of all messages of an answer (RFC 8945 §5.3.1).
 func verifyChain(t *testing.T, query []byte, messages [][]byte, secret string) {
 	t.Helper()
-	mac := unpack(t, query).IsTsig().MAC
+	mac := xfrtest.Unpack(t, query).IsTsig().MAC
 	for i, b := range messages {
-		sig := unpack(t, b).IsTsig()
+		sig := xfrtest.Unpack(t, b).IsTsig()
 		if sig == nil {
 			t.Fatalf("message %d of %d is not signed", i+1, len(messages))
 		}
@@ -92,20 +34,7 @@ func verifyChain(t *testing.T, query []byte, messages [][]byte, secret string) {
 const bigHosts = 3000
 
 // bigZone is a zone of several messages.
-func bigZone() string { return zoneOfTexts(bigHosts, 60) }
-
-// zoneOfTexts is example.org with n texts of that length beside it.
-func zoneOfTexts(n, length int) string {
-	var b strings.Builder
-	b.WriteString(zoneOrg)
-	for i := range n {
-		fmt.Fprintf(&b, "h%d IN TXT \"%s\"\n", i, strings.Repeat("x", length))
-	}
-	return b.String()
-}
-
-// withID gives a message its ID.
-func withID(id uint16) func(*dns.Msg) { return func(m *dns.Msg) { m.Id = id } }
+func bigZone() string { return xfrtest.ZoneOfTexts(bigHosts, 60) }
 
 // TestMixedConnection: transfers, refusals and ordinary queries on one connection, all
 // asked at once, are each answered whole, with their IDs, their signatures, and an OPT
@@ -113,45 +42,45 @@ func withID(id uint16) func(*dns.Msg) { return func(m *dns.Msg) { m.Id = id } }
 // RFC 9103 §6.3).
 func TestMixedConnection(t *testing.T) {
 	ca := catest.New(t)
-	files := xotFiles(t, ca)
+	files := xfrtest.XoTFiles(t, ca)
 	files["db"] = bigZone()
 	rules := "allow as keyed net 127.0.0.1 key a.example.net."
-	s := serve(t, xotBlock(rules, auth("request"), ""), files)
+	s := xfrtest.Serve(t, xfrtest.XoTBlock(rules, xfrtest.ClientAuth("request"), ""), files)
 	for _, scheme := range []string{"dns", "tls"} {
 		t.Run(scheme, func(t *testing.T) {
 			var config *tls.Config
 			if scheme == "tls" {
-				config = xotClient(nil, "dot")
+				config = xfrtest.XoTClient(nil, "dot")
 			}
-			conn, err := dialFrom(t, "", s.listenerAddr(t, scheme), config)
+			conn, err := xfrtest.DialFrom(t, "", s.ListenerAddr(t, scheme), config)
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer conn.Close()
 			a := new(dns.Msg).SetQuestion("www.example.org.", dns.TypeA)
 			base := map[string]uint16{"dns": 100, "tls": 200}[scheme]
-			key := func(q *dns.Msg) []byte { return signed(t, q, keyA, dns.HmacSHA256, secretA) }
+			key := func(q *dns.Msg) []byte { return xfrtest.Signed(t, q, xfrtest.KeyA, dns.HmacSHA256, xfrtest.SecretA) }
 			queries := [][]byte{
-				0: packed(t, withChange(a, withID(base))),
-				1: key(question(dns.TypeAXFR, withID(base+1), withEDNS)),
-				2: packed(t, question(dns.TypeSOA, withID(base+2))),
-				3: key(question(dns.TypeIXFR, withID(base+3), withSerial(7), withEDNS)),
-				4: packed(t, question(dns.TypeAXFR, withID(base+4), withEDNS)),
-				5: key(question(dns.TypeAXFR, withID(base+5))),
-				6: key(question(dns.TypeIXFR, withID(base+6), withEDNS)),
-				7: packed(t, withChange(a, withID(base+7))),
+				0: xfrtest.Packed(t, withChange(a, xfrtest.WithID(base))),
+				1: key(xfrtest.Question(dns.TypeAXFR, xfrtest.WithID(base+1), xfrtest.WithEDNS)),
+				2: xfrtest.Packed(t, xfrtest.Question(dns.TypeSOA, xfrtest.WithID(base+2))),
+				3: key(xfrtest.Question(dns.TypeIXFR, xfrtest.WithID(base+3), xfrtest.WithSerial(7), xfrtest.WithEDNS)),
+				4: xfrtest.Packed(t, xfrtest.Question(dns.TypeAXFR, xfrtest.WithID(base+4), xfrtest.WithEDNS)),
+				5: key(xfrtest.Question(dns.TypeAXFR, xfrtest.WithID(base+5))),
+				6: key(xfrtest.Question(dns.TypeIXFR, xfrtest.WithID(base+6), xfrtest.WithEDNS)),
+				7: xfrtest.Packed(t, withChange(a, xfrtest.WithID(base+7))),
 			}
 			for range 2 { // and once more, when the first answers are in
-				got := pipeline(t, conn, queries)
+				got := xfrtest.Pipeline(t, conn, queries)
 				wantMixed(t, queries, got, base)
 				for i, q := range queries { // no message twice: it would be a replay
-					m := unpack(t, q)
+					m := xfrtest.Unpack(t, q)
 					m.Id += 10
 					if m.IsTsig() != nil {
 						m.Extra = m.Extra[:len(m.Extra)-1]
 						queries[i] = key(m)
 					} else {
-						queries[i] = packed(t, m)
+						queries[i] = xfrtest.Packed(t, m)
 					}
 				}
 				base += 10
@@ -166,20 +95,20 @@ func withChange(m *dns.Msg, change func(*dns.Msg)) *dns.Msg {
 	return c
 }
 
-func wantMixed(t *testing.T, queries [][]byte, got exchanges, base uint16) {
+func wantMixed(t *testing.T, queries [][]byte, got xfrtest.Exchanges, base uint16) {
 	t.Helper()
 	for i, q := range queries {
 		messages := got[base+uint16(i)]
-		asked := unpack(t, q)
+		asked := xfrtest.Unpack(t, q)
 		records := 0
 		for _, b := range messages {
-			m := unpack(t, b)
+			m := xfrtest.Unpack(t, b)
 			records += len(m.Answer)
 			if (m.IsEdns0() != nil) != (asked.IsEdns0() != nil) {
 				t.Errorf("question %d: OPT %v in an answer to OPT %v", i, m.IsEdns0(), asked.IsEdns0())
 			}
 		}
-		rcode := unpack(t, messages[0]).Rcode
+		rcode := xfrtest.Unpack(t, messages[0]).Rcode
 		wantRecords := map[int]int{0: 1, 1: bigHosts + 6, 2: 1, 3: 1, 4: 0, 5: bigHosts + 6, 6: bigHosts + 6, 7: 1}[i]
 		if wantRcode := map[bool]int{true: dns.RcodeRefused}[i == 4]; rcode != wantRcode || records != wantRecords {
 			t.Errorf("question %d: %s with %d records, want %d", i, dns.RcodeToString[rcode], records, wantRecords)
@@ -188,7 +117,7 @@ func wantMixed(t *testing.T, queries [][]byte, got exchanges, base uint16) {
 			t.Errorf("question %d: %d messages are too few to show much", i, len(messages))
 		}
 		if asked.IsTsig() != nil {
-			verifyChain(t, q, messages, secretA)
+			verifyChain(t, q, messages, xfrtest.SecretA)
 		}
 	}
 }
@@ -230,43 +159,43 @@ type edgeCase struct {
 var edgeCases = []edgeCase{
 	{"a stranger", "127.0.0.9", asking(dns.TypeAXFR, "", ""), false},
 	{"a key needed", "", asking(dns.TypeAXFR, "", ""), false},
-	{"a wrong signature", "", asking(dns.TypeAXFR, keyA, secretB), false},
-	{"another key", "", asking(dns.TypeAXFR, keyB, secretB), true},
-	{"below the apex, signed", "", asking(dns.TypeAXFR, keyA, secretA, withName("www.example.org.")), true},
-	{"up to date", "", asking(dns.TypeIXFR, keyA, secretA, withSerial(7)), true},
-	{"a whole zone", "", asking(dns.TypeAXFR, keyA, secretA), true},
-	{"a whole zone for an IXFR", "", asking(dns.TypeIXFR, keyA, secretA), true},
+	{"a wrong signature", "", asking(dns.TypeAXFR, xfrtest.KeyA, xfrtest.SecretB), false},
+	{"another key", "", asking(dns.TypeAXFR, xfrtest.KeyB, xfrtest.SecretB), true},
+	{"below the apex, signed", "", asking(dns.TypeAXFR, xfrtest.KeyA, xfrtest.SecretA, xfrtest.WithName("www.example.org.")), true},
+	{"up to date", "", asking(dns.TypeIXFR, xfrtest.KeyA, xfrtest.SecretA, xfrtest.WithSerial(7)), true},
+	{"a whole zone", "", asking(dns.TypeAXFR, xfrtest.KeyA, xfrtest.SecretA), true},
+	{"a whole zone for an IXFR", "", asking(dns.TypeIXFR, xfrtest.KeyA, xfrtest.SecretA), true},
 }
 
 func asking(qtype uint16, key, secret string, first ...func(*dns.Msg)) func(*testing.T, ...func(*dns.Msg)) []byte {
 	return func(t *testing.T, options ...func(*dns.Msg)) []byte {
-		m := question(qtype, append(slices.Clone(first), options...)...)
+		m := xfrtest.Question(qtype, append(slices.Clone(first), options...)...)
 		if key == "" {
-			return packed(t, m)
+			return xfrtest.Packed(t, m)
 		}
-		return signed(t, m, key, dns.HmacSHA256, secret)
+		return xfrtest.Signed(t, m, key, dns.HmacSHA256, secret)
 	}
 }
 
 // each asks for every edge case over a transport and calls check with each message.
-func eachEdge(t *testing.T, s *server, scheme string, options []func(*dns.Msg), check func(t *testing.T, c *edgeCase, raw []byte, m *dns.Msg)) {
+func eachEdge(t *testing.T, s *xfrtest.Server, scheme string, options []func(*dns.Msg), check func(t *testing.T, c *edgeCase, raw []byte, m *dns.Msg)) {
 	t.Helper()
 	for _, c := range edgeCases {
 		var config *tls.Config
 		if scheme == "tls" {
-			config = xotClient(nil, "dot")
+			config = xfrtest.XoTClient(nil, "dot")
 		}
-		conn, err := dialFrom(t, c.from, s.listenerAddr(t, scheme), config)
+		conn, err := xfrtest.DialFrom(t, c.from, s.ListenerAddr(t, scheme), config)
 		if err != nil {
 			t.Fatal(err)
 		}
 		q := c.ask(t, options...)
-		for _, messages := range pipeline(t, conn, [][]byte{q}) {
+		for _, messages := range xfrtest.Pipeline(t, conn, [][]byte{q}) {
 			if c.tsig {
-				verifyChain(t, q, messages, map[bool]string{true: secretB, false: secretA}[c.name == "another key"])
+				verifyChain(t, q, messages, map[bool]string{true: xfrtest.SecretB, false: xfrtest.SecretA}[c.name == "another key"])
 			}
 			for _, b := range messages {
-				check(t, &c, b, unpack(t, b))
+				check(t, &c, b, xfrtest.Unpack(t, b))
 			}
 		}
 		conn.Close()
@@ -277,32 +206,32 @@ func eachEdge(t *testing.T, s *server, scheme string, options []func(*dns.Msg), 
 // message, with the time that the listener really waits; and says 0 when the server
 // is going (RFC 7828).
 func TestKeepalive(t *testing.T) {
-	files := xotFiles(t, catest.New(t))
+	files := xfrtest.XoTFiles(t, catest.New(t))
 	files["db"] = bigZone()
 	rules := "allow as keyed net 127.0.0.1 key a.example.net."
 	// In units of 100 ms: CoreDNS's default of 10 s, and another.
 	for extra, want := range map[string][]byte{"": {0, 11, 0, 2, 0, 100}, "timeouts {\n\t\tidle 90s\n\t}": {0, 11, 0, 2, 3, 132}} {
-		s := serve(t, xotBlock(rules, "", extra), files)
+		s := xfrtest.Serve(t, xfrtest.XoTBlock(rules, "", extra), files)
 		for _, scheme := range []string{"dns", "tls"} {
 			eachEdge(t, s, scheme, []func(*dns.Msg){withKeepalive}, func(t *testing.T, c *edgeCase, raw []byte, m *dns.Msg) {
 				if n := len(optionOf(m, dns.EDNS0TCPKEEPALIVE)); n != 1 || !bytes.Contains(raw, want) {
 					t.Errorf("%s, %s: %d options, want one of % x: % x", scheme, c.name, n, want, raw[max(0, len(raw)-160):])
 				}
 			})
-			eachEdge(t, s, scheme, []func(*dns.Msg){withEDNS}, func(t *testing.T, c *edgeCase, _ []byte, m *dns.Msg) {
+			eachEdge(t, s, scheme, []func(*dns.Msg){xfrtest.WithEDNS}, func(t *testing.T, c *edgeCase, _ []byte, m *dns.Msg) {
 				if len(optionOf(m, dns.EDNS0TCPKEEPALIVE)) > 0 {
 					t.Errorf("%s, %s: for a client without the option", scheme, c.name)
 				}
 			})
 		}
-		udp := s.addr(t, "udp", 0)
-		m := ask1(t, "udp", udp, "", asking(dns.TypeIXFR, keyA, secretA)(t, withKeepalive))
+		udp := s.Addr(t, "udp", 0)
+		m := xfrtest.Ask1(t, "udp", udp, "", asking(dns.TypeIXFR, xfrtest.KeyA, xfrtest.SecretA)(t, withKeepalive))
 		if len(m.Answer) != 1 || len(optionOf(m, dns.EDNS0TCPKEEPALIVE)) > 0 {
 			t.Errorf("over UDP: %v", m)
 		}
 		limits.Shutdown()
-		raw := ask(t, "tcp", s.listenerAddr(t, "dns"), "", asking(dns.TypeAXFR, keyA, secretA)(t, withKeepalive, withID(4712)), 1)
-		if m := unpack(t, raw[0]); m.Rcode != dns.RcodeServerFailure || !bytes.Contains(raw[0], []byte{0, 11, 0, 2, 0, 0}) {
+		raw := xfrtest.Ask(t, "tcp", s.ListenerAddr(t, "dns"), "", asking(dns.TypeAXFR, xfrtest.KeyA, xfrtest.SecretA)(t, withKeepalive, xfrtest.WithID(4712)), 1)
+		if m := xfrtest.Unpack(t, raw[0]); m.Rcode != dns.RcodeServerFailure || !bytes.Contains(raw[0], []byte{0, 11, 0, 2, 0, 0}) {
 			t.Errorf("when shutting down: %v % x", m, raw[0])
 		}
 		limits.Resume()
@@ -311,12 +240,12 @@ func TestKeepalive(t *testing.T) {
 
 // TestLeaving: a request that a replaced instance still answers says so.
 func TestLeaving(t *testing.T) {
-	s := serve(t, guarded(keyRule, ""), map[string]string{"db": zoneOrg})
+	s := xfrtest.Serve(t, xfrtest.Guarded(xfrtest.KeyRule, ""), map[string]string{"db": xfrtest.ZoneOrg})
 	old := latestInstance().guards[0]
 	if old.leaving() {
 		t.Error("leaving at once")
 	}
-	if err := s.reload(guarded(keyRule, "")); err != nil {
+	if err := s.Reload(xfrtest.Guarded(xfrtest.KeyRule, "")); err != nil {
 		t.Fatal(err)
 	}
 	if !old.leaving() || latestInstance().guards[0].leaving() {
@@ -328,9 +257,9 @@ func TestLeaving(t *testing.T) {
 // of 468 octets, signature included (RFC 8467 §4.1); nothing is padded over plain TCP
 // and UDP, nor for a client that does not pad (RFC 7830 §4, §6).
 func TestPadding(t *testing.T) {
-	files := xotFiles(t, catest.New(t))
+	files := xfrtest.XoTFiles(t, catest.New(t))
 	files["db"] = bigZone()
-	s := serve(t, xotBlock("allow as keyed net 127.0.0.1 key a.example.net.", "", ""), files)
+	s := xfrtest.Serve(t, xfrtest.XoTBlock("allow as keyed net 127.0.0.1 key a.example.net.", "", ""), files)
 	eachEdge(t, s, "tls", []func(*dns.Msg){withPadding}, func(t *testing.T, c *edgeCase, raw []byte, m *dns.Msg) {
 		if n := len(optionOf(m, dns.EDNS0PADDING)); n != 1 || len(raw)%468 != 0 {
 			t.Errorf("%s: %d options, %d octets", c.name, n, len(raw))
@@ -343,10 +272,10 @@ func TestPadding(t *testing.T) {
 			}
 		}
 	}
-	eachEdge(t, s, "tls", []func(*dns.Msg){withEDNS}, unpadded("a client that does not pad"))
+	eachEdge(t, s, "tls", []func(*dns.Msg){xfrtest.WithEDNS}, unpadded("a client that does not pad"))
 	eachEdge(t, s, "tls", nil, unpadded("a client without EDNS"))
 	eachEdge(t, s, "dns", []func(*dns.Msg){withPadding}, unpadded("plain TCP"))
-	m := ask1(t, "udp", s.addr(t, "udp", 0), "", asking(dns.TypeIXFR, keyA, secretA)(t, withPadding))
+	m := xfrtest.Ask1(t, "udp", s.Addr(t, "udp", 0), "", asking(dns.TypeIXFR, xfrtest.KeyA, xfrtest.SecretA)(t, withPadding))
 	if len(m.Answer) != 1 || len(optionOf(m, dns.EDNS0PADDING)) > 0 {
 		t.Errorf("over UDP: %v", m)
 	}

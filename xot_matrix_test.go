@@ -20,6 +20,7 @@ import (
 	"github.com/xfrguard/xfrguard/internal/audit"
 	"github.com/xfrguard/xfrguard/internal/audit/audittest"
 	"github.com/xfrguard/xfrguard/internal/evidence/catest"
+	"github.com/xfrguard/xfrguard/internal/xfrtest"
 
 	"github.com/miekg/dns"
 )
@@ -54,7 +55,7 @@ func identities(t *testing.T, ca *catest.CA) map[string]*catest.Identity {
 // matrix is one server with all the rules.
 type matrix struct {
 	mode string
-	s    *server
+	s    *xfrtest.Server
 	ids  map[string]*catest.Identity
 
 	mu     sync.Mutex
@@ -66,8 +67,8 @@ type matrix struct {
 func matrixCorefile(mode string, ids map[string]*catest.Identity) string {
 	var b strings.Builder
 	zones := audittest.SortedKeys(ruleKinds)
-	fmt.Fprintf(&b, "dns://test:0 tls://test:0 {\n\tbind 127.0.0.1\n\ttls DIR/cert.pem DIR/key.pem %s\n", auth(mode))
-	fmt.Fprintf(&b, "\ttsig {\n\t\tsecret a.example.net. %s\n\t\tsecret b.example.net. %s\n\t}\n", secretA, secretB)
+	fmt.Fprintf(&b, "dns://test:0 tls://test:0 {\n\tbind 127.0.0.1\n\ttls DIR/cert.pem DIR/key.pem %s\n", xfrtest.ClientAuth(mode))
+	fmt.Fprintf(&b, "\ttsig {\n\t\tsecret a.example.net. %s\n\t\tsecret b.example.net. %s\n\t}\n", xfrtest.SecretA, xfrtest.SecretB)
 	for _, z := range zones {
 		fmt.Fprintf(&b, "\txfrguard %s.test {\n", z)
 		for _, r := range ruleKinds[z] {
@@ -92,7 +93,7 @@ func TestMatrix(t *testing.T) {
 	}
 	for i, mode := range clientAuths {
 		t.Run(mode, func(t *testing.T) {
-			m := &matrix{mode: mode, s: serve(t, matrixCorefile(mode, ids), files), ids: ids, sent: make(map[uint16]cell)}
+			m := &matrix{mode: mode, s: xfrtest.Serve(t, matrixCorefile(mode, ids), files), ids: ids, sent: make(map[uint16]cell)}
 			m.next = uint16(i) * 10000 // the same message in the same second would be a replay
 			m.intercept(t)
 			var work []cell
@@ -162,14 +163,14 @@ func (m *matrix) connect(t *testing.T, c cell) {
 	}
 	scheme, config := "dns", (*tls.Config)(nil)
 	if c.transport != "tcp" {
-		scheme, config = "tls", xotClient(m.ids[c.cert])
+		scheme, config = "tls", xfrtest.XoTClient(m.ids[c.cert])
 		config.MaxVersion = map[string]uint16{"tls1.2": tls.VersionTLS12, "tls1.3": tls.VersionTLS13}[c.transport]
 		if c.alpn != "" {
 			config.NextProtos = []string{c.alpn}
 		}
 	}
 	cells, queries := m.queries(t, c)
-	answers, err := talk(t, from, m.s.listenerAddr(t, scheme), config, queries)
+	answers, err := talk(t, from, m.s.ListenerAddr(t, scheme), config, queries)
 	if !c.wantHandshake() {
 		if err == nil {
 			t.Errorf("%v: a connection", &c)
@@ -192,18 +193,18 @@ func (m *matrix) queries(t *testing.T, c cell) (cells []cell, queries [][]byte) 
 	for _, c.zone = range audittest.SortedKeys(ruleKinds) {
 		for _, c.tsig = range []string{"", "wrong", "other", "right"} {
 			m.next++
-			q := question(dns.TypeAXFR, withEDNS, withName(c.zone+".test."))
+			q := xfrtest.Question(dns.TypeAXFR, xfrtest.WithEDNS, xfrtest.WithName(c.zone+".test."))
 			q.Id = m.next
 			var b []byte
 			switch c.tsig {
 			case "":
-				b = packed(t, q)
+				b = xfrtest.Packed(t, q)
 			case "wrong":
-				b = signed(t, q, keyA, dns.HmacSHA256, secretB)
+				b = xfrtest.Signed(t, q, xfrtest.KeyA, dns.HmacSHA256, xfrtest.SecretB)
 			case "other":
-				b = signed(t, q, keyB, dns.HmacSHA256, secretB)
+				b = xfrtest.Signed(t, q, xfrtest.KeyB, dns.HmacSHA256, xfrtest.SecretB)
 			case "right":
-				b = signed(t, q, keyA, dns.HmacSHA256, secretA)
+				b = xfrtest.Signed(t, q, xfrtest.KeyA, dns.HmacSHA256, xfrtest.SecretA)
 			}
 			if c.wantHandshake() {
 				m.sent[q.Id] = c
@@ -216,7 +217,7 @@ func (m *matrix) queries(t *testing.T, c cell) (cells []cell, queries [][]byte) 
 
 // talk sends all queries at once and reads one message for each.
 func talk(t *testing.T, from, addr string, config *tls.Config, queries [][]byte) ([]*dns.Msg, error) {
-	conn, err := dialFrom(t, from, addr, config)
+	conn, err := xfrtest.DialFrom(t, from, addr, config)
 	if err != nil {
 		return nil, err
 	}
@@ -254,15 +255,15 @@ func (m *matrix) check(t *testing.T, c *cell, query []byte, got *dns.Msg) {
 	if id := uint16(query[0])<<8 | uint16(query[1]); got.Id != id {
 		t.Errorf("%v: the answer to %d stands where the one to %d belongs", c, got.Id, id)
 	}
-	if got.Rcode != want.rcode || isZone(got) != (want.reason == "policy-allow") {
+	if got.Rcode != want.rcode || xfrtest.IsZone(got) != (want.reason == "policy-allow") {
 		t.Errorf("%v: got %s with %d records, want %s (%s)", c, dns.RcodeToString[got.Rcode], len(got.Answer), dns.RcodeToString[want.rcode], want.reason)
 	}
 	ede := -1
 	if want.rcode == dns.RcodeRefused && want.reason != "client-not-allowed" {
 		ede = 18
 	}
-	if edeOf(got) != ede {
-		t.Errorf("%v: EDE %d, want %d", c, edeOf(got), ede)
+	if xfrtest.EDEOf(got) != ede {
+		t.Errorf("%v: EDE %d, want %d", c, xfrtest.EDEOf(got), ede)
 	}
 	proven := (c.tsig == "right" || c.tsig == "other") && c.inside
 	if sig := got.IsTsig(); (sig != nil) != (c.tsig != "" && c.inside) || sig != nil && (sig.MACSize > 0) != proven {
@@ -329,7 +330,7 @@ func (m *matrix) decisions(t *testing.T) map[string]map[string]any {
 	t.Helper()
 	var text []byte
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
-		text, _ = os.ReadFile(filepath.Join(m.s.dir, "audit.log"))
+		text, _ = os.ReadFile(filepath.Join(m.s.Dir, "audit.log"))
 		if bytes.Count(text, []byte(`"event.action":"zone-transfer-decision"`)) >= len(m.sent)-len(m.denied) {
 			break
 		}

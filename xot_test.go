@@ -18,9 +18,8 @@ import (
 
 	"github.com/xfrguard/xfrguard/internal/audit"
 	"github.com/xfrguard/xfrguard/internal/evidence/catest"
+	"github.com/xfrguard/xfrguard/internal/xfrtest"
 )
-
-const certRule = "allow as ns2 net 127.0.0.1 cert ns2.example.net"
 
 // TestALPN: dot for those that offer it, nothing for those that offer nothing, and no
 // connection for those that offer only what this is not (RFC 7301 §3.2). It does not
@@ -28,9 +27,9 @@ const certRule = "allow as ns2 net 127.0.0.1 cert ns2.example.net"
 // has the guard.
 func TestALPN(t *testing.T) {
 	ca := catest.New(t)
-	files := xotFiles(t, ca)
-	files["net"] = strings.ReplaceAll(zoneOrg, "example.org", "example.net")
-	both := xotBlock("allow net 127.0.0.1 key a.example.net. tls", "", "")
+	files := xfrtest.XoTFiles(t, ca)
+	files["net"] = strings.ReplaceAll(xfrtest.ZoneOrg, "example.org", "example.net")
+	both := xfrtest.XoTBlock("allow net 127.0.0.1 key a.example.net. tls", "", "")
 	turned := strings.Replace(both, "dns://example.org:0 tls://example.org:0", "tls://example.org:0 dns://example.org:0", 1)
 	only := strings.Replace(both, "dns://example.org:0 ", "", 1)
 	stranger := "tls://example.net:0 {\n\tbind 127.0.0.1\n\ttls DIR/cert.pem DIR/key.pem\n\tfile DIR/net\n}\n"
@@ -39,14 +38,14 @@ func TestALPN(t *testing.T) {
 		"shared, guard first": only + stranger, "shared, guard last": stranger + only, "shared, guard last, two keys": stranger + both,
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := serve(t, corefile, files)
-			addr := s.listenerAddr(t, "tls")
+			s := xfrtest.Serve(t, corefile, files)
+			addr := s.ListenerAddr(t, "tls")
 			for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 				for _, c := range []struct {
 					offers []string
 					want   string
 				}{{nil, ""}, {[]string{"dot"}, "dot"}, {[]string{"h2", "dot"}, "dot"}, {[]string{"h2"}, "-"}, {[]string{"DOT"}, "-"}, {[]string{"http/1.1"}, "-"}} {
-					config := clientTLS(c.offers...)
+					config := xfrtest.ClientTLS(c.offers...)
 					config.MaxVersion = version
 					conn, err := tls.Dial("tcp", addr, config)
 					if c.want == "-" {
@@ -63,7 +62,7 @@ func TestALPN(t *testing.T) {
 						t.Errorf("%s, %v: negotiated %q", tls.VersionName(version), c.offers, got)
 					}
 					// An ordinary query is nobody's business here, also over TLS 1.2.
-					if m := over(t, conn, packed(t, new(dns.Msg).SetQuestion("www.example.org.", dns.TypeA))); m == nil || len(m.Answer) != 1 {
+					if m := xfrtest.Over(t, conn, xfrtest.Packed(t, new(dns.Msg).SetQuestion("www.example.org.", dns.TypeA))); m == nil || len(m.Answer) != 1 {
 						t.Errorf("%s, %v: an ordinary query got %v", tls.VersionName(version), c.offers, m)
 					}
 					conn.Close()
@@ -76,17 +75,17 @@ func TestALPN(t *testing.T) {
 // TestALPNElsewhere: dot stands on no listener that is not DNS over TLS, whatever
 // else its block has.
 func TestALPNElsewhere(t *testing.T) {
-	files := xotFiles(t, catest.New(t))
-	corefile := strings.Replace(xotBlock(keyRule, "", ""), "dns://example.org:0 tls://example.org:0", "tls://example.org:PORT https://example.org:0 grpc://example.org:0", 1)
-	port := freePort(t)
-	s := serve(t, strings.ReplaceAll(corefile, "PORT", port), files)
+	files := xfrtest.XoTFiles(t, catest.New(t))
+	corefile := strings.Replace(xfrtest.XoTBlock(xfrtest.KeyRule, "", ""), "dns://example.org:0 tls://example.org:0", "tls://example.org:PORT https://example.org:0 grpc://example.org:0", 1)
+	port := xfrtest.FreePort(t)
+	s := xfrtest.Serve(t, strings.ReplaceAll(corefile, "PORT", port), files)
 	others := 0
-	for _, l := range s.inst.Servers() {
+	for _, l := range s.Inst.Servers() {
 		if l.Addr() == nil || strings.HasSuffix(l.Addr().String(), ":"+port) {
 			continue
 		}
 		others++
-		if conn, err := tls.Dial("tcp", l.Addr().String(), clientTLS("dot")); err == nil {
+		if conn, err := tls.Dial("tcp", l.Addr().String(), xfrtest.ClientTLS("dot")); err == nil {
 			t.Errorf("%v speaks dot: %q", l.Addr(), conn.ConnectionState().NegotiatedProtocol)
 			conn.Close()
 		}
@@ -96,28 +95,17 @@ func TestALPNElsewhere(t *testing.T) {
 	}
 }
 
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
-}
-
 // TestXoTEvent: the record says what the session was.
 func TestXoTEvent(t *testing.T) {
 	ca := catest.New(t)
 	id := ca.Client(t, "ns2.example.net", catest.Sans("ns2.example.net", "backup.example.net"))
-	s := serve(t, xotBlock(certRule, auth("request"), ""), xotFiles(t, ca))
-	config := xotClient(id, "dot")
+	s := xfrtest.Serve(t, xfrtest.XoTBlock(xfrtest.CertRule, xfrtest.ClientAuth("request"), ""), xfrtest.XoTFiles(t, ca))
+	config := xfrtest.XoTClient(id, "dot")
 	config.ServerName = "ns1.example.org"
-	if m := xot(t, s.listenerAddr(t, "tls"), "", config, packed(t, question(dns.TypeAXFR))); !isZone(m) {
+	if m := xfrtest.XoT(t, s.ListenerAddr(t, "tls"), "", config, xfrtest.Packed(t, xfrtest.Question(dns.TypeAXFR))); !xfrtest.IsZone(m) {
 		t.Fatalf("got %v", m)
 	}
-	for _, e := range s.events(t, 2) { // the decision and the end
+	for _, e := range s.Events(t, 2) { // the decision and the end
 		for field, want := range map[string]any{
 			"tls.established": true, "tls.version": "1.3", "tls.next_protocol": "dot", "tls.client.server_name": "ns1.example.org",
 			"tls.resumed": nil, "coredns.xfr.tls.verified": true, "tls.client.subject": "CN=ns2.example.net",
@@ -141,14 +129,14 @@ func TestXoTEvent(t *testing.T) {
 // says about a session is not known of it.
 func TestNoEvidenceOfTLS(t *testing.T) {
 	ca := catest.New(t)
-	serve(t, xotBlock("allow as open net 127.0.0.1 unsigned", "", ""), xotFiles(t, ca))
+	xfrtest.Serve(t, xfrtest.XoTBlock("allow as open net 127.0.0.1 unsigned", "", ""), xfrtest.XoTFiles(t, ca))
 	g := latestInstance().guards[0]
-	ask := func(listener string, c *caller, wrap func(dns.ResponseWriter) dns.ResponseWriter) *dns.Msg {
+	ask := func(listener string, c *xfrtest.Caller, wrap func(dns.ResponseWriter) dns.ResponseWriter) *dns.Msg {
 		ctx := context.WithValue(t.Context(), dnsserver.Key{}, &dnsserver.Server{Addr: listener})
-		if _, err := g.answer(ctx, wrap(c.ResponseWriter), question(dns.TypeAXFR)); err != nil {
+		if _, err := g.answer(ctx, wrap(c.ResponseWriter), xfrtest.Question(dns.TypeAXFR)); err != nil {
 			t.Fatal(err)
 		}
-		return c.got(t)
+		return c.Got(t)
 	}
 	as := func(w dns.ResponseWriter) dns.ResponseWriter { return w }
 	pretend := func(w dns.ResponseWriter) dns.ResponseWriter {
@@ -160,18 +148,18 @@ func TestNoEvidenceOfTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	over := func() *caller {
-		return newCaller(t, "127.0.0.1", &tls.Config{Certificates: []tls.Certificate{conf}, MinVersion: tls.VersionTLS13})
+	over := func() *xfrtest.Caller {
+		return xfrtest.NewCaller(t, "127.0.0.1", &tls.Config{Certificates: []tls.Certificate{conf}, MinVersion: tls.VersionTLS13})
 	}
-	if m := ask("dns://127.0.0.1:53", newCaller(t, "127.0.0.1", nil), as); !isZone(m) {
+	if m := ask("dns://127.0.0.1:53", xfrtest.NewCaller(t, "127.0.0.1", nil), as); !xfrtest.IsZone(m) {
 		t.Fatalf("the rule allows nobody, so this shows nothing: %v", m)
 	}
-	if m := ask("tls://127.0.0.1:853", over(), as); !isZone(m) {
+	if m := ask("tls://127.0.0.1:853", over(), as); !xfrtest.IsZone(m) {
 		t.Errorf("with evidence: %v", m)
 	}
 	for name, m := range map[string]*dns.Msg{
-		"no session":          ask("tls://127.0.0.1:853", newCaller(t, "127.0.0.1", nil), as),
-		"a plugin's word":     ask("tls://127.0.0.1:853", newCaller(t, "127.0.0.1", nil), pretend),
+		"no session":          ask("tls://127.0.0.1:853", xfrtest.NewCaller(t, "127.0.0.1", nil), as),
+		"a plugin's word":     ask("tls://127.0.0.1:853", xfrtest.NewCaller(t, "127.0.0.1", nil), pretend),
 		"TLS on a plain port": ask("dns://127.0.0.1:53", over(), as),
 	} {
 		if m == nil || m.Rcode == dns.RcodeSuccess || len(m.Answer) > 0 {
@@ -191,12 +179,12 @@ func (w *pretender) ConnectionState() *tls.ConnectionState { return w.state }
 // TestTLSWithoutTLS: CoreDNS makes a tls:// listener plain when its block has no tls
 // plugin. Nobody gets a zone there.
 func TestTLSWithoutTLS(t *testing.T) {
-	corefile := strings.Replace(xotBlock("allow as open net 127.0.0.1 unsigned", "", ""), "tls DIR/cert.pem DIR/key.pem", "", 1)
-	s := serve(t, corefile, map[string]string{"db": zoneOrg})
-	if m := ask1(t, "tcp", s.listenerAddr(t, "tls"), "", packed(t, question(dns.TypeAXFR, withEDNS))); m.Rcode != dns.RcodeRefused || edeOf(m) != 18 {
+	corefile := strings.Replace(xfrtest.XoTBlock("allow as open net 127.0.0.1 unsigned", "", ""), "tls DIR/cert.pem DIR/key.pem", "", 1)
+	s := xfrtest.Serve(t, corefile, map[string]string{"db": xfrtest.ZoneOrg})
+	if m := xfrtest.Ask1(t, "tcp", s.ListenerAddr(t, "tls"), "", xfrtest.Packed(t, xfrtest.Question(dns.TypeAXFR, xfrtest.WithEDNS))); m.Rcode != dns.RcodeRefused || xfrtest.EDEOf(m) != 18 {
 		t.Errorf("got %v", m)
 	}
-	if e := s.events(t, 1)[0]; e["event.reason"] != "tls-required" || e["tls.established"] != nil {
+	if e := s.Events(t, 1)[0]; e["event.reason"] != "tls-required" || e["tls.established"] != nil {
 		t.Errorf("on record as %v", e)
 	}
 }
@@ -217,19 +205,19 @@ func TestIdentityEnds(t *testing.T) {
 			pinned := catest.SelfSignedClient(t, "x.invalid", shortLived(end))
 			chained := catest.ChainedClient(t, ca, "ns2.example.net", shortLived(end))
 			rules := "allow as moving net 127.0.0.1 key a.example.net. tls until " + end.UTC().Format(time.RFC3339) + "\n\t\t" +
-				certRule + "\n\t\tallow as pinned net 127.0.0.1 cert " + pinned.Pin
+				xfrtest.CertRule + "\n\t\tallow as pinned net 127.0.0.1 cert " + pinned.Pin
 			ids := map[string]*catest.Identity{"leaf": leaf, "chained": chained}
 			if mode == "request" {
 				ids["pinned"] = pinned
 			}
-			s := serve(t, xotBlock(rules, auth(mode), ""), xotFiles(t, ca))
-			addr := s.listenerAddr(t, "tls")
+			s := xfrtest.Serve(t, xfrtest.XoTBlock(rules, xfrtest.ClientAuth(mode), ""), xfrtest.XoTFiles(t, ca))
+			addr := s.ListenerAddr(t, "tls")
 			conns, configs := map[string]net.Conn{}, map[string]*tls.Config{}
 			for name, id := range ids {
-				config := xotClient(id, "dot")
+				config := xfrtest.XoTClient(id, "dot")
 				config.ClientSessionCache, config.ServerName = tls.NewLRUClientSessionCache(8), "ns1.example.org"
 				configs[name] = config
-				if m := xot(t, addr, "", config, packed(t, question(dns.TypeAXFR))); !isZone(m) {
+				if m := xfrtest.XoT(t, addr, "", config, xfrtest.Packed(t, xfrtest.Question(dns.TypeAXFR))); !xfrtest.IsZone(m) {
 					t.Fatalf("%s: got %v", name, m)
 				}
 				conn, err := tls.Dial("tcp", addr, config)
@@ -240,31 +228,31 @@ func TestIdentityEnds(t *testing.T) {
 				if conns[name] = conn; !conn.ConnectionState().DidResume {
 					t.Errorf("%s: the session was not resumed, so this shows less", name)
 				}
-				if m := over(t, conn, packed(t, question(dns.TypeAXFR))); !isZone(m) {
+				if m := xfrtest.Over(t, conn, xfrtest.Packed(t, xfrtest.Question(dns.TypeAXFR))); !xfrtest.IsZone(m) {
 					t.Errorf("%s: a resumed session lost the certificate: %v", name, m)
 				}
 			}
-			s.wantResumed(t, len(ids))
-			plain := s.listenerAddr(t, "dns")
-			if m := ask1(t, "tcp", plain, "", signed(t, question(dns.TypeAXFR), keyA, dns.HmacSHA256, secretA)); !isZone(m) {
+			wantResumed(t, s, len(ids))
+			plain := s.ListenerAddr(t, "dns")
+			if m := xfrtest.Ask1(t, "tcp", plain, "", xfrtest.Signed(t, xfrtest.Question(dns.TypeAXFR), xfrtest.KeyA, dns.HmacSHA256, xfrtest.SecretA)); !xfrtest.IsZone(m) {
 				t.Errorf("before the end of tls until: %v", m)
 			}
 			time.Sleep(time.Until(end.Add(1100 * time.Millisecond)))
 			for name, conn := range conns {
-				if m := over(t, conn, packed(t, question(dns.TypeAXFR))); m == nil || m.Rcode != dns.RcodeRefused {
+				if m := xfrtest.Over(t, conn, xfrtest.Packed(t, xfrtest.Question(dns.TypeAXFR))); m == nil || m.Rcode != dns.RcodeRefused {
 					t.Errorf("%s: on the connection that outlived it: %v", name, m)
 				}
-				m := xot(t, addr, "", configs[name], packed(t, question(dns.TypeAXFR)))
-				if mode == "request" && (m == nil || m.Rcode != dns.RcodeRefused) || mode != "request" && isZone(m) {
+				m := xfrtest.XoT(t, addr, "", configs[name], xfrtest.Packed(t, xfrtest.Question(dns.TypeAXFR)))
+				if mode == "request" && (m == nil || m.Rcode != dns.RcodeRefused) || mode != "request" && xfrtest.IsZone(m) {
 					t.Errorf("%s: in a new connection, with its old session: %v", name, m)
 				}
 			}
-			q := question(dns.TypeAXFR, withEDNS)
-			if m := ask1(t, "tcp", plain, "", signed(t, q, keyA, dns.HmacSHA256, secretA)); m.Rcode != dns.RcodeRefused {
+			q := xfrtest.Question(dns.TypeAXFR, xfrtest.WithEDNS)
+			if m := xfrtest.Ask1(t, "tcp", plain, "", xfrtest.Signed(t, q, xfrtest.KeyA, dns.HmacSHA256, xfrtest.SecretA)); m.Rcode != dns.RcodeRefused {
 				t.Errorf("after the end of tls until: %v", m)
 			}
-			s.wantLast(t, "tls-required", "moving", end)
-			if n := s.countReason(t, "cert-not-allowed"); n == 0 {
+			wantLast(t, s, "tls-required", "moving", end)
+			if n := countReason(t, s, "cert-not-allowed"); n == 0 {
 				t.Error("no cert-not-allowed on record")
 			}
 		})
@@ -272,10 +260,10 @@ func TestIdentityEnds(t *testing.T) {
 }
 
 // wantResumed looks for that many transfers in resumed sessions.
-func (s *server) wantResumed(t *testing.T, n int) {
+func wantResumed(t *testing.T, s *xfrtest.Server, n int) {
 	t.Helper()
 	resumed := 0
-	for _, e := range s.events(t, 4*n) {
+	for _, e := range s.Events(t, 4*n) {
 		if e["event.action"] == "zone-transfer-decision" && e["tls.resumed"] == true && e["event.reason"] == "policy-allow" && e["coredns.xfr.tls.spki"] != nil {
 			resumed++
 		}
@@ -285,10 +273,10 @@ func (s *server) wantResumed(t *testing.T, n int) {
 	}
 }
 
-func (s *server) wantLast(t *testing.T, reason, near string, until time.Time) {
+func wantLast(t *testing.T, s *xfrtest.Server, reason, near string, until time.Time) {
 	t.Helper()
 	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		for _, e := range transferEvents(t, s.dir+"/audit.log") {
+		for _, e := range xfrtest.TransferEvents(t, s.Dir+"/audit.log") {
 			if e["event.reason"] == reason && e["coredns.xfr.rule.nearest"] == near &&
 				e["coredns.xfr.rule.tls_until"] == until.UTC().Format(audit.TimeLayout) {
 				return
@@ -298,9 +286,9 @@ func (s *server) wantLast(t *testing.T, reason, near string, until time.Time) {
 	t.Errorf("no %s near %s until %v on record", reason, near, until)
 }
 
-func (s *server) countReason(t *testing.T, reason string) (n int) {
+func countReason(t *testing.T, s *xfrtest.Server, reason string) (n int) {
 	t.Helper()
-	for _, e := range transferEvents(t, s.dir+"/audit.log") {
+	for _, e := range xfrtest.TransferEvents(t, s.Dir+"/audit.log") {
 		if e["event.reason"] == reason {
 			n++
 		}
