@@ -73,6 +73,9 @@ func (x *exchange) decided(d *policy.Decision) {
 	x.ev.Rule = d.Rule
 	x.ev.Near = d.Near
 	x.ev.TLSUntil = d.PlainUntil(&x.Req)
+	if d.By != nil && !d.By.Deny && d.Rule != "" && d.Reason != policy.ReasonTSIGReplay { // which proves nothing
+		x.ev.Secondary = d.By.Secondary(&x.Req)
+	}
 	if d.Reason == policy.ReasonCertNotAllowed {
 		x.ev.Error = x.CertFault(d.By)
 	}

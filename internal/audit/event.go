@@ -200,7 +200,7 @@ type Event struct {
 	View  string
 
 	Rule      string // the rule that decided, or that the transfers of a notified secondary come under
-	Secondary string // coredns.xfr.secondary
+	Secondary string // by which name the secondary goes that it is about: coredns.xfr.secondary
 	Near      string // denied: the rule that came closest
 	Policy    string // digest of the policy: rule.version
 	Enforced  bool   // false in observe mode

@@ -36,6 +36,28 @@ type foldWindow struct {
 	keys    []string         // at most keysMax
 	reasons map[string]int64 // in a window for several kinds
 	tries   []foldTry        // lines of their own; at most perPrefix
+	whose   foldWhose
+}
+
+// foldWhose is the rule and the secondary that all of a window have, as far as they have
+// the same.
+type foldWhose struct {
+	rule, secondary string
+	some            bool // it is of one event at least
+}
+
+// add takes note of more events.
+func (w *foldWhose) add(o foldWhose) {
+	if !w.some {
+		*w = o
+		return
+	}
+	if o.some && o.rule != w.rule {
+		w.rule = ""
+	}
+	if o.some && o.secondary != w.secondary {
+		w.secondary = ""
+	}
 }
 
 // sampleOf keeps what a summary says of its kind. Nothing of it is a client's invention.
@@ -57,6 +79,7 @@ func (w *foldWindow) add(e *Event, client netip.Addr, reason string) {
 		w.since = e.Time
 	}
 	w.addClient(client)
+	w.whose.add(foldWhose{rule: e.Rule, secondary: e.Secondary, some: true})
 	if e.TSIG.Key != "" {
 		w.addKey(e.TSIG.Key)
 	}
@@ -99,6 +122,7 @@ func (w *foldWindow) merge(o *foldWindow) {
 		w.addKey(k)
 	}
 	w.addReason(o.key.reason, o.count)
+	w.whose.add(o.whose)
 }
 
 // summary is the line for what was counted.
@@ -106,6 +130,7 @@ func (w *foldWindow) summary(action Action) *Event {
 	e := w.sample
 	e.Time = time.Now()
 	e.Action = action
+	e.Rule, e.Secondary = w.whose.rule, w.whose.secondary
 	s := &Suppressed{
 		Count: w.count, Since: w.since, Class: foldClassNames[w.key.class], ClientsTotal: len(w.clients), KeysTotal: len(w.keys),
 		Keys: w.keys[:min(len(w.keys), listedMax)],
@@ -138,4 +163,5 @@ func (w *foldWindow) describe(e *Event, s *Suppressed) {
 
 func (w *foldWindow) reset() {
 	w.count, w.since, w.clients, w.keys, w.reasons = 0, time.Time{}, nil, nil, nil
+	w.whose = foldWhose{}
 }

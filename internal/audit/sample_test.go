@@ -44,12 +44,13 @@ func sampleEvents() map[string]*Event {
 	return map[string]*Event{
 		"decision-allowed": make(func(e *Event) {
 			e.Action, e.Allowed, e.Reason, e.Rule = ActionDecision, true, string(policy.ReasonAllowed), "ns2"
-			e.Served = ServedIXFR
+			e.Served, e.Secondary = ServedIXFR, base.Client
 		}),
 		"decision-allowed-tls": make(func(e *Event) {
 			e.Action, e.Allowed, e.Reason, e.Rule = ActionDecision, true, string(policy.ReasonAllowed), "ns2-xot"
 			e.Client, e.Server, e.ServerPort, e.Transport, e.View = "2001:db8::53", "2001:db8::1", 853, policy.TransportTLS, "inside"
 			e.QueryType, e.SerialRequested, e.TSIG = "AXFR", nil, policy.TSIGProof{Status: policy.TSIGAbsent}
+			e.Secondary = "ns2.example.net."
 			e.TLS = TLSFacts{
 				Established: true, Version: "1.3", Cipher: "TLS_AES_128_GCM_SHA256", ALPN: "dot", ServerName: "ns1.example.org",
 				Resumed: true, Subject: "CN=ns2.example.net", Names: []string{"ns2.example.net"}, Verified: true,
@@ -58,7 +59,7 @@ func sampleEvents() map[string]*Event {
 		}),
 		"decision-allowed-until": make(func(e *Event) {
 			e.Action, e.Allowed, e.Reason, e.Rule = ActionDecision, true, string(policy.ReasonAllowed), "ns2-migrating"
-			e.Served, e.TLSUntil = ServedIXFR, sampleTime.Add(24*time.Hour)
+			e.Served, e.TLSUntil, e.Secondary = ServedIXFR, sampleTime.Add(24*time.Hour), base.TSIG.Key
 		}),
 		"decision-denied": make(func(e *Event) {
 			e.Action, e.Reason, e.Near, e.Rcode = ActionDecision, string(policy.ReasonTSIGBadSignature), "ns2", "NOTAUTH"
@@ -70,13 +71,13 @@ func sampleEvents() map[string]*Event {
 			e.Action, e.Reason, e.Near, e.Rcode, e.Enforced = ActionDecision, string(policy.ReasonTLSRequired), "ns2", "REFUSED", false
 		}),
 		"end-complete": make(func(e *Event) {
-			e.Action, e.Reason, e.Rule, e.Rcode = ActionEnd, string(EndComplete), "ns2", "NOERROR"
+			e.Action, e.Reason, e.Rule, e.Secondary, e.Rcode = ActionEnd, string(EndComplete), "ns2", base.Client, "NOERROR"
 			e.SerialServed, e.Served, e.Messages, e.Records, e.Bytes = &served, ServedAXFRFallback, 6, 10004, 329733
 			e.BytesAcked, e.Wait = &acked, 1300*time.Millisecond
 			e.Complete, e.Duration, e.Digest = true, 469*time.Millisecond, "sha384:38b060a751ac96384cd9327eb1b1e36a"
 		}),
 		"end-client-gone": make(func(e *Event) {
-			e.Action, e.Reason, e.Rule, e.Rcode = ActionEnd, string(EndClientGone), "ns2", "NOERROR"
+			e.Action, e.Reason, e.Rule, e.Secondary, e.Rcode = ActionEnd, string(EndClientGone), "ns2", base.Client, "NOERROR"
 			e.SerialServed, e.Served, e.Messages, e.Records, e.Bytes = &served, ServedAXFR, 2, 3200, 32000
 			e.SerialFuture = true
 			e.Error = "write tcp 192.0.2.1:53->192.0.2.53:46612: write: broken pipe"
@@ -97,11 +98,12 @@ func sampleEvents() map[string]*Event {
 		}),
 		"decision-answered": make(func(e *Event) {
 			e.Action, e.Allowed, e.Reason, e.Rule, e.Rcode = ActionDecision, true, string(policy.ReasonAllowed), "ns2", "NOERROR"
+			e.Secondary = base.Client
 			e.SerialServed, e.Served, e.Complete, e.Digest = &served, ServedUpToDate, true, "sha384:38b060a751ac96384cd9327eb1b1e36a"
 		}),
 		"answered-summary": life(ActionAnswered, func(e *Event) {
 			e.Reason, e.Block, e.Zone, e.Enforced = string(ServedUpToDate), base.Block, base.Zone, true
-			e.TSIG = base.TSIG
+			e.Rule, e.Secondary, e.TSIG = "ns2", base.Client, base.TSIG
 			e.Suppressed = &Suppressed{
 				Count: 4711, Since: sampleTime.Add(-30 * time.Second), Class: "proven", Prefix: "192.0.2.0/24",
 				Clients: []string{"192.0.2.53"}, ClientsTotal: 1, Keys: []string{base.TSIG.Key}, KeysTotal: 1,

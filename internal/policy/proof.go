@@ -44,4 +44,29 @@ func (r *Rule) Place(q *Request) string {
 	return who
 }
 
+// Secondary names the secondary behind a request that the rule allows: by its address where
+// the rule names that, else by the key or the certificate that the rule asks for and it
+// has proved, else by the rule. Of the many that a wildcard stands for it is the one
+// whose name the certificate has, if it is no wildcard itself.
+func (r *Rule) Secondary(q *Request) string {
+	if r.Nets.Names(q.Client) {
+		return q.Client.Unmap().String()
+	}
+	if i := slices.Index(r.Keys, q.TSIG.Key); i >= 0 && q.TSIG.Status == TSIGValid {
+		return r.Keys[i]
+	}
+	i := slices.IndexFunc(r.Certs, q.TLS.Shows)
+	switch {
+	case i < 0:
+		return r.Name
+	case !r.Certs[i].wildcard():
+		return r.Certs[i].String()
+	}
+	own := func(san string) bool { return !strings.HasPrefix(san, "*") && sameHost(r.Certs[i].Name, san) }
+	if j := slices.IndexFunc(q.TLS.Names, own); j >= 0 {
+		return q.TLS.Names[j]
+	}
+	return r.Name
+}
+
 func (c Cert) wildcard() bool { return strings.HasPrefix(c.Name, "*.") }
