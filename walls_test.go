@@ -41,7 +41,7 @@ var walls = map[string][]string{
 	"internal/notify":       {"internal/wire", miekg, "golang.org/x/time"},
 	"internal/trail":        {"internal/plainfile", "github.com/google/uuid", "golang.org/x/mod"},
 	"internal/verify":       {"internal/wire", miekg}, // no CoreDNS: what pulls zones judges them too
-	"internal/zone":         {"internal/wire", "internal/zone/journal", miekg, coreDNS},
+	"internal/zone":         {"internal/verify", "internal/wire", "internal/zone/journal", miekg, coreDNS},
 	"internal/zone/journal": {"internal/plainfile", "go.etcd.io/bbolt"},
 	"internal/limit":        {"internal/policy", "golang.org/x/time", "github.com/hashicorp/golang-lru/v2"},
 	"internal/evidence":     {"internal/audit", "internal/limit", "internal/policy", "internal/wire", miekg, coreDNS},

@@ -34,6 +34,9 @@ type Options struct {
 	// OnFault, if not nil, is called with what other servers refuse a version for: once a
 	// version and kind.
 	OnFault func(apex string, serial uint32, f Fault)
+	// Inspect, if not nil, looks at each version that has become the current one, one of a
+	// zone at a time, until ctx is done.
+	Inspect func(ctx context.Context, i *Inspection)
 	// OnError, if not nil, is called with what went wrong and hurts no transfer: the
 	// journal's errors, and builds that nobody waits for.
 	OnError func(apex string, err error)
@@ -70,6 +73,7 @@ type slot struct {
 	apart   atomic.Bool // records of one owner come far apart
 	watched bool        // its serial is to be told also when nobody asks for the zone
 	seen    *Version    // what the watch saw last of such a zone; has no messages
+	look    looks
 
 	settling sync.Mutex // held while a version is settled; taken before mu
 	counting sync.Mutex // held while the lineage's past is looked at and counted; taken before Store.mu
@@ -240,8 +244,11 @@ func (s *Store) build(sl *slot, v *Version, st *stream) {
 		s.report(sl.apex, fmt.Errorf("serial %d cannot be compared with others, secondaries get it whole: %w", v.Serial, v.index.fault))
 	}
 	settled := s.complete(sl, v) && s.settle(sl, v)
-	if !settled {
+	if settled {
+		s.inspect(sl, v)
+	} else {
 		s.note(sl, v)
+		s.notInspected(sl, v)
 	}
 	s.correct(sl, v)
 	v.close()

@@ -70,6 +70,7 @@ func (s *Store) read(ctx context.Context, sl *slot) {
 		}
 		if err == nil && v != nil && v.Settled() { // what is wrong with it, a client is told
 			s.tell(sl, v.SOA)
+			s.inspectAgain(sl, v)
 		}
 	case watched:
 		st, err := s.open(ctx, sl.apex, seen, forWatch)

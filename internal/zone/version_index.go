@@ -50,6 +50,7 @@ type index struct {
 	opening  []byte  // the SOA as an uncompressed record
 	digest   Digest
 	digested bool
+	ordered  bool  // the owners come in canonical order
 	usable   bool  // the entries tell what to add and to remove
 	fault    error // why they do not, but for a lack of room
 }
@@ -91,6 +92,7 @@ func indexOf(v *Version, r *Reader) (_ *index, err error) {
 		}
 	}
 	ix.digest, ix.digested = in.digester.sum()
+	ix.ordered = ix.digested
 	if !ix.digested && !v.isPassing() {
 		ix.digest, ix.digested = digestUnordered(v.messages)
 	}
