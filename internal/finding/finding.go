@@ -29,6 +29,9 @@ const (
 	SerialStatic           Code = "serial-static"
 	ApexNoNS               Code = "apex-no-ns"
 	PeersRefuse            Code = "peers-refuse"
+	CaseChanged            Code = "case-changed"
+	SerialZero             Code = "serial-zero"
+	SOATTLZero             Code = "soa-ttl-zero"
 	ProxyOpen              Code = "proxy-open"
 	BandwidthTooLow        Code = "bandwidth-too-low"
 	NotifyAmbiguous        Code = "notify-ambiguous"
@@ -111,6 +114,9 @@ var specs = []spec{
 	{SerialStatic, Warn, "the content of a zone changed under its serial, and secondaries do not learn of it"},
 	{ApexNoNS, Warn, "a zone has no NS record at its apex"},
 	{PeersRefuse, Warn, "a zone has records that other servers refuse"},
+	{CaseChanged, Warn, "CoreDNS lowers letters outside ASCII in a name"},
+	{SerialZero, Warn, "a zone has serial 0, and CoreDNS does not start with its file"},
+	{SOATTLZero, Warn, "the SOA of a zone has a TTL of 0, mostly because $TTL is missing"},
 }
 
 // Codes returns every code, in the order of docs/FINDINGS.md.

@@ -31,6 +31,7 @@ type stream struct {
 	asked  time.Time
 	origin origin
 	same   bool // there is nothing new since the version that the opener keeps
+	file   bool // the source has read the zone from a file
 
 	// run hands out all records, both SOAs included, until emit fails.
 	run func(emit func(dns.RR) error) error
@@ -100,7 +101,7 @@ func open(i int, src Source, apex string, kept *Version, how look) (*stream, err
 	case apexRecords.SOA == nil || t == nil:
 		return nil, fmt.Errorf("%w: %s has no SOA yet", ErrUnavailable, apex)
 	}
-	st.soa = apexRecords.SOA
+	st.soa, st.file = apexRecords.SOA, !transferred
 	st.origin = origin{weak.Make(apexRecords.SOA), weak.Make(t)}
 	st.same = kept != nil && kept.origin.is(apexRecords.SOA, t)
 	st.stop = func() {}

@@ -31,7 +31,7 @@ func (v *Version) pack(st *stream, limit int64, room func() bool) (err error) {
 		return v.append(m, limit)
 	})
 	defer p.Discard()
-	n := normalizer{emit: p.Add}
+	n := normalizer{emit: p.Add, faults: faults{fromFile: st.file}}
 	if st.origin == (origin{}) { // its owners may come apart
 		n.limit, n.held, n.watch = v.gather, v.account.add, v.gather > 0
 		defer func() { v.account.add(-n.size) }()
