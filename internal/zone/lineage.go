@@ -52,6 +52,7 @@ type lineage struct {
 	faults faults      // of the version that was built last
 	told   corrections // what was corrected in the version that was built last
 
+	gate    gateNotes
 	disk    disk
 	account account
 }
@@ -115,8 +116,9 @@ func (l *lineage) ownedLocked(store uint64) bool {
 //
 // While a reload goes on two stores look at the same backend's data, and either may be
 // the first to see a new version. So both may go on from the newest one, and one that
-// comes to an earlier version changes nothing.
+// comes to an earlier version changes nothing. Not so one that was judged: it goes out.
 func (l *lineage) settle(v *Version, store uint64) (otherContent bool, err error) {
+	defer func() { v.since = nil }()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	digested := v.index != nil && v.index.digested
@@ -129,12 +131,17 @@ func (l *lineage) settle(v *Version, store uint64) (otherContent bool, err error
 	otherContent = l.noteLocked(v.Serial, v.digest()) && digested
 	switch {
 	case digested && l.known && v.index.digest == l.digest:
-		if l.setNewestLocked(v); usable && !l.broken {
+		switch l.setNewestLocked(v); {
+		case usable && !l.broken:
 			err = l.saveBaseLocked(now)
+		case l.gate.on && l.journal != nil && !l.disk.based:
+			err = l.onlyGoodLocked()
 		}
 		return false, errors.Join(loadErr, err)
-	case digested && l.placeLocked(v.index.digest) >= 0:
+	case digested && l.placeLocked(v.index.digest) >= 0 && (v.judged == nil || !l.ownedLocked(store)):
 		return otherContent, errors.Join(loadErr, l.cutLocked())
+	case digested && l.placeLocked(v.index.digest) >= 0:
+		err = l.restartLocked(v, now, usable)
 	case usable && l.known && Newer(v.Serial, l.serial) && !l.broken && !l.forks.has(v.Serial):
 		err = l.advanceLocked(v, now)
 	case !l.ownedLocked(store):
@@ -197,9 +204,11 @@ func (l *lineage) advanceLocked(v *Version, now contents) error {
 		}
 		return errors.Join(err, l.restartLocked(v, now, true))
 	}
-	d, err := compare(old, now)
-	if err != nil {
-		return errors.Join(err, l.restartLocked(v, now, true))
+	d := v.since // the judges have looked at it already
+	if d == nil || d.FromDigest != old.digest || d.ToDigest != now.digest {
+		if d, err = compare(old, now); err != nil {
+			return errors.Join(err, l.restartLocked(v, now, true))
+		}
 	}
 	l.deltas = append(l.deltas, *d)
 	l.setNewestLocked(v)
@@ -254,12 +263,20 @@ func (l *lineage) evict(v *Version) {
 
 // give remembers that a client was sent the version with this digest: from here on it may
 // read what this version had and later ones have not.
-func (l *lineage) give(d Digest, client string) {
+func (l *lineage) give(o Outline, client string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.knowsLocked(d) && l.giveLocked(d, client) && l.journal != nil {
-		l.disk.unsaved = append(l.disk.unsaved, grant{d, client})
+	if !l.knowsLocked(o.Digest) {
+		return nil
 	}
+	newer := l.gaveLocked(o)
+	if l.giveLocked(o.Digest, client) && l.journal != nil {
+		l.disk.unsaved = append(l.disk.unsaved, grant{o.Digest, client})
+	}
+	if newer && l.gate.on { // what comes next is held against it, also after kill -9
+		return l.flushLocked()
+	}
+	return nil
 }
 
 func (l *lineage) knowsLocked(d Digest) bool {

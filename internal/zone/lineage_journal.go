@@ -47,6 +47,7 @@ func (l *lineage) loadLocked() error {
 		return nil
 	}
 	l.forks.load(s.Serials)
+	l.gate.given = outlineOf(s.Note)
 	n := len(s.Deltas)
 	if n == 0 && s.Base.Digest == (Digest{}) { // see blankLocked
 		if len(s.Serials) == 0 { // of a version of this program that kept none
@@ -154,10 +155,12 @@ func (l *lineage) updateLocked(c journal.Change) error {
 		}
 		c.Serials = l.serialsLocked(n)
 	}
+	c.Note = l.noteOfGiven()
 	err := l.journal.Update(l.id, c)
 	switch {
 	case err == nil:
 		l.disk.based, l.disk.full, l.disk.unsaved, l.forks.unsaved = true, false, nil, false
+		l.gate.unsaved = false
 		return nil
 	case errors.Is(err, journal.ErrFull) && l.disk.full:
 		err = nil // said before
@@ -170,6 +173,9 @@ func (l *lineage) updateLocked(c journal.Change) error {
 // blankLocked leaves of the zone in the journal what its serials have meant, behind a base
 // without digest and messages.
 func (l *lineage) blankLocked() error {
+	if l.gate.on && l.journal != nil {
+		return l.onlyGoodLocked()
+	}
 	if l.journal == nil || len(l.forks.order) == 0 {
 		return l.forgetLocked()
 	}
@@ -214,12 +220,16 @@ func (l *lineage) forgetLocked() error {
 func (l *lineage) flush() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.flushLocked()
+}
+
+func (l *lineage) flushLocked() error {
 	switch {
 	case l.journal == nil:
 		return nil
-	case l.disk.based && (len(l.disk.unsaved) > 0 || l.forks.unsaved):
+	case l.disk.based && (len(l.disk.unsaved) > 0 || l.forks.unsaved || l.gate.on && l.gate.unsaved):
 		return l.updateLocked(journal.Change{})
-	case l.loaded && !l.disk.based && l.forks.unsaved:
+	case l.loaded && !l.disk.based && (l.forks.unsaved || l.gate.on && l.gate.unsaved):
 		return l.blankLocked()
 	}
 	return nil
@@ -244,12 +254,9 @@ func (l *lineage) recallLocked() (contents, error) {
 // newest version.
 func recall(apex string, s *journal.State) (contents, error) {
 	v := &Version{Apex: apex, Serial: s.Base.Serial, done: true, listeners: make(map[*Reader]struct{})}
-	for i, b := range s.Base.Messages {
-		m, err := wire.ParseMessage(b, i == 0)
-		if err != nil {
-			return contents{}, fmt.Errorf("%w: %w", journal.ErrCorrupt, err)
-		}
-		v.messages = append(v.messages, m)
+	var err error
+	if v.messages, err = parseMessages(s.Base.Messages); err != nil {
+		return contents{}, err
 	}
 	ix, err := indexOf(v, v.attach(true))
 	if err != nil {

@@ -26,6 +26,13 @@ type Options struct {
 	// Journal, if not nil, gives the journal that keeps a zone's past on disk; nil is memory
 	// only.
 	Journal func(apex string) Journal
+	// Judges, if not nil, gives those who judge a zone's versions before they are offered:
+	// all of them must agree. A zone without a judge is offered as it comes.
+	Judges func(apex string) []Judge
+	// OnHeld, if not nil, is called when a version is held back: once a version and reason.
+	OnHeld func(Held)
+	// OnReleased, if not nil, is called with the version that goes out after one was held.
+	OnReleased func(Held, ReleaseReason)
 	// OnLineage, if not nil, is called when a serial comes back with other content.
 	OnLineage func(apex string, serial uint32, digest Digest)
 	// OnCorrected, if not nil, is called with what was corrected in the records that a backend
@@ -75,6 +82,11 @@ type slot struct {
 	seen    *Version    // what the watch saw last of such a zone; has no messages
 	look    looks
 
+	judges    []Judge  // of its versions; never changes
+	held      *Version // the latest, when it is held back; its build has ended
+	holds     *Held    // what is held back now; nil when nothing is
+	restoring *opening // of the last good version
+
 	settling sync.Mutex // held while a version is settled; taken before mu
 	counting sync.Mutex // held while the lineage's past is looked at and counted; taken before Store.mu
 
@@ -105,6 +117,10 @@ func NewStore(sources []Source, zones []string, o Options) *Store {
 			j = o.Journal(apex)
 		}
 		sl := &slot{apex: apex, lineage: acquireLineage(o.Identity(apex), apex, j, s.number)}
+		if o.Judges != nil {
+			sl.judges = o.Judges(apex)
+		}
+		sl.lineage.guard(sl.gated())
 		sl.kept, sl.past = sl.lineage.inherited()
 		sl.lineage.account.join(&s.loose)
 		s.size += sl.kept.memory() + sl.past
@@ -131,6 +147,7 @@ func (s *Store) Close() {
 		if err := sl.lineage.flush(); err != nil {
 			s.report(sl.apex, err)
 		}
+		sl.letGo()
 		sl.lineage.account.leave(&s.loose)
 		sl.lineage.release(s.number)
 	}
@@ -145,7 +162,9 @@ func (s *Store) Retire() {
 	for _, sl := range s.slots {
 		sl.settling.Lock()
 		sl.mu.Lock()
+		before := sl.current
 		sl.current = nil
+		sl.supersedeLocked(before)
 		sl.mu.Unlock()
 		s.mu.Lock()
 		s.size -= sl.kept.memory() + sl.past
@@ -173,6 +192,9 @@ func (s *Store) Current(ctx context.Context, apex string) (*Reader, error) {
 	s.mu.Lock()
 	sl.used = time.Now()
 	s.mu.Unlock()
+	if sl.gated() {
+		return s.offered(ctx, sl)
+	}
 	for {
 		v, err := s.latest(ctx, sl, forClient)
 		if err != nil {
@@ -222,6 +244,9 @@ func (s *Store) newVersion(sl *slot, st *stream) *Version {
 	if sl.apart.Load() {
 		v.gather = max(begin, s.o.Limit)
 	}
+	if sl.gated() {
+		s.guardVersion(v)
+	}
 	v.noted = func(own *Version) { s.note(sl, own) }
 	v.reopen = func(ctx context.Context) (*stream, error) { return s.open(ctx, sl.apex, nil, forClient) }
 	if st.origin != (origin{}) { // this very content, whatever comes after it
@@ -236,13 +261,15 @@ func (s *Store) newVersion(sl *slot, st *stream) *Version {
 
 // build makes a version for all who ask for it.
 func (s *Store) build(sl *slot, v *Version, st *stream) {
+	if sl.gated() {
+		s.buildGated(sl, v, st)
+		return
+	}
 	go v.indexAlong(v.attach(true))
 	v.build(st, s.o.Limit, func() bool { return s.makeRoom(sl) })
 	sl.release(v)
 	<-v.indexed
-	if v.index != nil && v.index.fault != nil {
-		s.report(sl.apex, fmt.Errorf("serial %d cannot be compared with others, secondaries get it whole: %w", v.Serial, v.index.fault))
-	}
+	s.faultOf(sl, v)
 	settled := s.complete(sl, v) && s.settle(sl, v)
 	if settled {
 		s.inspect(sl, v)
@@ -254,6 +281,13 @@ func (s *Store) build(sl *slot, v *Version, st *stream) {
 	v.close()
 	if settled {
 		s.tell(sl, v.SOA)
+	}
+}
+
+// faultOf reports why a version cannot be compared with others.
+func (s *Store) faultOf(sl *slot, v *Version) {
+	if v.index != nil && v.index.fault != nil {
+		s.report(sl.apex, fmt.Errorf("serial %d cannot be compared with others, secondaries get it whole: %w", v.Serial, v.index.fault))
 	}
 }
 

@@ -108,10 +108,12 @@ func (s *Store) keptLocked(sl *slot) *Version {
 // enterLocked takes what the sources said, and begins to build what is new.
 func (s *Store) enterLocked(sl *slot, op *opening, kept *Version, st *stream, err error) {
 	defer close(op.done)
+	before := sl.current
+	defer sl.supersedeLocked(before)
 	switch {
 	case err != nil:
 		op.err = err
-		sl.current = nil
+		sl.current, sl.holds = nil, nil
 	case st.same:
 		st.stop()
 		op.version = kept

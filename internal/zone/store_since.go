@@ -54,6 +54,6 @@ func (s *Store) Give(ctx context.Context, v *Version, client string) {
 		return
 	}
 	if ok, _ := v.compared(ctx); ok && v.index != nil && v.index.digested {
-		sl.lineage.give(v.index.digest, client)
+		s.report(sl.apex, sl.lineage.give(v.Outline(), client))
 	}
 }

@@ -71,8 +71,10 @@ func (s *Store) read(ctx context.Context, sl *slot) {
 		if err == nil && v != nil && v.Settled() { // what is wrong with it, a client is told
 			s.tell(sl, v.SOA)
 			s.inspectAgain(sl, v)
+		} else if sl.gated() {
+			s.tellGood(ctx, sl)
 		}
-	case watched:
+	case watched || sl.gated():
 		st, err := s.open(ctx, sl.apex, seen, forWatch)
 		if err != nil {
 			return
@@ -81,10 +83,34 @@ func (s *Store) read(ctx context.Context, sl *slot) {
 		if !st.same {
 			sl.mu.Lock()
 			sl.seen = newVersion(sl.apex, st)
+			sl.large = sl.large && !sl.gated()
 			sl.mu.Unlock()
 		}
-		s.tell(sl, st.soa)
+		switch {
+		case !sl.gated():
+			s.tell(sl, st.soa)
+		case !st.same: // it is told of when it has been judged
+			_, _ = s.latest(ctx, sl, forWatch) // what is wrong with it, a client is told
+		default:
+			s.tellGood(ctx, sl)
+		}
 	}
+}
+
+// tellGood tells of what is offered while the latest version of a zone is not.
+func (s *Store) tellGood(ctx context.Context, sl *slot) {
+	sl.mu.Lock()
+	held := sl.holds != nil
+	sl.mu.Unlock()
+	if kept, _ := sl.lineage.keepsGood(); !held || !kept {
+		return
+	}
+	r, err := s.lastGood(ctx, sl)
+	if err != nil {
+		return // reported
+	}
+	s.tell(sl, r.Version.SOA)
+	r.Close()
 }
 
 // tell hands the SOA of a zone that has been read to who wants it.

@@ -71,6 +71,13 @@ type Version struct {
 	apart       bool         // owners have come apart, more than gather apart; set as corrections
 
 	index *index // set before indexed is closed; nil when there is none
+
+	// Of a version that is judged before anybody gets it:
+	judged    chan struct{}   // closed with the first verdict; nil when it is not judged
+	objection *Objection      // guarded by mu; nil when it may go out
+	life      context.Context // done when its verdict is of no use any more
+	end       context.CancelFunc
+	since     *Delta // what changed since the last good version; set before it is settled
 }
 
 // begin is how much of a version must be there before a client may begin to read it:

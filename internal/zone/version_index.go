@@ -48,6 +48,7 @@ func compareEntries(a, b entry) int {
 type index struct {
 	entries  []entry // sorted, without the SOA, no two alike; nil when there is no room for them
 	opening  []byte  // the SOA as an uncompressed record
+	outline  Outline // without serial and digest
 	digest   Digest
 	digested bool
 	ordered  bool  // the owners come in canonical order
@@ -142,6 +143,7 @@ func (in *indexer) add(m wire.Message, number uint32) error {
 		}
 		r.Canonical()
 		in.digester.add(r)
+		in.ix.outline.count(r, in.digester.apex)
 		if in.ix.usable && r.Type() != dns.TypeSOA {
 			in.ix.entries = append(in.ix.entries, entryOf(r, number, at))
 		}

@@ -14,7 +14,8 @@ import (
 // another one.
 const (
 	formatPrefix = "xfrguard journal "
-	format       = formatPrefix + "2"
+	format       = formatPrefix + "3"
+	formatSecond = formatPrefix + "2" // without notes
 	formatFirst  = formatPrefix + "1" // without serials
 )
 
@@ -28,9 +29,25 @@ const (
 	bucketDeltas = "deltas"
 	// bucketSerials is not in files of the first format.
 	bucketSerials = "serials"
+	// bucketNotes is not in files of the first two formats.
+	bucketNotes = "notes"
 )
 
-var buckets = []string{bucketTop, bucketZones, bucketLinks, bucketGiven, bucketBases, bucketDeltas, bucketSerials}
+var buckets = []string{bucketTop, bucketZones, bucketLinks, bucketGiven, bucketBases, bucketDeltas, bucketSerials, bucketNotes}
+
+// lists are the buckets with one value a zone, under its slot.
+var lists = []string{bucketSerials, bucketNotes}
+
+// bucketsOf are the buckets of a file of a format.
+func bucketsOf(format string) []string {
+	switch format {
+	case formatFirst:
+		return buckets[:len(buckets)-2]
+	case formatSecond:
+		return buckets[:len(buckets)-1]
+	}
+	return buckets
+}
 
 var (
 	keyFormat = []byte("format")

@@ -155,7 +155,7 @@ func TestForeign(t *testing.T) {
 			mustClose(t, mustOpen(t, dir, Options{}))
 			x.make = func(p string) error {
 				return bolt(p, func(tx *bbolt.Tx) error {
-					return tx.Bucket([]byte(bucketTop)).Put(keyFormat, []byte(formatPrefix+"3"))
+					return tx.Bucket([]byte(bucketTop)).Put(keyFormat, []byte(formatPrefix+"4"))
 				})
 			}
 		}

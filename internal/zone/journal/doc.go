@@ -29,20 +29,22 @@
 //
 // DIR/xfrguard.journal is a bbolt file with pages of 4096 octets. Both of its meta
 // pages must be valid, although bbolt would go on with one: that would silently be an
-// older state. Seven buckets hold:
+// older state. Eight buckets hold:
 //
-//	top     "format" → "xfrguard journal 2"; "state" → next slot, zones, counted octets
+//	top     "format" → "xfrguard journal 3"; "state" → next slot, zones, counted octets
 //	zones   "z" zone → the head: slot, base, range of links, counts
 //	links   slot, number → a delta's serials, digests and lengths
 //	given   slot, digest, rule → nothing
 //	bases   slot, number, chunk → messages, each after its length (16 bits)
 //	deltas  slot, number, chunk → records
 //	serials slot → serials, each with its content's print and whether it had two
+//	notes   slot → what the caller notes of the zone, opaque
 //
 // Numbers are big endian. A slot belongs to one lineage of one zone and is never used
 // again, nor is a number within it, so all keys but the heads and the state are written
 // once. Every value but the format ends with 16 octets of SHA-256 over bucket, key and
 // value: a value is good only in its own place.
 //
-// A file of format 1, which has no serials, is brought to this one by [Open].
+// A file of format 1, which has no serials, or 2, which has no notes, is brought to this
+// one by [Open].
 package journal

@@ -62,7 +62,7 @@ func sameState(a, b *State) bool {
 	}
 	return a.Base.Serial == b.Base.Serial && a.Base.Digest == b.Base.Digest &&
 		slices.EqualFunc(a.Base.Messages, b.Base.Messages, bytes.Equal) &&
-		slices.EqualFunc(a.Deltas, b.Deltas, sameDelta) && slices.Equal(a.Serials, b.Serials) && maps.EqualFunc(a.Given, b.Given, slices.Equal[[]string])
+		slices.EqualFunc(a.Deltas, b.Deltas, sameDelta) && slices.Equal(a.Serials, b.Serials) && bytes.Equal(a.Note, b.Note) && maps.EqualFunc(a.Given, b.Given, slices.Equal[[]string])
 }
 
 func sameDelta(a, b Delta) bool {
@@ -141,7 +141,7 @@ func (m *model) size() int64 {
 		for i := range s.Deltas {
 			total += chargeDelta + s.Deltas[i].Size()
 		}
-		total += len(s.Serials) * serialOctets
+		total += len(s.Serials)*serialOctets + len(s.Note)
 		for _, rules := range s.Given {
 			for _, r := range rules {
 				total += chargeGiven + len(Digest{}) + len(r)
@@ -157,7 +157,7 @@ func (m *model) update(zone string, c Change) error {
 	var s State
 	switch {
 	case kept != nil && !c.Reset:
-		s = State{Base: kept.Base, Deltas: slices.Clone(kept.Deltas), Given: maps.Clone(kept.Given), Serials: kept.Serials}
+		s = State{Base: kept.Base, Deltas: slices.Clone(kept.Deltas), Given: maps.Clone(kept.Given), Serials: kept.Serials, Note: kept.Note}
 	case c.Base != nil:
 		s = State{Given: make(map[Digest][]string)}
 	case len(c.Append) > 0 || c.Drop > 0:
@@ -172,7 +172,10 @@ func (m *model) update(zone string, c Change) error {
 	if c.Serials != nil {
 		s.Serials = c.Serials
 	}
-	if len(c.Serials) > MaxSerials || c.Drop < 0 || c.Drop > len(s.Deltas) {
+	if c.Note != nil {
+		s.Note = c.Note
+	}
+	if len(c.Serials) > MaxSerials || len(c.Note) > MaxNote || c.Drop < 0 || c.Drop > len(s.Deltas) {
 		return ErrInvalid
 	}
 	s.Deltas = append(s.Deltas[c.Drop:], c.Append...)

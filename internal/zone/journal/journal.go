@@ -25,6 +25,7 @@ const (
 	MaxRule = 64   // octets of whom a version was given to
 	// MaxSerials is how many serials are kept of one zone.
 	MaxSerials = 1024
+	MaxNote    = 1024 // octets of what is noted of a zone
 )
 
 // What an item counts beside its own octets, so that empty ones are not free.
@@ -86,6 +87,8 @@ type State struct {
 	// Serials tells what serials have meant, those of the chain and others, in the order
 	// in which the caller gave them.
 	Serials []Serial
+	// Note is what the caller has noted of the zone; opaque, nil for nothing.
+	Note []byte
 }
 
 // Print stands for the content of a version.
@@ -114,6 +117,9 @@ type Change struct {
 	// Serials replaces what serials have meant, unless it is nil. There are at most
 	// MaxSerials.
 	Serials []Serial
+	// Note replaces what is noted of the zone, unless it is nil. It has at most MaxNote
+	// octets. A zone without a base has no note.
+	Note []byte
 }
 
 // Options are the settings of a journal.

@@ -101,6 +101,12 @@ func load(tx *bbolt.Tx, h *head) (*State, error) {
 	if s.Serials, err = decodeSerials(b); err != nil {
 		return nil, err
 	}
+	if b, err = get(tx, bucketNotes, slotKey(h.slot)); err != nil {
+		return nil, err
+	}
+	if len(b) > 0 {
+		s.Note = b
+	}
 	return s, nil
 }
 

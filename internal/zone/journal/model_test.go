@@ -88,6 +88,9 @@ func drawChange(t *rapid.T, s *State) Change {
 	if n := rapid.SampledFrom([]int{-1, -1, 0, 1, 3, MaxSerials, MaxSerials + 1}).Draw(t, "serials"); n >= 0 {
 		c.Serials = serialsOf(at, n)
 	}
+	if n := rapid.SampledFrom([]int{-1, -1, 0, 1, 60, MaxNote, MaxNote + 1}).Draw(t, "note"); n >= 0 {
+		c.Note = octets(uint64(at), n)
+	}
 	for range rapid.IntRange(0, 2).Draw(t, "given") {
 		if c.Given == nil {
 			c.Given = make(map[Digest][]string)

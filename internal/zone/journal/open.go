@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"go.etcd.io/bbolt"
 )
@@ -74,28 +75,34 @@ func (j *Journal) begin(made bool) error {
 	})
 }
 
-// upgrade brings a file of the first format to this one: nothing is known of what its
-// zones' serials have meant.
+// upgrade brings a file of an earlier format to this one: nothing is known of what its
+// zones' serials have meant, or is noted of them.
 func upgrade(tx *bbolt.Tx) error {
 	b := tx.Bucket([]byte(bucketTop))
-	if b == nil || string(b.Get(keyFormat)) != formatFirst {
+	if b == nil {
 		return errUnchanged
 	}
-	if _, err := verify(tx, formatFirst); err != nil {
+	earlier := string(b.Get(keyFormat))
+	if earlier != formatFirst && earlier != formatSecond {
+		return errUnchanged
+	}
+	if _, err := verify(tx, earlier); err != nil {
 		return err
 	}
-	if _, err := tx.CreateBucket([]byte(bucketSerials)); err != nil {
-		return err
-	}
-	err := scan(tx, bucketZones, nil, func(_, payload []byte) error {
-		h, err := decodeHead(payload)
+	for _, bucket := range buckets[len(bucketsOf(earlier)):] {
+		if _, err := tx.CreateBucket([]byte(bucket)); err != nil {
+			return err
+		}
+		err := scan(tx, bucketZones, nil, func(_, payload []byte) error {
+			h, err := decodeHead(payload)
+			if err != nil {
+				return err
+			}
+			return put(tx, bucket, slotKey(h.slot), nil)
+		})
 		if err != nil {
 			return err
 		}
-		return put(tx, bucketSerials, slotKey(h.slot), nil)
-	})
-	if err != nil {
-		return err
 	}
 	return b.Put(keyFormat, []byte(format))
 }
@@ -168,10 +175,9 @@ func scan(tx *bbolt.Tx, bucket string, prefix []byte, visit func(key, payload []
 // verifier compares the counts of heads with what is there, so that no zone, delta or
 // grant is missing without a trace.
 type verifier struct {
-	bySlot  map[uint64]*head
-	links   map[uint64]uint64
-	given   map[uint64]uint64
-	serials map[uint64]uint64 // lists
+	bySlot map[uint64]*head
+	links  map[uint64]uint64
+	given  map[uint64]uint64
 }
 
 // verify checks all but the bases and the records of deltas, which Load checks. It
@@ -184,7 +190,7 @@ func verify(tx *bbolt.Tx, format string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	v := verifier{make(map[uint64]*head), make(map[uint64]uint64), make(map[uint64]uint64), make(map[uint64]uint64)}
+	v := verifier{make(map[uint64]*head), make(map[uint64]uint64), make(map[uint64]uint64)}
 	var octets uint64
 	err = scan(tx, bucketZones, nil, func(key, payload []byte) error {
 		h, err := decodeHead(payload)
@@ -207,26 +213,34 @@ func verify(tx *bbolt.Tx, format string) (int64, error) {
 	if err := v.counts(tx); err != nil {
 		return 0, err
 	}
-	if format != formatFirst {
-		if err := v.lists(tx); err != nil {
+	for _, bucket := range bucketsOf(format) {
+		if !slices.Contains(lists, bucket) {
+			continue
+		}
+		if err := v.list(tx, bucket); err != nil {
 			return 0, err
 		}
 	}
 	return int64(octets), nil
 }
 
-// lists checks that each zone has its list of serials.
-func (v *verifier) lists(tx *bbolt.Tx) error {
-	err := scan(tx, bucketSerials, nil, func(key, payload []byte) error {
+// list checks that each zone has its value in a bucket.
+func (v *verifier) list(tx *bbolt.Tx, bucket string) error {
+	found := 0
+	err := scan(tx, bucket, nil, func(key, payload []byte) (err error) {
 		if len(key) != 8 || v.bySlot[big64(key)] == nil {
-			return corrupt("serials that belong to no zone")
+			return corrupt("%s that belong to no zone", bucket)
 		}
-		v.serials[big64(key)]++
-		_, err := decodeSerials(payload)
+		found++
+		if bucket == bucketSerials {
+			_, err = decodeSerials(payload)
+		} else if len(payload) > MaxNote {
+			err = corrupt("a note of %d octets", len(payload))
+		}
 		return err
 	})
-	if err == nil && len(v.serials) != len(v.bySlot) {
-		err = corrupt("a zone has lost its serials")
+	if err == nil && found != len(v.bySlot) {
+		err = corrupt("a zone has lost its %s", bucket)
 	}
 	return err
 }
@@ -268,10 +282,7 @@ func (v *verifier) counts(tx *bbolt.Tx) error {
 
 // verifyFormat tells another program's file and a newer version's from a journal.
 func verifyFormat(tx *bbolt.Tx, format string) error {
-	buckets := buckets
-	if format == formatFirst {
-		buckets = buckets[:len(buckets)-1]
-	}
+	buckets := bucketsOf(format)
 	b := tx.Bucket([]byte(bucketTop))
 	if b == nil {
 		return corrupt("it is a bbolt file of another program")

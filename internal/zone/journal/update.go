@@ -64,7 +64,7 @@ func (z *edit) reset() error {
 		return nil
 	}
 	slot := slotKey(z.head.slot)
-	for _, bucket := range []string{bucketLinks, bucketGiven, bucketBases, bucketDeltas, bucketSerials} {
+	for _, bucket := range []string{bucketLinks, bucketGiven, bucketBases, bucketDeltas, bucketSerials, bucketNotes} {
 		if err := remove(z.tx, bucket, slot); err != nil {
 			return err
 		}
@@ -155,6 +155,9 @@ func (c *Change) validate() error {
 	if len(c.Serials) > MaxSerials {
 		return fmt.Errorf("%w: %d serials", ErrInvalid, len(c.Serials))
 	}
+	if len(c.Note) > MaxNote {
+		return fmt.Errorf("%w: a note of %d octets", ErrInvalid, len(c.Note))
+	}
 	for _, rules := range c.Given {
 		for _, r := range rules {
 			if len(r) > MaxRule {
@@ -171,26 +174,37 @@ func (z *edit) create() error {
 	z.top.next++
 	z.top.zones++
 	z.count(chargeZone+len(z.zone), 1)
-	return put(z.tx, bucketSerials, slotKey(z.head.slot), nil)
+	for _, bucket := range lists {
+		if err := put(z.tx, bucket, slotKey(z.head.slot), nil); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// remember replaces what serials have meant.
+// remember replaces what serials have meant, and what is noted.
 func (z *edit) remember(c *Change) error {
-	if c.Serials == nil {
+	if c.Serials != nil {
+		if err := z.replace(bucketSerials, encodeSerials(c.Serials)); err != nil {
+			return err
+		}
+	}
+	if c.Note == nil {
 		return nil
 	}
+	return z.replace(bucketNotes, bytes.Clone(c.Note))
+}
+
+// replace replaces the zone's value in one of the lists.
+func (z *edit) replace(bucket string, after []byte) error {
 	key := slotKey(z.head.slot)
-	before, err := get(z.tx, bucketSerials, key)
-	if err != nil {
+	before, err := get(z.tx, bucket, key)
+	if err != nil || bytes.Equal(before, after) {
 		return err
-	}
-	after := encodeSerials(c.Serials)
-	if bytes.Equal(before, after) {
-		return nil
 	}
 	z.count(len(before), -1)
 	z.count(len(after), 1)
-	return put(z.tx, bucketSerials, key, after)
+	return put(z.tx, bucket, key, after)
 }
 
 // count adds to what is counted; sign is 1 or -1.
