@@ -26,8 +26,12 @@ type fileSink struct {
 func newFileSink(path, keyPath string) (*fileSink, error) {
 	s := &fileSink{printer: printer{say: func(line string) { log.Info(line) }}}
 	opts := trail.Options{
-		Compose:      composeTrail,
-		OnState:      s.state,
+		Compose: composeTrail,
+		OnState: s.state,
+		Stands: func(event []byte) map[string]uint64 {
+			allowed, denials := standsFor(event)
+			return map[string]uint64{trail.FieldLostAllowed: allowed, trail.FieldLostDenials: denials}
+		},
 		StartDown:    true,
 		OnCheckpoint: func(note string) { s.printer.print(fmt.Sprintf("audit checkpoint of %s: %q", path, note)) },
 	}

@@ -162,7 +162,7 @@ func (w *WatchedSink) begin(r *record) error {
 func (w *WatchedSink) admit(r *record) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.closed || w.down && !w.self {
+	if w.closed || w.down && !w.self { // nobody calls a file that is closed
 		w.lost.add(r)
 		return false
 	}
@@ -230,7 +230,7 @@ func (w *WatchedSink) arrivedLate() {
 // post hands the event over without waiting for anything.
 func (w *WatchedSink) post(r *record) {
 	w.mu.Lock()
-	if w.closed || w.down && !w.self {
+	if !w.self && (w.closed || w.down) {
 		w.lost.add(r)
 		w.mu.Unlock()
 		AuditFailures.WithLabelValues(w.name, "down").Inc()
@@ -286,13 +286,16 @@ func (w *WatchedSink) missed(r *record, err error) {
 // postMissed counts an event that was not even accepted.
 func (w *WatchedSink) postMissed(r *record, err error) {
 	AuditFailures.WithLabelValues(w.name, failureClass(err)).Inc()
+	if w.self {
+		return
+	}
 	w.mu.Lock()
 	w.lost.add(r)
 	if w.reason == nil || w.lost.events == 1 {
 		w.reason = err
 	}
 	w.mu.Unlock()
-	if w.self || isBusy(err) {
+	if isBusy(err) {
 		w.probeSoon()
 		return
 	}
@@ -327,9 +330,6 @@ func (w *WatchedSink) setUp() {
 		return
 	}
 	w.down = false
-	if w.self && w.lost.events > 0 {
-		w.probeSoonLocked()
-	}
 	w.mu.Unlock()
 	AuditSinkUp.WithLabelValues(w.name).Set(1)
 	w.announce(&Event{Action: ActionSinkUp, Extra: map[string]any{extraSink: w.name}},

@@ -26,7 +26,7 @@ func (w *writer) commit(b *batch, sync bool) error {
 			return err
 		}
 		sync = sync || w.due()
-		w.compose(b)
+		w.compose(b, sync)
 		if err := w.write(); err != nil {
 			return err
 		}
@@ -69,8 +69,9 @@ func (w *writer) write() error {
 	return nil
 }
 
-// compose seals everything that waits into buf.
-func (w *writer) compose(b *batch) {
+// compose seals everything that waits into buf. What is lost is told only in a group that
+// is synced: before that it is not taken off, and would be told twice.
+func (w *writer) compose(b *batch, sync bool) {
 	if cap(w.buf) > keepBuffer {
 		w.buf = nil // one large group need not stay in memory
 	}
@@ -81,9 +82,12 @@ func (w *writer) compose(b *batch) {
 	for _, n := range w.notices {
 		w.seal(composeEvent(w.opts.Compose, n.kind, n.fields))
 	}
-	w.mu.Lock()
-	w.told = w.gap
-	w.mu.Unlock()
+	w.told = gap{}
+	if sync {
+		w.mu.Lock()
+		w.told = w.gap.snapshot()
+		w.mu.Unlock()
+	}
 	if w.told.failures > 0 {
 		n := w.told.notice()
 		w.seal(composeEvent(w.opts.Compose, n.kind, n.fields))
@@ -97,7 +101,10 @@ func (w *writer) compose(b *batch) {
 	for _, r := range b.reqs {
 		r.seq = w.seal(r.event)
 	}
-	if w.now.unsigned > 0 && (w.force || time.Since(w.now.unsignedSince) >= w.opts.CheckpointInterval) {
+	if w.last {
+		w.seal(composeEvent(w.opts.Compose, KindClosed, nil))
+	}
+	if w.now.unsigned > 0 && (w.force || w.last || time.Since(w.now.unsignedSince) >= w.opts.CheckpointInterval) {
 		w.checkpoint()
 	}
 }

@@ -36,7 +36,8 @@ const (
 	KindForeign Kind = "foreign"
 	// KindGap is the first line after the file was down, and tells of events that did not
 	// reach it or not in time: [FieldLost], [FieldLate], [FieldLateFirst],
-	// [FieldLateLast], [FieldSince], [FieldError].
+	// [FieldLateLast], [FieldSince], [FieldError], what the lost events stood for (see
+	// [Options]), and [FieldCause] when the file worked all the while.
 	KindGap Kind = "gap"
 	// KindCheckpoint carries a signed note over the line before it: [FieldCheckpoint].
 	KindCheckpoint Kind = "checkpoint"
@@ -51,7 +52,8 @@ const (
 	// FieldKind is the [Kind]; every event of the trail has it.
 	FieldKind = "coredns.xfr.audit.kind"
 	// FieldCause is why the file was left: "renamed", "deleted", or "unknown" when the
-	// file was down at that time; of a clock that was set, "forward" or "back".
+	// file was down at that time; of a clock that was set, "forward" or "back"; of a gap
+	// "busy" when the file worked, but had no room for all events.
 	FieldCause = "coredns.xfr.audit.cause"
 	// FieldRewritten is how many events follow that were written once before, into a file
 	// that is gone or was disturbed.
@@ -90,9 +92,11 @@ const (
 	FieldClockStep = "coredns.xfr.clock.step"
 )
 
-// The members of a gap event of the log's owner, who lost events before they were
-// handed over: such an event has [FieldLost], [FieldLate] and [FieldSince], and no
-// [FieldKind].
+// What the owner's events may stand for (see [Options]); [Verify] reads it.
+//
+// A log of an earlier version may hold gap events of its owner, with the same members,
+// [FieldLost], [FieldLate] and [FieldSince], but no [FieldKind]: they tell of posts that
+// were refused.
 const (
 	// FieldLostAllowed is how many of the lost events were allow decisions.
 	FieldLostAllowed = "coredns.xfr.audit.lost_allowed"
@@ -107,6 +111,7 @@ const (
 	causeUnknown     = "unknown"
 	causeForward     = "forward"
 	causeBack        = "back"
+	causeBusy        = "busy"
 	actionRemoved    = "removed"
 	actionTerminated = "terminated"
 )

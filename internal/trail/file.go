@@ -53,6 +53,11 @@ type Options struct {
 	// not call the File.
 	OnState func(err error)
 
+	// Stands says what an event stands for, as counts by the names of members: a gap event
+	// has the sums of those that were lost. It is called for lost events alone, must return
+	// at once and must not call the File.
+	Stands func(event []byte) map[string]uint64
+
 	// StartDown has Open return a file that is down, in place of an error, when what it
 	// met may pass: a disk that is full, read-only, failing or hangs. The file comes up by
 	// itself. See [Misconfigured] for what stays an error.
@@ -166,7 +171,7 @@ func Open(path string, opts Options) (*File, error) {
 // the cause.
 func (f *File) Append(ctx context.Context, event []byte) error {
 	if err := checkEvent(event); err != nil {
-		return err
+		return f.w.refuse(event, err)
 	}
 	return f.w.append(ctx, event)
 }
@@ -176,11 +181,10 @@ func (f *File) Append(ctx context.Context, event []byte) error {
 // second. They wait while the file is down.
 //
 // Errors: [ErrTooLong], [ErrNotEvent], [ErrClosed], and [ErrBusy] when the budget (4
-// MiB, 4096 lines) is used up. The event was not taken then, and no gap
-// event will tell of it: the caller has to account for it.
+// MiB, 4096 lines) is used up. The event counts as lost then.
 func (f *File) Post(event []byte) error {
 	if err := checkEvent(event); err != nil {
-		return err
+		return f.w.refuse(event, err)
 	}
 	return f.w.post(event)
 }

@@ -225,8 +225,13 @@ func TestPostHasABudget(t *testing.T) {
 		}
 	}
 	same(t, last, posts-1)
-	same(t, f.stats().refused, uint64(2))
-	verifyGood(t, nil, path)
+	same(t, f.stats().lost, uint64(2))
+	lost := 0
+	for _, p := range log {
+		lost += p.Lost
+	}
+	same(t, lost, 2)
+	same(t, problems(verifyPaths(t, VerifyOptions{}, path)), []Problem{ProblemGap})
 }
 
 func TestOnState(t *testing.T) {

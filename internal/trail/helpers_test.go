@@ -74,6 +74,9 @@ type parsed struct {
 	Kind Kind   `json:"coredns.xfr.audit.kind"`
 	Lost int    `json:"coredns.xfr.audit.lost"`
 	Late int    `json:"coredns.xfr.audit.late"`
+
+	Cause string `json:"coredns.xfr.audit.cause"`
+	Stood int    `json:"stood"`
 }
 
 func readLog(tb testing.TB, paths ...string) []parsed {
@@ -93,6 +96,23 @@ func readLog(tb testing.TB, paths ...string) []parsed {
 		}
 	}
 	return all
+}
+
+// standsFor is an Options.Stands: an event stands for its number.
+func standsFor(event []byte) map[string]uint64 {
+	var p parsed
+	if json.Unmarshal(event, &p) != nil || p.N == nil {
+		return nil
+	}
+	return map[string]uint64{"stood": uint64(*p.N)}
+}
+
+// told returns what the gap events of a log tell in all.
+func told(log []parsed) (lost, late, stood int) {
+	for _, p := range log {
+		lost, late, stood = lost+p.Lost, late+p.Late, stood+p.Stood
+	}
+	return lost, late, stood
 }
 
 // numbers returns how often each number stands in the log.

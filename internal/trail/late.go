@@ -6,7 +6,7 @@ package trail
 // loseTakenLocked counts an append as lost that was written or about to be, and as late
 // when its line is in the file after all, or remembers that it may be.
 func (w *writer) loseTakenLocked(r *request, err error) {
-	w.loseLocked(err)
+	w.loseLocked(r.event, err)
 	switch {
 	case r.stays > 0:
 		w.gap.addLate(r.stays, r.stays)

@@ -25,7 +25,8 @@ import (
 // The model: a list of the numbers that are in the log for sure. After any course of
 // appends, posts, renames, reopenings, crashes' leftovers and failures, the files
 // together hold the list in its order, and nothing else that was not posted or refused;
-// and the log holds, but for the gaps that it tells of itself.
+// and the log holds, but for the gaps that it tells of itself: these tell of each event
+// that was lost and of what it stood for, once.
 func TestModel(t *testing.T) {
 	t.Parallel()
 	base := memoryDir(t)
@@ -39,6 +40,7 @@ func TestModel(t *testing.T) {
 		m := &model{path: filepath.Join(dir, "audit.log"), disk: &faultyDisk{}}
 		m.open(t)
 		t.Repeat(map[string]func(*rapid.T){
+			"refuse":        m.refuse,
 			"append":        m.append,
 			"append again":  m.append,
 			"post":          m.post,
@@ -61,13 +63,15 @@ type model struct {
 	release func() error
 	n       int
 	want    []int
-	lost    bool
+	wasDown bool
+	lost    int // events
+	stood   int // for so much
 	renames int
 }
 
 func (m *model) open(t *rapid.T) {
 	var err error
-	m.f, m.release, err = m.files.Acquire(m.path, func() (*File, error) { return Open(m.path, Options{disk: m.disk}) }, (*File).Close)
+	m.f, m.release, err = m.files.Acquire(m.path, func() (*File, error) { return Open(m.path, Options{disk: m.disk, Stands: standsFor}) }, (*File).Close)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,8 +153,25 @@ func (m *model) oneFailure(t *rapid.T) {
 	h.clear()
 }
 
+// refuse has an event that no file takes, on either way.
+func (m *model) refuse(t *rapid.T) {
+	m.n++
+	broken := fmt.Appendf(nil, `{"n":%d} `, m.n)
+	var err error
+	if rapid.Bool().Draw(t, "posted") {
+		err = m.f.Post(broken)
+	} else {
+		err = m.f.Append(testContext(), broken)
+	}
+	if !errors.Is(err, ErrNotEvent) {
+		t.Fatalf("no event: %v", err)
+	}
+	m.lost++
+	m.stood += m.n
+}
+
 func (m *model) down(t *rapid.T) {
-	if m.lost {
+	if m.wasDown {
 		t.Skip("once is enough: the retry takes its time")
 	}
 	m.disk.onWrite.fail(unix.ENOSPC, -1)
@@ -158,7 +179,9 @@ func (m *model) down(t *rapid.T) {
 	if err := m.f.Append(testContext(), event(m.n)); !errors.Is(err, unix.ENOSPC) {
 		t.Fatalf("append to a full disk: %v", err)
 	}
-	m.lost = true
+	m.wasDown = true
+	m.lost++
+	m.stood += m.n
 	m.n++
 	if err := m.f.Post(event(m.n)); err != nil { // waits
 		t.Fatal(err)
@@ -177,6 +200,7 @@ func (m *model) check(t *rapid.T) {
 	}
 	var sources []Source
 	var got []int
+	lost, stood := 0, 0
 	for i := 1; i <= m.renames+1; i++ {
 		path := fmt.Sprintf("%s.%d", m.path, i)
 		if i > m.renames {
@@ -188,6 +212,11 @@ func (m *model) check(t *rapid.T) {
 			t.Fatal(err)
 		}
 		got = append(got, intactNumbers(text)...)
+		l, _, s := told(intactLines(text))
+		lost, stood = lost+l, stood+s
+	}
+	if lost != m.lost || stood != m.stood {
+		t.Errorf("the gap events tell of %d lost events that stood for %d: %d for %d were lost", lost, stood, m.lost, m.stood)
 	}
 	if !slices.Equal(got, m.want) {
 		t.Fatalf("got  %v\nwant %v", got, m.want)
@@ -196,27 +225,37 @@ func (m *model) check(t *rapid.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lost := false
+	failed := false
 	for _, f := range r.Findings {
 		if !f.Warning {
 			if f.Problem != ProblemGap {
 				t.Errorf("%s", f)
 			}
-			lost = true
+			failed = true
 		}
 	}
-	if lost != m.lost {
+	if failed != (m.lost > 0) {
 		t.Errorf("lost: %v, verify: %v", m.lost, r.Findings)
 	}
 }
 
 func intactNumbers(text []byte) []int {
 	var all []int
+	for _, p := range intactLines(text) {
+		if p.N != nil {
+			all = append(all, *p.N)
+		}
+	}
+	return all
+}
+
+func intactLines(text []byte) []parsed {
+	var all []parsed
 	for line := range bytes.SplitSeq(text, []byte("\n")) {
 		if s, ok := parseLine(line); ok && s.intact(line) {
 			var p parsed
-			if err := json.Unmarshal(line, &p); err == nil && p.N != nil {
-				all = append(all, *p.N)
+			if err := json.Unmarshal(line, &p); err == nil {
+				all = append(all, p)
 			}
 		}
 	}

@@ -143,11 +143,13 @@ func (v *verifier) ownEvent(s *sealed, o *own) {
 		}
 		v.excuse(o, "when the log was taken up again")
 	case KindGap:
-		v.excuse(o, "while the file was down")
+		if o.Cause != causeBusy {
+			v.excuse(o, "while the file was down")
+		}
 		detail := fmt.Sprintf("since %s: %s", o.Since, o.Error)
 		switch {
 		case o.Lost > o.Late:
-			v.add(ProblemGap, v.at, "%s lost %s", count(o.Lost-o.Late, "event was", "events were"), detail)
+			v.add(ProblemGap, v.at, "%s lost%s %s", count(o.Lost-o.Late, "event was", "events were"), o.stood(), detail)
 		case o.Late > 0:
 			v.warn(ProblemGap, v.at, "%s refused to its sender but is in the file, between sequences %d and %d, %s",
 				count(o.Late, "line was", "lines were"), o.LateFirst, o.LateLast, detail)
@@ -167,8 +169,16 @@ func (v *verifier) ownEvent(s *sealed, o *own) {
 	}
 }
 
-// ownersGap is about events that the owner of the log could not hand over, as when the
-// queue of posted lines was full.
+// stood says what the lost events of a gap event stood for.
+func (o *own) stood() string {
+	if o.LostAllowed+o.LostDenials == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (%s, %s)", count(o.LostAllowed, "allow decision", "allow decisions"), count(o.LostDenials, "denial", "denials"))
+}
+
+// ownersGap is about events that the owner of the log could not hand over: earlier
+// versions told so themselves when the queue of posted lines was full.
 func (v *verifier) ownersGap(o *own) {
 	switch {
 	case o.Lost > o.Late:

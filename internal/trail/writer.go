@@ -100,6 +100,7 @@ type writer struct {
 	notices       []notice // events of our own that wait
 	newline       bool     // the file ends in a line that is not whole
 	force         bool     // a checkpoint is due whatever the counts say
+	last          bool     // the closed event is due, and a checkpoint after it
 	inHand        *batch   // what is being written
 	refused       []uint64 // sequences of appends that failed, but may be in the file
 	told          gap      // what the gap event in the current group says
@@ -118,8 +119,7 @@ type writer struct {
 type stats struct {
 	lines    uint64 // written and synced, the trail's own included
 	syncs    uint64 // groups: lines per sync is lines/syncs
-	refused  uint64 // posts over the budget
-	lost     uint64 // appends that failed
+	lost     uint64 // events that were not taken, or could not be written
 	sequence uint64 // of the last line that is on stable storage
 }
 
@@ -134,54 +134,6 @@ type position struct {
 type notice struct {
 	kind   Kind
 	fields map[string]any
-}
-
-// gap is what the next gap event has to tell.
-type gap struct {
-	failures            uint64
-	lost                uint64
-	late                uint64
-	lateFirst, lateLast uint64
-	since               time.Time
-	err                 string
-}
-
-func (g *gap) note(err error) {
-	if g.since.IsZero() {
-		g.since = time.Now()
-	}
-	g.failures++
-	g.err = err.Error()
-}
-
-func (g *gap) addLate(first, last uint64) {
-	if g.late == 0 || first < g.lateFirst {
-		g.lateFirst = first
-	}
-	g.late += last - first + 1
-	g.lateLast = max(g.lateLast, last)
-}
-
-// tell takes away what a gap event has told.
-func (g *gap) tell(told gap) {
-	if g.failures == told.failures {
-		*g = gap{}
-		return
-	}
-	g.failures -= told.failures
-	g.lost -= told.lost
-	g.late -= told.late
-}
-
-func (g *gap) notice() notice {
-	fields := map[string]any{
-		FieldLost: g.lost, FieldLate: g.late, FieldError: shortText(g.err),
-		FieldSince: g.since.UTC().Format(time.RFC3339Nano),
-	}
-	if g.late > 0 {
-		fields[FieldLateFirst], fields[FieldLateLast] = g.lateFirst, g.lateLast
-	}
-	return notice{KindGap, fields}
 }
 
 // maxNotices bounds what a file that comes and goes, and never takes a line, can pile
@@ -269,18 +221,17 @@ func (w *writer) append(ctx context.Context, event []byte) error {
 func (w *writer) enqueueLocked(ctx context.Context, r *request) error {
 	switch {
 	case w.closing:
+		w.loseLocked(r.event, ErrClosed)
 		return ErrClosed
 	case ctx.Err() != nil: // the caller is late: the machine was suspended, or is overloaded
 		err := fmt.Errorf("audit file %s was not tried: %w", w.path, ctx.Err())
-		w.loseLocked(err)
+		w.loseLocked(r.event, err)
 		return err
 	case w.down != nil:
-		w.loseLocked(w.down)
+		w.loseLocked(r.event, w.down)
 		return w.downError(w.down)
 	case len(w.queue) >= maxQueue:
-		err := fmt.Errorf("%w: %d lines wait for %s", ErrBusy, maxQueue, w.path)
-		w.loseLocked(err)
-		return err
+		return w.refuseLocked(r.event, fmt.Errorf("%w: %d lines wait for %s", ErrBusy, maxQueue, w.path))
 	}
 	r.since = time.Now()
 	w.queue = append(w.queue, r)
@@ -289,12 +240,6 @@ func (w *writer) enqueueLocked(ctx context.Context, r *request) error {
 
 func (w *writer) downError(cause error) error {
 	return fmt.Errorf("%w: %w", ErrDown, cause)
-}
-
-func (w *writer) loseLocked(err error) {
-	w.gap.note(err)
-	w.gap.lost++
-	w.stats.lost++
 }
 
 // abandon is called when the caller of an Append cannot wait any longer.
@@ -307,7 +252,7 @@ func (w *writer) abandon(r *request, cause error) error {
 		return <-r.done
 	case queued:
 		w.queue = slices.DeleteFunc(w.queue, func(q *request) bool { return q == r })
-		w.loseLocked(err)
+		w.loseLocked(r.event, err)
 	default:
 		r.state = abandoned // the writer will know what came of it
 	}
@@ -346,11 +291,11 @@ func (w *writer) post(event []byte) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closing {
+		w.loseLocked(event, ErrClosed)
 		return ErrClosed
 	}
 	if !w.roomLocked(len(event)) {
-		w.stats.refused++
-		return fmt.Errorf("%w: %d posted lines wait for %s", ErrBusy, len(w.posts), w.path)
+		return w.refuseLocked(event, fmt.Errorf("%w: %d posted lines wait for %s", ErrBusy, len(w.posts), w.path))
 	}
 	w.posts = append(w.posts, bytes.Clone(event))
 	w.postBytes += len(event)

@@ -62,8 +62,7 @@ func (w *writer) finish() {
 	for w.step() {
 	}
 	if !w.bad {
-		w.notices = append(w.notices, notice{kind: KindClosed})
-		w.force = true
+		w.last = true
 		if err := w.commit(&batch{}, true); err != nil {
 			w.failed(err)
 		}
@@ -177,7 +176,9 @@ func (w *writer) due() bool {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.gap.failures > 0 || (w.force && w.opts.Key != nil)
+	// Events that found no room wait for the next sync: there is enough to do. What is
+	// refused at the end waits for the last one.
+	return w.gap.failures > w.gap.refused && !w.closing || w.force && w.opts.Key != nil
 }
 
 // release tells the callers what became of their lines.
@@ -189,8 +190,7 @@ func (w *writer) release(b *batch, err error) {
 		case err != nil:
 			w.loseTakenLocked(r, err)
 		case r.state == abandoned:
-			w.gap.note(errors.New("the file was slow"))
-			w.gap.lost++ // so its caller was told
+			w.loseLocked(r.event, errors.New("the file was slow")) // so its caller was told
 			w.gap.addLate(r.seq, r.seq)
 		}
 		w.answerLocked(r, err)
@@ -198,7 +198,7 @@ func (w *writer) release(b *batch, err error) {
 	wentDown := err != nil && w.down == nil
 	if err != nil {
 		for _, r := range w.queue {
-			w.loseLocked(err)
+			w.loseLocked(r.event, err)
 			w.answerLocked(r, err)
 		}
 		w.queue = nil
