@@ -4,8 +4,11 @@
 package xfrguard
 
 import (
+	"os"
 	"sync"
 	"time"
+
+	"github.com/xfrguard/xfrguard/internal/lint"
 
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/plugin"
@@ -50,6 +53,9 @@ func newInstance(c *caddy.Controller, now time.Time) *instance {
 	in.files = newFollowing()
 	in.made = whatMakes(c)
 	c.Set(instanceKey{}, in)
+	if os.Getenv(lint.CheckVariable) != "" {
+		c.OnFirstStartup(in.checkAndExit)
+	}
 	c.OnRestart(func() error { return restarts.take(in) })
 	c.OnRestartFailed(func() error { in.restartFailed(); return nil })
 	c.OnShutdown(func() error { in.leave(); return nil })

@@ -4,7 +4,6 @@
 package xfrguard
 
 import (
-	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -147,19 +146,6 @@ func (g *guard) notifyKey(cfg *corefile.Config, name string) *notify.Key {
 		return nil
 	}
 	return &notify.Key{Name: name, Secret: g.Secrets[name].Raw, Algorithms: cfg.Algorithms}
-}
-
-// checkNotify reports keys of `notify` that the block does not have.
-func (g *guard) checkNotify() error {
-	for _, d := range g.directives {
-		cfg := d.Config
-		for _, spec := range cfg.Notify {
-			if _, ok := g.Secrets[spec.Key]; spec.Key != "" && !ok {
-				return fmt.Errorf("%s: notify wants TSIG key %s, which is not in the tsig plugin of this server block", spec.Pos, spec.Key)
-			}
-		}
-	}
-	return nil
 }
 
 // onlyKeyOf returns the one key under which the rules let an address have the zone, ""

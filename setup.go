@@ -26,6 +26,7 @@ package xfrguard
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net"
 
@@ -127,15 +128,13 @@ func (g *guard) check() error {
 		for i := range cfg.Rules {
 			d.ruleIDs[&cfg.Rules[i]] = policy.Identity(cfg.Rules, i, cfg.Algorithms, func(key string) []byte { return g.Secrets[key].Raw })
 		}
-		for i, rule := range cfg.Rules {
-			for _, key := range rule.Keys {
-				if _, ok := g.Secrets[key]; !ok {
-					return fmt.Errorf("%s: rule %q wants TSIG key %s, which is not in the tsig plugin of this server block", cfg.RulePos[i], rule.Name, key)
-				}
-			}
-		}
 	}
-	return g.checkNotify()
+	missing := corefile.Mistakes(corefile.CheckKeys(g.parsed(), func(key string) bool { _, ok := g.Secrets[key]; return ok }))
+	errs := make([]error, len(missing))
+	for i, m := range missing {
+		errs[i] = fmt.Errorf("%s: %s", m.Pos, m.Text)
+	}
+	return errors.Join(errs...)
 }
 
 // sharedSecrets reports a key name with two secrets on one listener: CoreDNS keeps

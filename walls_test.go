@@ -37,6 +37,7 @@ var walls = map[string][]string{
 	"internal/keyfile":      {},
 	"internal/lint":         {"internal/corefile", "internal/finding", "internal/policy"},
 	"internal/corefile":     {"internal/finding", "internal/policy", miekg, caddyFiles}, // no CoreDNS: a command reads Corefiles with it
+	"internal/check":        {"internal/corefile", "internal/finding", "internal/keyfile", "internal/lint", "internal/policy", miekg, caddyFiles},
 	"internal/wire":         {miekg, "golang.org/x/sys", "golang.org/x/time"},
 	"internal/notify":       {"internal/wire", miekg, "golang.org/x/time"},
 	"internal/trail":        {"internal/plainfile", "github.com/google/uuid", "golang.org/x/mod"},
@@ -57,8 +58,11 @@ var walls = map[string][]string{
 		"internal/policy", "internal/pool", "internal/wire", "internal/zone", "internal/zone/journal",
 		miekg, coreDNS, caddyWhole, prom, "github.com/google/uuid", "github.com/opentracing/opentracing-go", "golang.org/x/time",
 	},
-	"cmd/coredns":  {".", "internal/coredns", coreDNS, caddyWhole},
-	"cmd/xfrguard": {"internal/trail", "github.com/spf13/cobra"}, // neither CoreDNS nor the plugin: the tool stays small
+	"cmd/coredns": {".", "internal/coredns", coreDNS, caddyWhole},
+	"cmd/xfrguard": { // neither CoreDNS nor the plugin: the tool stays small
+		"internal/check", "internal/corefile", "internal/finding", "internal/policy", "internal/trail",
+		miekg, "github.com/jedib0t/go-pretty/v6", "github.com/owenrumney/go-sarif/v3", "github.com/spf13/cobra",
+	},
 }
 
 // behindWall returns why a package must not import another, "" when it may.

@@ -34,7 +34,7 @@ func run() int {
 		SilenceErrors:     true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 	}
-	root.AddCommand(verifyCommand(), auditKeyCommand())
+	root.AddCommand(checkCommand(), explainCommand(), verifyCommand(), auditKeyCommand())
 	err := root.Execute()
 	switch {
 	case err == nil:

@@ -101,26 +101,29 @@ func didYouMean(s string, known []string) string {
 	return fmt.Sprintf(" (did you mean '%s'?)", best)
 }
 
-// edits is the Levenshtein distance of two words, or a large number for a long one.
+// edits is how many letters have to be changed, added, taken out or swapped with the next
+// one to turn one word into the other, or a large number for a long one.
 func edits(a, b string) int {
 	if len(a) > 2*len(b) || len(a) > 32 {
 		return len(a)
 	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
+	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
+	for j := range last {
+		last[j] = j
 	}
 	for i := range len(a) {
-		diagonal := row[0]
 		row[0] = i + 1
 		for j := range len(b) {
-			cost := diagonal
+			cost := last[j]
 			if a[i] != b[j] {
 				cost++
 			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				cost = min(cost, before[j-1]+1)
+			}
+			row[j+1] = min(cost, row[j]+1, last[j+1]+1)
 		}
+		before, last, row = last, row, before
 	}
-	return row[len(b)]
+	return last[len(b)]
 }

@@ -35,6 +35,11 @@ func Parse(tokens *caddyfile.Dispenser, keys []string) ([]*Config, error) {
 	}
 	var configs []*Config
 	for p.Next() {
+		if p.Val() == "{" {
+			p.note(p.Errf("'{' stands on a line of its own, expected it at the end of the line before"))
+			p.skipBlock()
+			continue
+		}
 		if p.Val() != directiveName {
 			p.note(p.Errf("%s stands where '%s' was expected", quote(p.Val()), directiveName))
 			break // a brace is missing, or there is one too many: nothing behind it can be told

@@ -291,3 +291,17 @@ func options(args []string, known ...option) error {
 	}
 	return nil
 }
+
+// ParseDate reads a DATE of the grammar: a day, which starts at midnight UTC, or a moment
+// (RFC 3339).
+func ParseDate(s string) (time.Time, error) { return parseDate(s) }
+
+// ParsePin reads a PIN of the grammar: the SHA-256 of a public key, as sha256: and 64 hex
+// digits, or as 44 characters of base64.
+func ParsePin(s string) ([32]byte, error) {
+	c, err := parseCert(s)
+	if err == nil && c.Name != "" {
+		err = fmt.Errorf("%s is no pin, expected sha256: with 64 hex digits, or 44 characters of base64", quote(s))
+	}
+	return c.SPKI, err
+}

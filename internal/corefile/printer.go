@@ -16,10 +16,14 @@ import (
 	"github.com/miekg/dns"
 )
 
-// corefile writes a directive as an operator could have, with every property.
-func corefile(c *Config) string {
+// String is the directive as an operator could have written it, with every property and
+// no secret: [Parse] reads the same directive out of it.
+func (c *Config) String() string {
 	b := &strings.Builder{}
 	line := func(tokens ...string) {
+		if b.Len() > 0 && tokens[0] != "}" {
+			b.WriteByte('\t')
+		}
 		for i, token := range tokens {
 			if i > 0 {
 				b.WriteByte(' ')

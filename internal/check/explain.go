@@ -1,0 +1,168 @@
+// SPDX-FileCopyrightText: The xfrguard authors
+// SPDX-License-Identifier: Apache-2.0
+
+package check
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/miekg/dns"
+
+	"github.com/xfrguard/xfrguard/internal/corefile"
+	"github.com/xfrguard/xfrguard/internal/policy"
+)
+
+// Answer is what one server block would decide about a request, and why.
+type Answer struct {
+	Block    string // the keys of the server block, with its view
+	Request  policy.Request
+	Decision policy.Decision
+	Verdict  policy.Verdict // of a denial
+	Rules    []RuleAnswer   // of the zone's directive, in their order; nil where none is asked
+	Notes    []string       // what is not known here
+}
+
+// RuleAnswer is what one rule says to the request.
+type RuleAnswer struct {
+	Name       string
+	Deny       bool
+	Pos        corefile.Position
+	Conditions []policy.Condition
+	Decided    bool // this rule, or the nearest of those that do not match
+}
+
+// Matches reports whether all conditions of the rule hold.
+func (r *RuleAnswer) Matches() bool {
+	return !slices.ContainsFunc(r.Conditions, func(c policy.Condition) bool { return !c.Holds })
+}
+
+// Explain decides the request in every server block that CoreDNS may give it to: those
+// whose zone is the longest that fits, one for each port and view. view, when it is not
+// "", leaves the others out.
+func (c *Corefile) Explain(q policy.Request, view string) ([]Answer, error) {
+	if !q.Client.IsValid() {
+		return nil, errors.New("the request has no client address")
+	}
+	best := -1
+	var found []server
+	for _, s := range c.servers {
+		depth := s.fits(q.Zone)
+		if view != "" && (s.guard == nil || s.guard.View != view) {
+			continue
+		}
+		switch {
+		case depth < 0 || depth < best:
+		case depth > best:
+			best, found = depth, []server{s}
+		default:
+			found = append(found, s)
+		}
+	}
+	if len(found) == 0 {
+		if view != "" {
+			return nil, fmt.Errorf("no server block with view %s serves %s", view, q.Zone)
+		}
+		return nil, fmt.Errorf("no server block serves %s: CoreDNS answers REFUSED", q.Zone)
+	}
+	answers := make([]Answer, len(found))
+	for i, s := range found {
+		answers[i] = c.explain(s, q)
+	}
+	return answers, nil
+}
+
+// fits returns how many labels of the zone a key of the server block has, -1 for none.
+func (s *server) fits(zone string) int {
+	depth := -1
+	for _, key := range s.keys {
+		for _, origin := range corefile.Origins(key) {
+			if dns.IsSubDomain(origin, zone) {
+				depth = max(depth, dns.CountLabel(origin))
+			}
+		}
+	}
+	return depth
+}
+
+func (c *Corefile) explain(s server, q policy.Request) Answer {
+	a := Answer{Request: q}
+	if s.guard == nil {
+		return c.unguarded(s, a)
+	}
+	b := s.guard
+	a.Block = b.Name()
+	if b.Configs == nil {
+		a.Notes = append(a.Notes, "the directives of this server block have mistakes, and CoreDNS does not start with them: run xfrguard check")
+		return a
+	}
+	if q.TSIG.Status == policy.TSIGValid && !b.TSIG.Has(q.TSIG.Key) {
+		if b.TSIG.Complete {
+			a.Request.TSIG.Status = policy.TSIGBadKey
+			a.Notes = append(a.Notes, "the tsig plugin of this server block has no key "+q.TSIG.Key)
+		} else {
+			a.Notes = append(a.Notes, "a file with keys could not be read: it is taken for true that it has "+q.TSIG.Key)
+		}
+	}
+	a.Decision = b.Policies().Decide(&a.Request)
+	if !a.Decision.Allow {
+		a.Verdict = a.Decision.Verdict(a.Request.TSIG.Status)
+	}
+	a.Rules = b.rules(&a)
+	if b.Configs[0].Mode == corefile.ModeObserve {
+		a.Notes = append(a.Notes, "mode observe: this is put on record, and the request goes on to the other plugins whatever it says")
+	}
+	if a.Decision.Allow {
+		a.Notes = append(a.Notes, "rate and concurrent may still make it wait, and audit_failure refuse it")
+	}
+	return a
+}
+
+// unguarded is the answer of a server block without a directive.
+func (c *Corefile) unguarded(s server, a Answer) Answer {
+	a.Block = (&Block{Keys: s.keys}).Name()
+	refuses := false
+	for _, b := range c.Blocks {
+		for _, cfg := range b.Configs {
+			refuses = refuses || cfg.Mode == corefile.ModeEnforce && cfg.Elsewhere == corefile.ElsewhereRefuse
+		}
+	}
+	if !refuses {
+		a.Decision = policy.Decision{Allow: true}
+		a.Notes = append(a.Notes, "this server block has no xfrguard: its transfer plugin decides")
+		return a
+	}
+	a.Decision.Reason = policy.ReasonBlockNotGuarded
+	a.Verdict = a.Decision.Verdict(a.Request.TSIG.Status)
+	return a
+}
+
+// Policies are those of the server block, as the server has them.
+func (b *Block) Policies() policy.Policies {
+	var list []*policy.Policy
+	for _, cfg := range b.Configs {
+		for _, apex := range cfg.Zones {
+			list = append(list, &policy.Policy{Zone: apex, Rules: cfg.Rules, Algorithms: cfg.Algorithms})
+		}
+	}
+	return policy.NewPolicies(list...)
+}
+
+// rules says what each rule of the zone's directive makes of the request, as far as rules
+// are asked at all.
+func (b *Block) rules(a *Answer) (all []RuleAnswer) {
+	for _, cfg := range b.Configs {
+		if !slices.Contains(cfg.Zones, a.Request.Zone) {
+			continue
+		}
+		for i := range cfg.Rules {
+			r := &cfg.Rules[i]
+			all = append(all, RuleAnswer{
+				Name: r.Name, Deny: r.Deny, Pos: cfg.RulePos[i], Conditions: r.Conditions(&a.Request),
+				Decided: a.Decision.Rule == r.Name || a.Decision.Near == r.Name,
+			})
+		}
+	}
+	return all
+}
