@@ -27,9 +27,9 @@ func main() { os.Exit(run()) }
 func run() int {
 	root := &cobra.Command{
 		Use:   "xfrguard",
-		Short: "Check and prepare the audit log of the CoreDNS plugin xfrguard",
-		Long: "Check and prepare the audit log of the CoreDNS plugin xfrguard.\n\n" +
-			"Exit codes: 0 all is well; 1 a check failed; 2 wrong use, or a file cannot be read.",
+		Short: "Check Corefiles, explain decisions and verify audit logs of the CoreDNS plugin xfrguard",
+		Long: "Check Corefiles, explain decisions and verify audit logs of the CoreDNS plugin xfrguard.\n\n" +
+			"Exit codes: 0 all is well; 1 something was found, or denied; 2 wrong use, or a file cannot be read.",
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
