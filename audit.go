@@ -202,6 +202,7 @@ func (g *guard) announce(action audit.Action) {
 				announceUntil(g.Policies.Of(apex), l, g.Config.ViewName)
 			}
 		}
+		g.announceExpiry(d)
 		for _, name := range names {
 			e := g.policyEvent(action, d)
 			e.Block = name

@@ -31,6 +31,7 @@ func TestNewlyAllowed(t *testing.T) {
 		"another of the rule":     {xfrtest.Guarded(rule, ""), xfrtest.Guarded(rule, ""), "127.0.0.2", xfrtest.SecretA, false},
 		"told by NOTIFY":          {xfrtest.Guarded("allow as lan net 127.0.0.1 127.0.0.2 key a.example.net.", ""), xfrtest.Guarded("allow as lan net 127.0.0.1 127.0.0.2 key a.example.net. notify", ""), "127.0.0.1", xfrtest.SecretA, true},
 		"other limits":            {xfrtest.Guarded(rule, ""), xfrtest.Guarded(rule+" rate 5/1h concurrent 2", ""), "127.0.0.1", xfrtest.SecretA, true},
+		"put off":                 {xfrtest.Guarded(rule+" expires 2998-01-01", ""), xfrtest.Guarded(rule+" expires 2999-01-01", ""), "127.0.0.1", xfrtest.SecretA, true},
 		"a denial of others":      {xfrtest.Guarded("deny net 10.0.0.0/8\n"+rule, ""), xfrtest.Guarded(rule, ""), "127.0.0.1", xfrtest.SecretA, true},
 		"the denial behind":       {xfrtest.Guarded(rule+"\ndeny net 127.0.0.2", ""), xfrtest.Guarded(rule, ""), "127.0.0.1", xfrtest.SecretA, true},
 		"no longer denied":        {xfrtest.Guarded("deny net 127.0.0.2\n"+rule, ""), xfrtest.Guarded(rule, ""), "127.0.0.2", xfrtest.SecretA, false},

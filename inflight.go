@@ -163,7 +163,11 @@ func (t *inflight) review(guards []*guard) {
 		}
 	}
 	t.mu.Unlock()
-	for _, u := range old {
+	reviewed(old, guards)
+}
+
+func reviewed(list []*underWay, guards []*guard) {
+	for _, u := range list {
 		if !stillAllowed(u.x, guards) {
 			u.cancel(errRevoked)
 		}

@@ -71,6 +71,7 @@ type instance struct {
 	pruning  sync.WaitGroup
 	made     madeOf
 	files    *following
+	rules    *expiring
 	timer    *time.Timer // guarded by live
 
 	// Guarded by live.
@@ -279,6 +280,7 @@ func (in *instance) commit() {
 	}
 	in.open.Store(true)
 	transfers.review(guards)
+	in.rules.start(in)
 	in.pruning.Go(func() { pruneJournals(guards) })
 }
 
@@ -296,6 +298,7 @@ func (in *instance) announce(previous *instance) {
 	}
 	policyInfo.Reset()
 	tlsUntil.Reset()
+	ruleExpires.Reset()
 	findingsGauge.Reset()
 	for _, g := range in.sorted() {
 		g.announce(action)
@@ -319,6 +322,7 @@ func (in *instance) leave() {
 	} else if in.stage.Load() == stageLive { // the new Corefile guards nothing
 		policyInfo.Reset()
 		tlsUntil.Reset()
+		ruleExpires.Reset()
 		findingsGauge.Reset()
 	}
 	hookEvents()
@@ -328,6 +332,7 @@ func (in *instance) leave() {
 
 func (in *instance) retire() {
 	in.files.end()
+	in.rules.end()
 	guards := in.sorted()
 	if latest := latestInstance(); latest != nil && latest != in {
 		transfers.review(latest.sorted()) // what began here after the new instance had looked
@@ -347,6 +352,7 @@ func (in *instance) retire() {
 // stop closes what the guards have opened; a second time it waits for the first.
 func (in *instance) stop() {
 	in.files.end()
+	in.rules.end()
 	in.turn.Lock()
 	defer in.turn.Unlock()
 	live.Lock()

@@ -51,6 +51,7 @@ func newInstance(c *caddy.Controller, now time.Time) *instance {
 	in.follow(restarts.holder())
 	hookEvents()
 	in.files = newFollowing()
+	in.rules = newExpiring()
 	in.made = whatMakes(c)
 	c.Set(instanceKey{}, in)
 	if os.Getenv(lint.CheckVariable) != "" {

@@ -98,6 +98,11 @@ var (
 		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "tls_until_timestamp_seconds",
 		Help: "Gauge of the moment until which a rule lets plain TCP in, in Unix time.",
 	}, []string{"server", "zone", "view", "rule"})
+
+	ruleExpires = promauto.NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "rule_expires_timestamp_seconds",
+		Help: "Gauge of the moment at which a rule ends or has ended, in Unix time.",
+	}, []string{"server", "zone", "view", "rule"})
 )
 
 // startAtZero makes the series of a closed list, so that the first time something

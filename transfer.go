@@ -74,6 +74,9 @@ func (g *guard) answer(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (i
 	if d.Allow && x.overruled() {
 		d.Refuse(policy.ReasonShutdown)
 	}
+	if d.Allow && x.expired(&d) {
+		d.Refuse(policy.ReasonRuleExpired)
+	}
 	if d.Allow && !x.accept() {
 		d.Refuse(policy.ReasonTSIGReplay)
 	}

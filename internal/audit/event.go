@@ -34,6 +34,7 @@ const (
 	ActionPolicyLoaded Action = "policy-load"
 	ActionReload       Action = "policy-reload"
 	ActionReloadFailed Action = "policy-reload-failed" // the policy in force stays
+	ActionRuleExpired  Action = "rule-expired"         // an allow rule has ended
 	ActionFilesChanged Action = "policy-files-changed" // keys or certificates on disk are other ones
 	ActionFinding      Action = "policy-finding"       // something is not as it seems
 	ActionSinkDown     Action = "audit-sink-down"
@@ -78,6 +79,7 @@ var eventSpecs = []eventSpec{
 	{ActionPolicyLoaded, "XFR210", "configuration", []string{"info"}, false, "policy loaded"},
 	{ActionReload, "XFR211", "configuration", []string{"change"}, false, "policy reloaded"},
 	{ActionReloadFailed, "XFR212", "configuration", []string{"change"}, true, "policy not reloaded, the one in force stays"},
+	{ActionRuleExpired, "XFR213", "configuration", []string{"change"}, false, "rule expired"},
 	{ActionFilesChanged, "XFR214", "configuration", []string{"change"}, false, "keys or certificates changed on disk"},
 	{ActionFinding, "XFR215", "configuration", []string{"info"}, true, "finding"},
 	{ActionSinkDown, "XFR220", "process", []string{"change"}, true, "audit sink down"},

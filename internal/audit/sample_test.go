@@ -158,6 +158,11 @@ func sampleEvents() map[string]*Event {
 		"policy-reload-failed": life(ActionReloadFailed, func(e *Event) {
 			e.Reason, e.Error = string(FailedListen), "CoreDNS could not open its listeners: see its log"
 		}),
+		"rule-expired": life(ActionRuleExpired, func(e *Event) {
+			e.Block, e.Zone, e.Policy, e.Rule = base.Block, base.Zone, base.Policy, "ns2"
+			e.Message = "rule ns2 ended at 2026-11-22T21:24:18Z"
+			e.Extra = map[string]any{ExtraZones: []string{base.Zone}, ExtraZonesTotal: 1}
+		}),
 		"files-changed": life(ActionFilesChanged, func(e *Event) {
 			e.Reason = string(FilesLoaded)
 			e.Extra = map[string]any{ExtraFiles: []string{"/etc/coredns/xfr.keys"}, ExtraFilesTotal: 1}

@@ -32,9 +32,9 @@ func TestParseErrors(t *testing.T) {
 		{"allow net 10.0.0.0/8 tls", "allow: no proof of who asks is needed: add 'key NAME' or 'cert NAME', or 'unsigned' if an address alone shall do"},
 		{"allow key k unsigned", "allow: 'unsigned' and 'key' contradict each other: one needs no signature, the other does"},
 		{"allow cert a.example tls until 2027-01-31", "allow: 'tls until' and 'cert' contradict each other: a certificate needs TLS from the start"},
-		{"allow ns2 key k", "allow: unknown condition 'ns2', expected one of as, cert, concurrent, key, net, notify, rate, tls, type, unsigned"},
-		{"allow until 2027-01-31", "allow: unknown condition 'until', expected one of as, cert, concurrent, key, net, notify, rate, tls, type, unsigned"},
-		{"allow kee k", "allow: unknown condition 'kee' (did you mean 'key'?), expected one of as, cert, concurrent, key, net, notify, rate, tls, type, unsigned"},
+		{"allow ns2 key k", "allow: unknown condition 'ns2', expected one of as, cert, concurrent, expires, key, net, notify, rate, tls, type, unsigned"},
+		{"allow until 2027-01-31", "allow: unknown condition 'until', expected one of as, cert, concurrent, expires, key, net, notify, rate, tls, type, unsigned"},
+		{"allow kee k", "allow: unknown condition 'kee' (did you mean 'key'?), expected one of as, cert, concurrent, expires, key, net, notify, rate, tls, type, unsigned"},
 		{"allow key a key b", "allow: 'key' is given twice, expected all its values behind one 'key'"},
 		{"allow as net 10.0.0.1 key k", "allow: as: expected one NAME, which is none of the words that start a condition"},
 		{"allow as a b key k", "allow: as: expected one NAME, which is none of the words that start a condition"},
@@ -88,6 +88,11 @@ func TestParseErrors(t *testing.T) {
 		{"allow cert " + hexPin + " " + base64Pin, "allow: cert: a value of 44 characters (not shown, it may be a secret) is listed twice"},
 		{"allow key k tls 1.3", "allow: tls: unexpected '1.3', expected nothing or 'until DATE'"},
 		{"allow key k tls until", "allow: tls: 'until' needs one DATE, such as 2027-01-31"},
+		{"allow key k expires", "allow: expires: expected one DATE, the first moment at which the rule allows nobody any more, such as 2027-03-31"},
+		{"allow key k expires 2027-03-31 2027-04-01", "allow: expires: expected one DATE, the first moment at which the rule allows nobody any more, such as 2027-03-31"},
+		{"allow key k expires soon", "allow: expires: 'soon' is not a DATE, expected one such as 2027-01-31 (its first moment, UTC) or 2027-01-31T18:00:00Z"},
+		{"allow key k expires 2027-03-31 expires 2027-04-01", "allow: 'expires' is given twice, expected all its values behind one 'expires'"},
+		{"deny net 192.0.2.1 expires 2027-03-31", "deny: unexpected 'expires': a deny rule goes by 'net' alone, for what a client can leave out must not be what denies it"},
 		{"allow key k tls until 31.1.2027", "allow: tls: '31.1.2027' is not a DATE, expected one such as 2027-01-31 (its first moment, UTC) or 2027-01-31T18:00:00Z"},
 		{"allow key k tls until 2027-02-30", "allow: tls: '2027-02-30' is not a DATE, expected one such as 2027-01-31 (its first moment, UTC) or 2027-01-31T18:00:00Z"},
 
@@ -290,7 +295,7 @@ func TestErrorsShowNoSecret(t *testing.T) {
 		secret := base64.StdEncoding.EncodeToString(raw)
 		for _, line := range []string{
 			"SECRET", "allow key k. SECRET", "allow key hmac-sha256:k:SECRET", "allow key k secret SECRET", "allow SECRET", "allow as SECRET key k",
-			"allow net SECRET key k", "allow type SECRET key k", "allow key k tls SECRET", "allow key k tls until SECRET", "allow net 10.0.0.1 unsigned SECRET",
+			"allow net SECRET key k", "allow type SECRET key k", "allow key k tls SECRET", "allow key k tls until SECRET", "allow key k expires SECRET", "allow net 10.0.0.1 unsigned SECRET",
 			"allow key k rate SECRET", "allow key k rate 1/1m SECRET", "allow key k concurrent SECRET", "allow cert SECRET SECRET", "deny net SECRET",
 			"algorithms SECRET", "rate SECRET", "concurrent SECRET", "concurrent 4 wait SECRET", "bandwidth SECRET", "timeout SECRET", "audit SECRET",
 			"audit stdout SECRET", "audit syslog SECRET", "audit syslog tcp SECRET", "audit_failure SECRET", "mode SECRET", "cache SECRET",

@@ -210,7 +210,7 @@ func checkConfig(t *testing.T, c *Config, zones map[string]bool) {
 			t.Fatalf("rule %q twice, or without a name", r.Name)
 		}
 		names[r.Name] = true
-		if r.TLSUntil.Location() != time.UTC {
+		if r.TLSUntil.Location() != time.UTC || r.Expires.Location() != time.UTC {
 			t.Fatalf("%v is not in UTC", r.TLSUntil)
 		}
 		if !r.Deny && len(r.Keys) == 0 && len(r.Certs) == 0 && !r.Unsigned || r.Deny && r.Nets.Empty() {

@@ -130,6 +130,9 @@ func ruleTokens(r policy.Rule) []string {
 	if r.Unsigned {
 		add("unsigned")
 	}
+	if !r.Expires.IsZero() {
+		add("expires", r.Expires.Format(time.RFC3339Nano))
+	}
 	if r.Notify {
 		add("notify")
 	}

@@ -29,6 +29,7 @@ var conditions = map[string]func(*policy.Rule, []string) error{
 	"rate":       ruleRate,
 	"concurrent": ruleConcurrent,
 	"notify":     ruleNotify,
+	"expires":    ruleExpires,
 }
 
 var conditionNames = slices.Sorted(maps.Keys(conditions))
@@ -222,6 +223,14 @@ func ruleTLS(r *policy.Rule, args []string) (err error) {
 		return errors.New("'until' needs one DATE, such as 2027-01-31")
 	}
 	r.TLSUntil, err = parseDate(args[1])
+	return err
+}
+
+func ruleExpires(r *policy.Rule, args []string) (err error) {
+	if len(args) != 1 {
+		return errors.New("expected one DATE, the first moment at which the rule allows nobody any more, such as 2027-03-31")
+	}
+	r.Expires, err = parseDate(args[0])
 	return err
 }
 

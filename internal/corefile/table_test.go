@@ -142,6 +142,16 @@ func TestParse(t *testing.T) {
 		{"tls until a moment", "{\n allow key k tls until 2027-01-31T18:00:00+01:00\n}", expect(rules(
 			key("rule-1", func(r *policy.Rule) { r.TLS, r.TLSUntil = true, time.Date(2027, 1, 31, 17, 0, 0, 0, time.UTC) }),
 		))},
+		{"expires on a day", "{\n allow key k expires 2027-03-31 tls\n}", expect(rules(
+			key("rule-1", func(r *policy.Rule) { r.TLS, r.Expires = true, time.Date(2027, 3, 31, 0, 0, 0, 0, time.UTC) }),
+		))},
+		{"expires at a moment", "{\n allow key k expires 2027-03-31T18:00:00+01:00\n}", expect(rules(
+			key("rule-1", func(r *policy.Rule) { r.Expires = time.Date(2027, 3, 31, 17, 0, 0, 0, time.UTC) }),
+		))},
+		{"a rule goes on with one that ended", "{\n allow as short key k expires 2027-03-31\n allow as long key k expires 2027-04-30\n}", expect(rules(
+			key("short", func(r *policy.Rule) { r.Expires = time.Date(2027, 3, 31, 0, 0, 0, 0, time.UTC) }),
+			key("long", func(r *policy.Rule) { r.Expires = time.Date(2027, 4, 30, 0, 0, 0, 0, time.UTC) }),
+		))},
 		{"every address", "{\n allow net * key k\n}", expect(rules(key("rule-1", func(r *policy.Rule) { r.Nets = policytest.AnyNet() })))},
 		{"every address by prefixes", "{\n allow net 0.0.0.0/0 ::/1 8000::/1 key k\n}", expect(rules(key("rule-1", func(r *policy.Rule) { r.Nets = policytest.AnyNet() })))},
 		{"IPv4-mapped", "{\n allow net ::ffff:192.0.2.1 ::ffff:10.0.0.0/104 key k\n}", expect(rules(

@@ -50,6 +50,7 @@ const (
 	TLSWeakRule            Code = "tls-weak-rule"
 	TLSRuleClosed          Code = "tls-rule-closed"
 	TLSUntilOver           Code = "tls-until-over"
+	RuleExpiresSoon        Code = "rule-expires-soon"
 	TLSPlain               Code = "tls-plain"
 	FileZoneTwice          Code = "file-zone-twice"
 	BlocksAlike            Code = "blocks-alike"
@@ -96,6 +97,7 @@ var specs = []spec{
 	{TLSWeakRule, Warn, "a rule over TLS asks for less than RFC 9103 wants"},
 	{TLSRuleClosed, Warn, "a rule over TLS lets nobody in"},
 	{TLSUntilOver, Warn, "the date behind until has passed"},
+	{RuleExpiresSoon, Info, "a rule ends within 30 days, or has ended"},
 	{TLSPlain, Warn, "a tls:// listener has no certificate"},
 	{ACLBlocksSOA, Warn, "acl refuses the SOA query of a secondary that a rule allows"},
 	{TSIGRequireIgnored, Warn, "tsig require does not hold for a rule"},

@@ -26,10 +26,29 @@ func (fs *Findings) rules(cfg *corefile.Config, now time.Time) {
 			fs.Add(finding.TLSUntilOver, cfg.RulePos[i], "rule %q has not let plain TCP in since %s: its 'until' has passed and can go",
 				rule.Name, until.Format(time.RFC3339))
 		}
+		fs.Expiry(cfg, i, now)
 	}
 	if !allows {
 		fs.Add(finding.PolicyEmpty, cfg.Pos, "there is no allow rule here, so that every transfer is refused: "+
 			"write one for each secondary, such as 'allow as ns2 net 192.0.2.53 key ns2.example.net.'")
+	}
+}
+
+// ExpiresSoon is how long before the end of a rule it is told of.
+const ExpiresSoon = 30 * 24 * time.Hour
+
+// Expiry tells of a rule that has ended, or will soon. It is no warning, so that a date
+// never ends the start of a server.
+func (fs *Findings) Expiry(cfg *corefile.Config, at int, now time.Time) {
+	rule := &cfg.Rules[at]
+	switch end := rule.Expires; {
+	case end.IsZero() || end.After(now.Add(ExpiresSoon)):
+	case rule.Expired(now):
+		fs.Add(finding.RuleExpiresSoon, cfg.RulePos[at], "rule %q has allowed nobody since %s: remove it, or put its 'expires' off",
+			rule.Name, end.Format(time.RFC3339))
+	default:
+		fs.Add(finding.RuleExpiresSoon, cfg.RulePos[at], "rule %q allows nobody from %s on: put its 'expires' off if its secondaries shall have the zone for longer",
+			rule.Name, end.Format(time.RFC3339))
 	}
 }
 

@@ -36,6 +36,7 @@ const (
 	ReasonCertRequired         Reason = "cert-required"         // REFUSED, EDE 18
 	ReasonCertNotAllowed       Reason = "cert-not-allowed"      // REFUSED, EDE 18
 	ReasonTypeNotAllowed       Reason = "type-not-allowed"      // REFUSED, EDE 18
+	ReasonRuleExpired          Reason = "rule-expired"          // REFUSED, EDE 18
 	ReasonTransportUnsupported Reason = "transport-unsupported" // NOTIMP, EDE 21
 	ReasonRewritten            Reason = "rewritten"             // REFUSED: another plugin made it out of another query
 	ReasonRateLimited          Reason = "rate-limited"          // SERVFAIL (RFC 9103 §6.3.3)
@@ -51,7 +52,7 @@ var Reasons = []Reason{
 	ReasonBlockNotGuarded, ReasonRewritten, ReasonTransportUnsupported, ReasonMalformed, ReasonNotAZone, ReasonClientNotAllowed, ReasonProxyUntrusted,
 	ReasonTSIGBadKey, ReasonTSIGWeakAlgorithm, ReasonTSIGBadTruncation, ReasonTSIGBadSignature, ReasonTSIGBadTime,
 	ReasonTSIGRequired, ReasonTSIGKeyNotAllowed, ReasonTLSRequired, ReasonCertRequired, ReasonCertNotAllowed,
-	ReasonTSIGReplay, ReasonTypeNotAllowed,
+	ReasonTSIGReplay, ReasonTypeNotAllowed, ReasonRuleExpired,
 	ReasonRateLimited, ReasonConcurrencyLimited, ReasonShutdown, ReasonZoneUnavailable, ReasonAuditUnavailable,
 }
 

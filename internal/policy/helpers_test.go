@@ -30,6 +30,9 @@ func block() policy.Policies {
 				{Name: "deltas", Nets: policytest.Nets("203.0.113.0/26"), Types: []uint16{dns.TypeIXFR}, Keys: []string{"ns1."}},
 				{Name: "tls", Nets: policytest.Nets("203.0.113.64/26"), Keys: []string{"ns1."}, TLS: true},
 				{Name: "soon", Nets: policytest.Nets("203.0.113.128/26"), Keys: []string{"ns1."}, TLS: true, TLSUntil: policytest.MigrationEnd},
+				{Name: "lent", Nets: policytest.Nets("198.51.100.128/26"), Keys: []string{"ns1."}, Expires: policytest.MigrationEnd},
+				{Name: "lent-whole", Nets: policytest.Nets("198.51.100.192/27"), Types: []uint16{dns.TypeAXFR}, Keys: []string{"ns1."}, Expires: policytest.MigrationEnd},
+				{Name: "lent-deltas", Nets: policytest.Nets("198.51.100.224/27"), Types: []uint16{dns.TypeIXFR}, Keys: []string{"ns1."}, Expires: policytest.MigrationEnd},
 				{Name: "named", Nets: policytest.Nets("203.0.113.192/27"), TLS: true, Certs: []policy.Cert{{Name: "ns2.example.net."}, {Name: "*.sec.example.net."}}},
 				{Name: "pinned", Nets: policytest.Nets("203.0.113.224/27"), TLS: true, Certs: []policy.Cert{{SPKI: policytest.PinA}}},
 				{Name: "late-deny", Deny: true, Nets: policytest.Nets("203.0.113.10/32")},
@@ -90,3 +93,6 @@ func showing(spki [32]byte, names ...string) func(*policy.Request) {
 		r.TLS = policy.TLSProof{Version: tls.VersionTLS13, HasCert: true, Verified: true, Current: true, ClientUse: true, Names: names, SPKI: spki}
 	}
 }
+
+// atEnd has a request come in at the moment when rules with an end have ended.
+func atEnd(r *policy.Request) { r.Now = policytest.MigrationEnd }

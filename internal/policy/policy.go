@@ -29,7 +29,7 @@ type Request struct {
 	TSIG      TSIGProof
 	TLS       TLSProof
 	Replayed  bool      // this very signature was accepted before (RFC 8945 §10)
-	Now       time.Time // the moment of the decision, for `tls until`
+	Now       time.Time // the moment of the decision, for `tls until` and `expires`
 }
 
 // TSIGProof is what is known about the request's transaction signature.
@@ -67,6 +67,7 @@ type Rule struct {
 	TLSUntil time.Time // the first moment at which TLS is needed; zero: TLS needs it at once
 	Unsigned bool      // a request without a TSIG can match
 	Notify   bool      // its addresses, which are single ones, are told of new serials
+	Expires  time.Time // the first moment at which it allows nobody any more; zero: never
 
 	Rate       *Rate // nil: the block's
 	Concurrent int   // 0: the block's per-client limit
@@ -177,9 +178,10 @@ const (
 	stageCert
 	stageReplay
 	stageType
+	stageExpires
 )
 
-// lacks returns the first condition but for the type that does not hold and where it
+// lacks returns the first condition but for the type and the end that does not hold and where it
 // stands in the order of checks, or "". Every condition counts on every transport. A transfer
 // over TLS is one of RFC 9103, which knows only TLS 1.3 (§7.2), whether the rule asks
 // for TLS or not; and without evidence of the session there is none.
@@ -204,9 +206,15 @@ func (r *Rule) lacks(q *Request) (Reason, int) {
 	return "", 0
 }
 
-// allows reports whether the rule is about requests of the type, the last condition.
+// allows reports whether the rule is about requests of the type.
 func (r *Rule) allows(qtype uint16) bool {
 	return len(r.Types) == 0 || slices.Contains(r.Types, qtype)
+}
+
+// Expired reports whether the rule has ended, the last condition. It has, too, when the
+// moment is not known.
+func (r *Rule) Expired(now time.Time) bool {
+	return !r.Expires.IsZero() && (now.IsZero() || !now.Before(r.Expires))
 }
 
 // needsTLS reports whether the rule asks for TLS at this moment: a migration

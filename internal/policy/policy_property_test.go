@@ -243,7 +243,7 @@ func everyRequest(yield func(*policy.Request) bool) {
 	for _, client := range policytest.SomeAddrs {
 		for _, key := range append([]string{"", "k9."}, policytest.SomeKeys...) {
 			for _, typ := range []uint16{dns.TypeAXFR, dns.TypeIXFR} {
-				for _, now := range []time.Time{policytest.MigrationEnd.Add(-1), policytest.MigrationEnd, policytest.MigrationEnd.Add(time.Hour)} {
+				for _, now := range []time.Time{{}, policytest.MigrationEnd.Add(-1), policytest.MigrationEnd, policytest.MigrationEnd.Add(time.Hour)} {
 					r := axfr("192.0.2.1", key)
 					r.Client, r.Type, r.Now = client, typ, now
 					if !yield(&r) {
@@ -270,7 +270,7 @@ func TestShadows(t *testing.T) {
 			name := later.Name
 			later = first
 			later.Name = name
-			switch rapid.SampledFrom([]int{0, 1, 2, 3, 4, 5, 6}).Draw(t, "change") {
+			switch rapid.SampledFrom([]int{0, 1, 2, 3, 4, 5, 6, 7}).Draw(t, "change") {
 			case 0:
 				later.Nets = policytest.Few(t, "nets", policytest.SomeNets)
 				if later.Nets == nil {
@@ -287,6 +287,8 @@ func TestShadows(t *testing.T) {
 			case 5:
 				later.TLS = true
 				later.Until = rapid.SampledFrom([]time.Time{{}, policytest.SomeTimes[0], policytest.SomeTimes[1]}).Draw(t, "until")
+			case 6:
+				later.Expires = rapid.SampledFrom([]time.Time{{}, policytest.SomeTimes[0], policytest.SomeTimes[1]}).Draw(t, "expires")
 			}
 			if certs := len(later.Names)+len(later.Pins) > 0; !later.Deny {
 				later.Unsigned = len(later.Keys) == 0 && !certs

@@ -132,6 +132,13 @@ func TestDecide(t *testing.T) {
 		{"TCP at no known time", with(axfr("203.0.113.129", "ns1."), func(r *policy.Request) { r.Now = time.Time{} }), near("soon", policy.ReasonTLSRequired)},
 		{"TLS when the migration ends", with(with(axfr("203.0.113.129", "ns1."), overTLS), func(r *policy.Request) { r.Now = policytest.MigrationEnd }), allowed("soon")},
 
+		{"before its end", axfr("198.51.100.129", "ns1."), allowed("lent")},
+		{"at its end", with(axfr("198.51.100.129", "ns1."), atEnd), near("lent", policy.ReasonRuleExpired)},
+		{"at its end, another key", with(axfr("198.51.100.129", "ns2."), atEnd), near("lent", policy.ReasonTSIGKeyNotAllowed)},
+		{"an end at no known time", with(axfr("198.51.100.129", "ns1."), func(r *policy.Request) { r.Now = time.Time{} }), near("lent", policy.ReasonRuleExpired)},
+		{"IXFR at the end of one who may have AXFR alone", with(with(axfr("198.51.100.193", "ns1."), ixfr), atEnd), near("lent-whole", policy.ReasonRuleExpired)},
+		{"AXFR at the end of one who may have deltas", with(axfr("198.51.100.225", "ns1."), atEnd), near("lent-deltas", policy.ReasonTypeNotAllowed)},
+
 		{"certificate rule on TCP", axfr("203.0.113.193", ""), near("named", policy.ReasonTLSRequired)},
 		{"no certificate", with(axfr("203.0.113.193", ""), overTLS), near("named", policy.ReasonCertRequired)},
 		{"certificate by name", with(axfr("203.0.113.193", ""), showing(policytest.PinB, "ns2.example.net.")), allowed("named")},

@@ -126,14 +126,20 @@ func (s *search) consider(i ruleID) {
 	r := &s.rules[i]
 	lack, stage := r.lacks(s.req)
 	if lack == "" {
-		if r.allows(dns.TypeAXFR) {
-			s.full = min(s.full, i)
-		}
-		if r.allows(s.req.Type) {
-			s.asked = min(s.asked, i)
-			return
-		}
+		asked, full := r.allows(s.req.Type), r.allows(dns.TypeAXFR)
 		lack, stage = ReasonTypeNotAllowed, stageType
+		switch possible := asked || full && s.req.Type == dns.TypeIXFR; {
+		case possible && r.Expired(s.req.Now):
+			lack, stage = ReasonRuleExpired, stageExpires
+		case possible:
+			if full {
+				s.full = min(s.full, i)
+			}
+			if asked {
+				s.asked = min(s.asked, i)
+				return
+			}
+		}
 	}
 	if stage > s.stage || stage == s.stage && i < s.near {
 		s.near, s.stage, s.lack = i, stage, lack

@@ -17,7 +17,7 @@ func (r *Rule) Shadows(later *Rule) bool {
 	if !r.Nets.Covers(&later.Nets) {
 		return false
 	}
-	return r.Deny || r.coversTypes(later) && r.coversKeys(later) && r.coversCerts(later) && r.coversTLS(later)
+	return r.Deny || r.coversTypes(later) && r.coversKeys(later) && r.coversCerts(later) && r.coversTLS(later) && r.outlasts(later)
 }
 
 func (r *Rule) coversTypes(later *Rule) bool {
@@ -53,6 +53,11 @@ func (r *Rule) coversTLS(later *Rule) bool {
 		return true
 	}
 	return later.TLS && !later.TLSUntil.After(r.TLSUntil) // the zero time, from the start, is before any other
+}
+
+// outlasts reports whether r allows as long as the later one does.
+func (r *Rule) outlasts(later *Rule) bool {
+	return r.Expires.IsZero() || !later.Expires.IsZero() && !later.Expires.After(r.Expires)
 }
 
 // covers reports whether every certificate that shows other shows c, too. The

@@ -76,6 +76,9 @@ func (r *Rule) line(nets int) string {
 	if r.Unsigned {
 		b.WriteString(" unsigned")
 	}
+	if !r.Expires.IsZero() {
+		b.WriteString(" expires " + r.Expires.UTC().Format(time.RFC3339Nano))
+	}
 	if r.Notify {
 		b.WriteString(" notify")
 	}
@@ -92,11 +95,12 @@ func (r *Rule) line(nets int) string {
 // the same for two rules only if every client that the second allows was allowed by the
 // first: it covers the conditions, the denials before the rule that overlap its
 // addresses, the accepted algorithms, and a MAC under the secret of each key, because a
-// name may get another secret. Limits do not count. secret returns the octets of a
+// name may get another secret. Limits do not count, nor does the rule's end: when that is
+// put off, the same clients are allowed for longer. secret returns the octets of a
 // key's secret.
 func Identity(rules []Rule, i int, algorithms []string, secret func(key string) []byte) string {
 	asks := rules[i]
-	asks.Rate, asks.Concurrent, asks.Notify = nil, 0, false
+	asks.Rate, asks.Concurrent, asks.Notify, asks.Expires = nil, 0, false, time.Time{}
 	h := sha256.New()
 	fmt.Fprintf(h, "%s\n%s\n", asks.line(-1), strings.Join(algorithms, " "))
 	for j := range rules[:i] {

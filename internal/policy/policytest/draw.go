@@ -75,6 +75,9 @@ func DrawRule(t *rapid.T, name string, parseable bool) Rule {
 	if s.TLS {
 		s.Until = rapid.SampledFrom([]time.Time{{}, SomeTimes[0], SomeTimes[1]}).Draw(t, "until")
 	}
+	if Chance(t, "expires?", 30) {
+		s.Expires = rapid.SampledFrom(SomeTimes).Draw(t, "expires")
+	}
 	s.Unsigned = rapid.Bool().Draw(t, "unsigned")
 	if parseable {
 		certs := len(s.Names)+len(s.Pins) > 0

@@ -29,6 +29,7 @@ type Rule struct {
 	TLS      bool
 	Until    time.Time
 	Unsigned bool
+	Expires  time.Time
 }
 
 // Policy is the rules of a zone, in order.
@@ -48,7 +49,7 @@ type Decision struct {
 }
 
 // Decide follows the order of checks: transport, shape, apex, address, TSIG, then
-// the rules, in each of them key, TLS, certificate, replay, type.
+// the rules, in each of them key, TLS, certificate, replay, type, end.
 func Decide(block map[string]Policy, r *policy.Request) (d Decision) {
 	for _, p := range block {
 		if i := p.FirstByAddress(r); i >= 0 && !p.Rules[i].Deny {
@@ -84,14 +85,18 @@ func Decide(block map[string]Policy, r *policy.Request) (d Decision) {
 	if d.Reason = p.signature(r); d.Reason != "" {
 		return d
 	}
-	d.Allow, d.Rule, d.Near, d.Reason = p.walk(r)
+	w := p.walk(r)
 	axfr := *r
 	axfr.Type = dns.TypeAXFR
-	full, by, _, _ := p.walk(&axfr)
-	d.Full = full
-	if full && !d.Allow { // an IXFR that is allowed as the AXFR that it may become
-		d.Allow, d.FullOnly, d.Rule, d.Near, d.Reason = true, true, by, "", policy.ReasonAllowed
+	full := p.walk(&axfr)
+	d.Full = full.allow
+	switch {
+	case full.allow && !w.allow: // an IXFR that is allowed as the AXFR that it may become
+		w, d.FullOnly = full, true
+	case !w.allow && (full.stage > w.stage || full.stage == w.stage && full.at < w.at):
+		w = full // nearer as the AXFR than as the IXFR
 	}
+	d.Allow, d.Rule, d.Near, d.Reason = w.allow, w.rule, w.near, w.reason
 	return d
 }
 
@@ -128,32 +133,40 @@ func (p Policy) signature(r *policy.Request) policy.Reason {
 	return reason
 }
 
+// walked is what a walk through the rules comes to. A denial has the stage and the place
+// of the nearest miss.
+type walked struct {
+	allow      bool
+	rule, near string
+	reason     policy.Reason
+	stage, at  int
+}
+
 // walk is the sentence "the first rule whose conditions all hold decides, none holds:
 // denied", and the nearest miss: the rule that fails last in the order of checks.
-func (p Policy) walk(r *policy.Request) (allow bool, rule, near string, reason policy.Reason) {
-	missed := make([]string, 5)
-	reasons := make([]policy.Reason, 5)
-	for _, rule := range p.Rules {
+func (p Policy) walk(r *policy.Request) walked {
+	missed := make([]*walked, 6)
+	for i, rule := range p.Rules {
 		if !rule.HasAddress(r) {
 			continue
 		}
 		if rule.Deny && r.ClientUntrusted && !rule.everybody() {
-			return false, rule.Name, "", policy.ReasonProxyUntrusted
+			return walked{rule: rule.Name, reason: policy.ReasonProxyUntrusted}
 		}
 		if rule.Deny {
-			return false, rule.Name, "", policy.ReasonClientNotAllowed
+			return walked{rule: rule.Name, reason: policy.ReasonClientNotAllowed}
 		}
 		stage, why := rule.miss(r)
 		if stage < 0 {
-			return true, rule.Name, "", policy.ReasonAllowed
+			return walked{allow: true, rule: rule.Name, reason: policy.ReasonAllowed}
 		}
-		if missed[stage] == "" {
-			missed[stage], reasons[stage] = rule.Name, why
+		if missed[stage] == nil {
+			missed[stage] = &walked{near: rule.Name, reason: why, stage: stage, at: i}
 		}
 	}
-	for stage := 4; stage >= 0; stage-- {
-		if missed[stage] != "" {
-			return false, "", missed[stage], reasons[stage]
+	for stage := 5; stage >= 0; stage-- {
+		if missed[stage] != nil {
+			return *missed[stage]
 		}
 	}
 	panic("the address gate let in one that no rule knows")
@@ -188,7 +201,7 @@ func (s Rule) HasAddress(q *policy.Request) bool {
 	return false
 }
 
-// miss returns the first of the five conditions that does not hold, or -1.
+// miss returns the first of the six conditions that does not hold, or -1.
 func (s Rule) miss(r *policy.Request) (int, policy.Reason) {
 	proven := r.TSIG.Status == policy.TSIGValid
 	certs := len(s.Names)+len(s.Pins) > 0
@@ -222,6 +235,9 @@ func (s Rule) miss(r *policy.Request) (int, policy.Reason) {
 	}
 	if len(s.Types) > 0 && !slices.Contains(s.Types, r.Type) {
 		return 4, policy.ReasonTypeNotAllowed
+	}
+	if !s.Expires.IsZero() && (r.Now.IsZero() || !r.Now.Before(s.Expires)) {
+		return 5, policy.ReasonRuleExpired
 	}
 	return -1, ""
 }
@@ -269,7 +285,7 @@ func (s Rule) Matches(r *policy.Request) bool {
 func (s Rule) Build() policy.Rule {
 	r := policy.Rule{
 		Name: s.Name, Deny: s.Deny, Types: s.Types, Keys: s.Keys,
-		TLS: s.TLS, TLSUntil: s.Until, Unsigned: s.Unsigned,
+		TLS: s.TLS, TLSUntil: s.Until, Unsigned: s.Unsigned, Expires: s.Expires,
 	}
 	if s.Nets == nil {
 		r.Nets.ImplyAny()
