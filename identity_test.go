@@ -4,72 +4,20 @@
 package xfrguard
 
 import (
-	"os"
-	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/xfrguard/xfrguard/internal/audit/audittest"
-	"github.com/xfrguard/xfrguard/internal/evidence/catest"
+	"github.com/xfrguard/xfrguard/internal/evidence"
+	"github.com/xfrguard/xfrguard/internal/policy"
 	"github.com/xfrguard/xfrguard/internal/xfrtest"
+	"github.com/xfrguard/xfrguard/internal/zone/journal"
 
+	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/miekg/dns"
 )
-
-// TestNewlyAllowed: a reload lets a client in under a rule that others had before. It
-// claims the serial that they had, and is not told what was deleted since.
-func TestNewlyAllowed(t *testing.T) {
-	const rule = "allow as lan net 127.0.0.0/8 key a.example.net."
-	secretC := "YSBzZWNyZXQgb2Yga2V5IGMgZm9yIHRlc3RzIG9ubHk="
-	changed := func(corefile string) string { return strings.ReplaceAll(corefile, xfrtest.SecretA, secretC) }
-	for name, tt := range map[string]struct {
-		before, after string
-		from, secret  string
-		increment     bool
-	}{
-		"the same":                {xfrtest.Guarded(rule, ""), xfrtest.Guarded(rule, ""), "127.0.0.1", xfrtest.SecretA, true},
-		"another of the rule":     {xfrtest.Guarded(rule, ""), xfrtest.Guarded(rule, ""), "127.0.0.2", xfrtest.SecretA, false},
-		"told by NOTIFY":          {xfrtest.Guarded("allow as lan net 127.0.0.1 127.0.0.2 key a.example.net.", ""), xfrtest.Guarded("allow as lan net 127.0.0.1 127.0.0.2 key a.example.net. notify", ""), "127.0.0.1", xfrtest.SecretA, true},
-		"other limits":            {xfrtest.Guarded(rule, ""), xfrtest.Guarded(rule+" rate 5/1h concurrent 2", ""), "127.0.0.1", xfrtest.SecretA, true},
-		"put off":                 {xfrtest.Guarded(rule+" expires 2998-01-01", ""), xfrtest.Guarded(rule+" expires 2999-01-01", ""), "127.0.0.1", xfrtest.SecretA, true},
-		"a denial of others":      {xfrtest.Guarded("deny net 10.0.0.0/8\n"+rule, ""), xfrtest.Guarded(rule, ""), "127.0.0.1", xfrtest.SecretA, true},
-		"the denial behind":       {xfrtest.Guarded(rule+"\ndeny net 127.0.0.2", ""), xfrtest.Guarded(rule, ""), "127.0.0.1", xfrtest.SecretA, true},
-		"no longer denied":        {xfrtest.Guarded("deny net 127.0.0.2\n"+rule, ""), xfrtest.Guarded(rule, ""), "127.0.0.2", xfrtest.SecretA, false},
-		"a smaller denial":        {xfrtest.Guarded("deny net 127.0.0.2/31\n"+rule, ""), xfrtest.Guarded("deny net 127.0.0.3\n"+rule, ""), "127.0.0.2", xfrtest.SecretA, false},
-		"a larger net":            {xfrtest.Guarded("allow as lan net 127.0.0.1 key a.example.net.", ""), xfrtest.Guarded(rule, ""), "127.0.0.2", xfrtest.SecretA, false},
-		"the key has a new owner": {xfrtest.Guarded(rule, ""), changed(xfrtest.Guarded(rule, "")), "127.0.0.1", secretC, false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			db := xfrtest.ManyHosts(50)
-			s := xfrtest.Serve(t, tt.before, map[string]string{"db": db + "secret IN TXT \"deleted\"\n"})
-			addr := s.Addr(t, "tcp", 0)
-			request := func(from, secret string, m *dns.Msg) string {
-				t.Helper()
-				return xfrtest.Unpack(t, xfrtest.Ask(t, "tcp", addr, from, xfrtest.Signed(t, m, xfrtest.KeyA, dns.HmacSHA256, secret), 1)[0]).String()
-			}
-			if got := request("127.0.0.1", xfrtest.SecretA, xfrtest.Question(dns.TypeAXFR)); !strings.Contains(got, "deleted") {
-				t.Fatal(got)
-			}
-			s.Events(t, 2)
-			if err := os.WriteFile(filepath.Join(s.Dir, "db"), []byte(strings.Replace(db, " 7 7200", " 8 7200", 1)), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			if err := s.Reload(tt.before); err != nil {
-				t.Fatal(err)
-			}
-			if got := request("127.0.0.1", xfrtest.SecretA, xfrtest.Question(dns.TypeIXFR, xfrtest.WithSerial(7))); !strings.Contains(got, "deleted") {
-				t.Fatalf("the client that had it got %s", got)
-			}
-			if err := s.Reload(tt.after); err != nil {
-				t.Fatal(err)
-			}
-			got := request(tt.from, tt.secret, xfrtest.Question(dns.TypeIXFR, xfrtest.WithSerial(7)))
-			if strings.Contains(got, "deleted") != tt.increment || strings.Contains(got, "h17.") == tt.increment {
-				t.Errorf("got %s", got)
-			}
-		})
-	}
-}
 
 // TestBlocksApart: two blocks that have one zone, port and view never have one past.
 func TestBlocksApart(t *testing.T) {
@@ -176,48 +124,121 @@ func TestJournalForgets(t *testing.T) {
 	audittest.Eventually(t, func() bool { return kept() == 1 })
 }
 
-// TestNewCA: after a reload another CA says who has the name that a rule allows. Its client
-// claims the serial that the old one's was given, and is not told what was deleted since;
-// the old one's still is, as long as its CA counts too.
-func TestNewCA(t *testing.T) {
-	ca, other := catest.New(t), catest.New(t)
-	files := xfrtest.XoTFiles(t, ca)
-	db := xfrtest.ManyHosts(50)
-	files["db"], files["other.pem"], files["both.pem"] = db+"secret IN TXT \"deleted\"\n", other.Pem, ca.Pem+other.Pem
-	corefile := xfrtest.XoTBlock(xfrtest.CertRule, xfrtest.ClientAuth("request"), "")
-	s := xfrtest.Serve(t, corefile, files)
-	got := func(from *catest.CA, m *dns.Msg) string {
-		t.Helper()
-		answer := xfrtest.XoT(t, s.ListenerAddr(t, "tls"), "", xfrtest.XoTClient(from.Client(t, "ns2.example.net"), "dot"), xfrtest.Packed(t, m))
-		if answer == nil || len(answer.Answer) < 3 {
-			t.Fatalf("got %v", answer)
+// TestIdentity: the past of a zone belongs to what clients see of the block: two views, two
+// addresses, two ports or two transports are never one, and the same block is the same
+// again after a reload.
+func TestIdentity(t *testing.T) {
+	block := func(view, host, transport, port string) *guard {
+		c := &dnsserver.Config{ViewName: view, ListenHosts: []string{host}, Transport: transport, Port: port, Zone: "example.org."}
+		return &guard{Reader: evidence.Reader{Config: c, Policies: policy.NewPolicies(&policy.Policy{Zone: "example.org."})}, keys: []*dnsserver.Config{c}}
+	}
+	guards := []*guard{
+		block("", "", "dns", "53"), block("inside", "", "dns", "53"), block("outside", "", "dns", "53"),
+		block("", "127.0.0.1", "dns", "53"), block("", "", "tls", "853"), block("", "", "dns", "5353"),
+	}
+	seen := make(map[string]int)
+	for i, g := range guards {
+		id := g.identityOf("example.org.")
+		if other, ok := seen[id]; ok {
+			t.Errorf("blocks %d and %d are both %q", other, i, id)
 		}
-		return answer.String()
+		seen[id] = i
+		if again := block(g.Config.ViewName, g.Config.ListenHosts[0], g.Config.Transport, g.Config.Port).identityOf("example.org."); again != id {
+			t.Errorf("block %d is %q after a reload, and was %q", i, again, id)
+		}
 	}
-	if !strings.Contains(got(ca, xfrtest.Question(dns.TypeAXFR)), "deleted") {
-		t.Fatal("not the zone")
+	tellApart(guards)
+	for i, g := range guards {
+		if g.double {
+			t.Errorf("block %d is taken for another", i)
+		}
 	}
-	s.Events(t, 2)
-	if err := os.WriteFile(filepath.Join(s.Dir, "db"), []byte(strings.Replace(db, " 7 7200", " 8 7200", 1)), 0o600); err != nil {
-		t.Fatal(err)
+}
+
+// TestIdentityFitsJournal: a block with many keys has a past that the journal can name,
+// by what every key says; and what was short enough stays as it is on disk.
+func TestIdentityFitsJournal(t *testing.T) {
+	const apex = "example.org."
+	block := func(keys int) *guard {
+		g := &guard{Reader: evidence.Reader{Policies: policy.NewPolicies(&policy.Policy{Zone: apex})}}
+		for i := range keys {
+			c := &dnsserver.Config{Transport: "dns", Port: strconv.Itoa(1000 + i), Zone: "org."}
+			g.keys = append(g.keys, c)
+		}
+		g.Config = g.keys[0]
+		return g
 	}
-	for _, step := range []struct {
-		name      string
-		pem       string
-		from      *catest.CA
-		increment bool
+	for _, keys := range []int{1, 20, 62, 63, 64, 65, 500} {
+		id := block(keys).identityOf(apex)
+		if len(id) > journal.MaxZone || !strings.HasSuffix(id, " "+apex) {
+			t.Errorf("%d keys: the journal cannot keep %q for %s", keys, id, apex)
+		}
+		if short := 16*keys+14 <= journal.MaxZone; short != strings.HasPrefix(id, "dns://") {
+			t.Errorf("%d keys are named %q", keys, id)
+		}
+		if other := block(keys + 1).identityOf(apex); other == id {
+			t.Errorf("%d keys and %d are both %q", keys, keys+1, id)
+		}
+		if again := block(keys).identityOf(apex); again != id {
+			t.Errorf("%d keys are %q after a reload, and were %q", keys, again, id)
+		}
+	}
+}
+
+// TestScopesOfTransports: what comes over UDP, whose source can be forged, does not count
+// against those who come over TCP and TLS.
+func TestScopesOfTransports(t *testing.T) {
+	xfrtest.Serve(t, xfrtest.Guarded(xfrtest.UnsignedRule, ""), map[string]string{"db": xfrtest.ZoneOrg})
+	g := latestInstance().sorted()[0]
+	d := g.directives[0]
+	udp, tcp, tls := d.scopeOf(policy.TransportUDP), d.scopeOf(policy.TransportTCP), d.scopeOf(policy.TransportTLS)
+	if udp == tcp || tcp != tls || tcp == "" {
+		t.Errorf("UDP counts under %q, TCP under %q, TLS under %q", udp, tcp, tls)
+	}
+}
+
+// TestScopeNames: a directive keeps what its limits are counted under when a zone joins or
+// leaves, when another one is put in front, and when its block gets another key.
+func TestScopeNames(t *testing.T) {
+	at := func(view, listeners, zones string) scoped {
+		return scoped{view: view, listeners: strings.Fields(listeners), zones: strings.Fields(zones)}
+	}
+	before := []scoped{at("", "dns53 tls853", "a b c"), at("", "dns53 tls853", "d"), at("inside", "dns53", "a b"), at("", "dns5353", "a b c")}
+	for name, tt := range map[string]struct {
+		after []scoped
+		same  []int // index in before, -1 for a new name
 	}{
-		{"the same CA", "ca.pem", ca, true},
-		{"the old one of two", "both.pem", ca, true},
-		{"the new one of two", "both.pem", other, false},
-		{"the new one", "other.pem", other, false},
+		"nothing":            {before, []int{0, 1, 2, 3}},
+		"a zone joins":       {[]scoped{at("", "dns53 tls853", "0 a b c")}, []int{0}},
+		"a zone leaves":      {[]scoped{at("", "dns53 tls853", "b c")}, []int{0}},
+		"all are others":     {[]scoped{at("", "dns53 tls853", "x y")}, []int{-1}},
+		"another in front":   {[]scoped{at("", "dns53 tls853", "new"), before[0], before[1]}, []int{-1, 0, 1}},
+		"a zone moves over":  {[]scoped{at("", "dns53 tls853", "a b"), at("", "dns53 tls853", "c d")}, []int{0, 1}},
+		"it is split":        {[]scoped{at("", "dns53 tls853", "a"), at("", "dns53 tls853", "b c")}, []int{-1, 0}},
+		"a key more":         {[]scoped{at("", "dns1 dns53 tls853", "a b c")}, []int{0}},
+		"another port":       {[]scoped{at("", "dns1", "a b c")}, []int{-1}},
+		"the split horizon":  {[]scoped{at("", "dns5353", "a b c"), at("inside", "dns53", "a b")}, []int{3, 2}},
+		"a view of its name": {[]scoped{at("outside", "dns53", "a b c")}, []int{-1}},
 	} {
-		if err := s.Reload(strings.Replace(corefile, "ca.pem", step.pem, 1)); err != nil {
-			t.Fatal(err)
-		}
-		answer := got(step.from, xfrtest.Question(dns.TypeIXFR, xfrtest.WithSerial(7)))
-		if strings.Contains(answer, "deleted") != step.increment || strings.Contains(answer, "h17.") == step.increment {
-			t.Errorf("%s: got %s", step.name, answer)
-		}
+		t.Run(name, func(t *testing.T) {
+			var s scopeNames
+			old := slices.Clone(before)
+			s.give(old)
+			s.keep(old)
+			s.give([]scoped{at("", "dns53 tls853", "d"), at("", "dns53", "a")}) // it failed to start
+			now := slices.Clone(tt.after)
+			for i := range now {
+				now[i].name = ""
+			}
+			s.give(now)
+			used := make(map[string]bool)
+			for i, want := range tt.same {
+				is := slices.IndexFunc(old, func(o scoped) bool { return o.name == now[i].name })
+				if is != want || now[i].name == "" || used[now[i].name] {
+					t.Errorf("directive %d has %q, that of %d, want that of %d", i, now[i].name, is, want)
+				}
+				used[now[i].name] = true
+			}
+		})
 	}
 }

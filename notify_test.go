@@ -5,7 +5,6 @@ package xfrguard
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -14,12 +13,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/evidence"
+	"github.com/xfrguard/xfrguard/internal/lint"
+	"github.com/xfrguard/xfrguard/internal/xfrtest"
+
 	"github.com/coredns/coredns/core/dnsserver"
 	dto "github.com/prometheus/client_model/go"
 	"go.uber.org/goleak"
-
-	"github.com/xfrguard/xfrguard/internal/audit/audittest"
-	"github.com/xfrguard/xfrguard/internal/xfrtest"
 )
 
 // accepted is how many NOTIFYs of example.org the metric has.
@@ -27,44 +27,6 @@ func accepted() float64 {
 	var m dto.Metric
 	_ = notifiesTotal.WithLabelValues("dns://127.0.0.1:0", "example.org.", "", "accepted").Write(&m)
 	return m.GetCounter().GetValue()
-}
-
-func notifyEvents(t *testing.T, path string) []map[string]any {
-	t.Helper()
-	return slices.DeleteFunc(audittest.Lines(t, path), func(e map[string]any) bool {
-		a, _ := e["event.action"].(string)
-		return !strings.HasPrefix(a, "zone-notify-")
-	})
-}
-
-// TestNotifyNewFirstKey: another key in front of the block's first one is no reason to tell
-// every secondary again.
-func TestNotifyNewFirstKey(t *testing.T) {
-	l := xfrtest.NewListener(t)
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, _ := net.SplitHostPort(free.Addr().String())
-	if err := free.Close(); err != nil {
-		t.Fatal(err)
-	}
-	block := func(keys, zone string) string {
-		return strings.NewReplacer("example.org:0 {", keys+" {", "file DIR/db", "file DIR/db example.org").Replace(
-			xfrtest.Guarded("allow net 127.0.0.1 key a.example.net.\nnotify 127.0.0.1:"+l.Port()+" key a.example.net.", "# "+zone))
-	}
-	s := xfrtest.Serve(t, block("example.org:0", "7"), map[string]string{"db": xfrtest.ZoneOrg})
-	l.Wait(t, "example.org. 7 a.example.net. hmac-sha256.")
-	if err := s.Reload(block("example.org:"+port+" example.org:0", "again")); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(s.Dir, "db"), []byte(strings.Replace(xfrtest.ZoneOrg, " 7 ", " 8 ", 1)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Reload(block("example.org:"+port+" example.org:0", "and again")); err != nil {
-		t.Fatal(err)
-	}
-	l.Wait(t, "example.org. 8 a.example.net. hmac-sha256.")
 }
 
 // A secondary is told of every zone at the start, of a new serial whatever backend has it,
@@ -120,7 +82,7 @@ func TestNotify(t *testing.T) {
 	path := filepath.Join(s.Dir, "audit.log")
 	var events []map[string]any
 	for deadline := time.Now().Add(5 * time.Second); len(events) < 7 && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		events = notifyEvents(t, path)
+		events = xfrtest.NotifyEvents(t, path)
 	}
 	if len(events) != 7 {
 		t.Fatalf("%d events, want 7: %v", len(events), events)
@@ -139,29 +101,6 @@ func TestNotify(t *testing.T) {
 		t.Errorf("the metric grew by %v, want 3", n-before)
 	}
 	l.Wait(t) // nothing else came, of the observed zone above all
-}
-
-// A NOTIFY that is refused is on record, with a warning.
-func TestNotifyRefused(t *testing.T) {
-	l := xfrtest.NewListener(t)
-	s := xfrtest.Serve(t, xfrtest.Guarded("allow net 127.0.0.1 key a.example.net.\n notify 127.0.0.1:"+l.Port(), ""), map[string]string{"db": xfrtest.ZoneOrg})
-	l.Wait(t, "example.org. 7 unsigned")
-	var events []map[string]any
-	for deadline := time.Now().Add(5 * time.Second); len(events) < 1 && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		events = notifyEvents(t, filepath.Join(s.Dir, "audit.log"))
-	}
-	if len(events) != 1 || events[0]["event.code"] != "XFR141" || events[0]["event.reason"] != "refused" || events[0]["log.level"] != "warn" ||
-		events[0]["error.message"] == nil || events[0]["coredns.xfr.secondary"] != "127.0.0.1" || events[0]["coredns.xfr.tsig.key"] != nil {
-		t.Errorf("events %v", events)
-	}
-}
-
-func TestNotifyUnknownKey(t *testing.T) {
-	_, err := xfrtest.TryServe(t, xfrtest.Guarded("allow net 127.0.0.1 key a.example.net.\n notify 127.0.0.1:1 key c.example.net.", ""), map[string]string{"db": xfrtest.ZoneOrg})
-	const want = "Corefile:9: notify wants TSIG key c.example.net., which is not in the tsig plugin of this server block"
-	if err == nil || !strings.Contains(err.Error(), want) {
-		t.Errorf("got %v, want %s", err, want)
-	}
 }
 
 // Which key, if any, tells whose an address is.
@@ -270,5 +209,144 @@ func TestNotifyTargetsShared(t *testing.T) {
 	a, b, c := targets["a.example."], targets["b.example."], targets["c.example."]
 	if a[0] != b[0] || a[1] != b[1] || a[0] != c[0] || a[0] == a[1] {
 		t.Errorf("got %p %p, %p %p, %p", a[0], a[1], b[0], b[1], c[0])
+	}
+}
+
+// From which address a secondary is notified, given those of bind.
+func TestNotifyFromBind(t *testing.T) {
+	for _, tt := range []struct{ bind, to, want string }{
+		{"", "192.0.2.53", ""}, // no bind
+		{"192.0.2.1", "192.0.2.53", "192.0.2.1"},
+		{"192.0.2.1 2001:db8::1", "192.0.2.53", "192.0.2.1"},
+		{"192.0.2.1 2001:db8::1", "2001:db8::53", "2001:db8::1"},
+		{"2001:db8::1", "192.0.2.53", ""},
+		{"::ffff:192.0.2.1 192.0.2.1", "192.0.2.53", "192.0.2.1"},
+		{"192.0.2.1 192.0.2.2", "192.0.2.53", "192.0.2.1, 192.0.2.2?"},
+		{"192.0.2.1 192.0.2.2 2001:db8::1", "2001:db8::53", "2001:db8::1"},
+		{"0.0.0.0 192.0.2.1", "192.0.2.53", ""},
+		{"0.0.0.0 2001:db8::1", "2001:db8::53", "2001:db8::1"},
+		{":: 192.0.2.1", "192.0.2.53", ""}, // :: takes IPv4 too
+		{"127.0.0.1", "192.0.2.53", ""},    // which it cannot reach
+		{"127.0.0.2", "127.0.0.1", "127.0.0.2"},
+		{"127.0.0.1 192.0.2.1", "192.0.2.53", "192.0.2.1"},
+		{"127.0.0.1 192.0.2.1", "127.0.0.53", "127.0.0.1"},
+		{"192.0.2.1", "127.0.0.53", "192.0.2.1"},
+		{"::1 fe80::1%eth0 2001:db8::1", "2001:db8::53", "2001:db8::1"},
+		{"::1 fe80::1%eth0 2001:db8::1", "fe80::53%eth0", "fe80::1%eth0"},
+		{"::1 fe80::1%eth0 2001:db8::1", "fe80::53%eth1", "2001:db8::1"},
+		{"fe80::1%eth0", "2001:db8::53", ""},
+		{"fe80::1%eth0 fe80::2%eth0", "fe80::53%eth0", "fe80::1%eth0, fe80::2%eth0?"},
+	} {
+		g := &guard{Reader: evidence.Reader{Config: &dnsserver.Config{ListenHosts: strings.Split(tt.bind, " ")}}}
+		source, several := g.sourceFor(netip.MustParseAddr(tt.to), netip.Addr{})
+		got := joined(several) + "?"
+		if several == nil {
+			got = ""
+		}
+		if source.IsValid() {
+			got += source.String()
+		}
+		if got != tt.want {
+			t.Errorf("bind %s, to %s: got %q, want %q", tt.bind, tt.to, got, tt.want)
+		}
+		given := netip.MustParseAddr("192.0.2.9")
+		if source, several := g.sourceFor(netip.MustParseAddr("192.0.2.53"), netip.Addr{}, given); source != given || several != nil {
+			t.Errorf("bind %s: what is given is not taken, but %s of %v", tt.bind, source, several)
+		}
+	}
+}
+
+// What may not arrive, or not be taken, is a finding with its fix, once a line and not for
+// what is clear. A link-local address without an interface is not notified.
+func TestNotifyFindings(t *testing.T) {
+	const several = "notify-source: Testfile:2: the system chooses from which address 192.0.2.53 is notified, as this server block has several (192.0.2.1, 192.0.2.2) and secondaries know their primary by it: "
+	for _, tt := range []struct {
+		line, bind string
+		targets    int
+		want       []string
+	}{
+		{"notify 192.0.2.53", "", 1, nil},
+		{"notify 192.0.2.53", "192.0.2.1", 1, nil},
+		{"notify 192.0.2.53", "192.0.2.1 192.0.2.2", 1, []string{several + "write 'source ADDRESS' behind it"}},
+		{"notify 192.0.2.53 source 192.0.2.2", "192.0.2.1 192.0.2.2", 1, nil},
+		{
+			"allow as ns2 net 192.0.2.53 key k. notify", "192.0.2.1 192.0.2.2", 1,
+			[]string{several + `write a line 'notify 192.0.2.53 ... source ADDRESS' in place of the word in rule "ns2"`},
+		},
+		{"notify 2001:db8::53", "192.0.2.1 192.0.2.2", 1, nil}, // of the other family
+		{
+			"notify 2001:db8::53:5300 [2001:db8::53:5301]:53 [2001:db8::53]:5300", "", 3,
+			[]string{"notify-ambiguous: Testfile:2: notify 2001:db8::53:5300 goes to that address at port 53: write [2001:db8::53]:5300 if its end is meant as a port, or [2001:db8::53:5300]:53 if not"},
+		},
+		{
+			"notify tls 2001:db8::53:853", "", 1,
+			[]string{"notify-ambiguous: Testfile:2: notify 2001:db8::53:853 goes to that address at port 853: write [2001:db8::53]:853 if its end is meant as a port, or [2001:db8::53:853]:853 if not"},
+		},
+		{
+			"notify [fe80::2]:5300", "", 0,
+			[]string{"notify-ambiguous: Testfile:2: fe80::2 is link-local, so that nobody is notified: write its interface too, such as [fe80::2%eth0]:5300"},
+		},
+		{"notify [fe80::2%eth0]:5300 fe80::3%eth0", "", 2, nil},
+	} {
+		configs, err := parseText("xfrguard {\n"+tt.line+"\n}", "example.org", "example.net")
+		if err != nil {
+			t.Fatalf("%s: %v", tt.line, err)
+		}
+		g := newGuard(0, configs)
+		g.Config = &dnsserver.Config{ListenHosts: strings.Split(tt.bind, " ")}
+		if got := notifyFindings(g); !slices.Equal(got, tt.want) {
+			t.Errorf("%s, bind %s: got\n%s\nwant\n%s", tt.line, tt.bind, strings.Join(got, "\n"), strings.Join(tt.want, "\n"))
+		}
+		if got := g.notifyTargets()["example.net."]; len(got) != tt.targets {
+			t.Errorf("%s: %d targets, want %d", tt.line, len(got), tt.targets)
+		}
+	}
+}
+
+// notifyFindings are the log lines of what the self-check says of NOTIFY.
+func notifyFindings(g *guard) (lines []string) {
+	fs := lint.Block(g.parsed(), time.Now())
+	g.lintNotify(&fs)
+	for i := range fs {
+		if strings.HasPrefix(string(fs[i].Code), "notify-") {
+			lines = append(lines, fs[i].String())
+		}
+	}
+	return lines
+}
+
+// By which name a notified address goes, and which rule it is under.
+func TestSecondaryOf(t *testing.T) {
+	const to = "192.0.2.53"
+	for _, tt := range []struct{ rules, key, name, rule string }{
+		{"allow as ns2 net 192.0.2.53 key a", "a.", "192.0.2.53", "ns2"},
+		{"allow as ns2 net 192.0.2.53 192.0.2.54 key a b", "", "192.0.2.53", "ns2"},
+		{"allow as lan net 192.0.2.0/24 key a b", "b.", "b.", "lan"},
+		{"allow as lan net 192.0.2.0/24 key a", "", "a.", "lan"},
+		{"allow as lan net 192.0.2.0/24 key a b", "", "lan", "lan"},
+		{"allow as lan net 192.0.2.0/24 unsigned", "", "lan", "lan"},
+		{"allow as xot net 192.0.2.0/24 cert ns2.example.net", "", "ns2.example.net.", "xot"},
+		{"allow as xot net 192.0.2.0/24 cert *.example.net", "", "xot", "xot"},
+		{"allow as all key a", "a.", "a.", "all"},
+		{"allow as one net 192.0.2.53 key b\nallow as two net 192.0.2.0/24 key a", "a.", "a.", "two"},
+		{"allow as one net 192.0.2.53 key b\nallow as two net 192.0.2.0/24 key c", "a.", "192.0.2.53", "one"},
+		{"deny net 192.0.2.53\nallow as lan net 192.0.2.0/24 key a", "a.", "", ""},
+		{"allow as one net 192.0.2.53 key a\ndeny net 192.0.2.0/24", "a.", "192.0.2.53", "one"},
+		{"allow as other net 198.51.100.1 key a", "a.", "", ""},
+	} {
+		configs, err := parseText("xfrguard {\n"+tt.rules+"\n}", "example.org")
+		if err != nil {
+			t.Fatalf("%s: %v", tt.rules, err)
+		}
+		if name, rule := secondaryOf(configs[0], netip.MustParseAddr(to), tt.key); name != tt.name || rule != tt.rule {
+			t.Errorf("%s, key %q: got %q under %q, want %q under %q", tt.rules, tt.key, name, rule, tt.name, tt.rule)
+		}
+	}
+	configs, err := parseText("xfrguard {\nallow as link net fe80::53 key a\n}", "example.org")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if name, rule := secondaryOf(configs[0], netip.MustParseAddr("fe80::53%eth0"), "a."); name != "fe80::53" || rule != "link" {
+		t.Errorf("link-local: got %q under %q", name, rule)
 	}
 }

@@ -19,7 +19,7 @@ import (
 // signal begin them, while a transfer keeps the first one from its end: the second gives
 // up, touches nothing, and the guard serves on.
 func TestRestartsAtOnce(t *testing.T) {
-	s := xfrtest.Serve(t, xfrtest.Guarded(xfrtest.UnsignedRule, ""), map[string]string{"db": slowZone()})
+	s := xfrtest.Serve(t, xfrtest.Guarded(xfrtest.UnsignedRule, ""), map[string]string{"db": xfrtest.SlowZone()})
 	slow, records := xfrtest.SlowTransfer(t, s, dns.TypeAXFR)
 	old := latestInstance()
 	s.AwaitServing()
@@ -34,7 +34,7 @@ func TestRestartsAtOnce(t *testing.T) {
 	if _, err := inst.Restart(s.Input(xfrtest.Guarded("allow as three net 127.0.0.0/8 unsigned", ""))); err == nil {
 		t.Error("the second restart of a replaced instance succeeds")
 	}
-	const whole = slowHosts + 6
+	const whole = xfrtest.SlowHosts + 6
 	if records = xfrtest.Rest(slow, records, whole); records != whole {
 		t.Errorf("the transfer under way ended after %d of %d records", records, whole)
 	}
@@ -139,7 +139,7 @@ func TestReloadWithoutGuard(t *testing.T) {
 // and on record after it, while the old server still waits for its connections; and a
 // transfer that the new policy does not allow ends without waiting for that server.
 func TestPolicyBeforeOldServersStop(t *testing.T) {
-	s := xfrtest.Serve(t, xfrtest.Guarded("allow as one net 127.0.0.1 127.0.0.2 unsigned", ""), map[string]string{"db": slowZone()})
+	s := xfrtest.Serve(t, xfrtest.Guarded("allow as one net 127.0.0.1 127.0.0.2 unsigned", ""), map[string]string{"db": xfrtest.SlowZone()})
 	keeper, records := xfrtest.SlowTransfer(t, s, dns.TypeAXFR) // keeps the old server from stopping
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
 	addr := s.Addr(t, "tcp", 0)
@@ -174,7 +174,7 @@ func TestPolicyBeforeOldServersStop(t *testing.T) {
 	if m := xfrtest.Unpack(t, xfrtest.Ask(t, "tcp", addr, "127.0.0.2", xfrtest.Packed(t, xfrtest.Question(dns.TypeAXFR)), 1)[0]); m.Rcode != dns.RcodeRefused {
 		t.Errorf("who lost the permission is told %s", dns.RcodeToString[m.Rcode])
 	}
-	xfrtest.Rest(keeper, records, slowHosts+6)
+	xfrtest.Rest(keeper, records, xfrtest.SlowHosts+6)
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +201,7 @@ func TestUnreadRefusalKeepsNoLog(t *testing.T) {
 	block := xfrtest.Guarded("allow as one net 192.0.2.1 unsigned", "")
 	s := xfrtest.Serve(t, block, map[string]string{"db": xfrtest.ZoneOrg})
 	old := latestInstance()
-	ctx, c := lateRequest(t, "127.0.0.9")
+	ctx, c := xfrtest.LateRequest(t, "127.0.0.9")
 	w := &unreadWriter{ResponseWriter: c.ResponseWriter, writes: make(chan struct{}), letGo: make(chan struct{})}
 	answered := make(chan struct{})
 	go func() {

@@ -109,7 +109,7 @@ func TestReloadThatFails(t *testing.T) {
 			noLeakBut(t, "github.com/coredns/coredns/plugin/file.(*Zone).Reload.func1")
 			zone, whole := xfrtest.ZoneOrg, 0
 			if c.slow {
-				zone, whole = slowZone(), slowHosts+6
+				zone, whole = xfrtest.SlowZone(), xfrtest.SlowHosts+6
 			}
 			s := xfrtest.Serve(t, xfrtest.Guarded("allow as one net 127.0.0.1 unsigned", ""), map[string]string{"db": zone})
 			before, counted := latestInstance(), valueOf(t, reloadFailures.WithLabelValues(string(c.reason)))

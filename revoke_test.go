@@ -20,25 +20,6 @@ import (
 	"github.com/miekg/dns"
 )
 
-const slowHosts = 50000
-
-func slowZone() string { return xfrtest.ZoneOfTexts(slowHosts, 240) }
-
-// TestRevocationOfAXFRAlone: the whole zone that an IXFR is answered with needs the
-// permission for AXFR, after a reload too: the one for IXFR does not carry it on.
-func TestRevocationOfAXFRAlone(t *testing.T) {
-	s := xfrtest.Serve(t, xfrtest.Guarded("allow as both net 127.0.0.1 unsigned", ""), map[string]string{"db": slowZone()})
-	c, records := xfrtest.SlowTransfer(t, s, dns.TypeIXFR)
-	if err := s.Reload(xfrtest.Guarded("allow as both type IXFR net 127.0.0.1 unsigned", "")); err != nil {
-		t.Fatal(err)
-	}
-	const whole = slowHosts + 6
-	if records = xfrtest.Rest(c, records, whole); records == whole {
-		t.Error("a client that may have differences only was given the whole zone")
-	}
-	s.When(t, "zone-transfer-end", "policy-revoked")
-}
-
 // TestRevocationOfAnswers: after a reload that leaves the permission for one type, an
 // answer goes on if it needs no other: a whole zone that for AXFR, differences that for
 // IXFR, a single SOA either.
@@ -107,16 +88,9 @@ func TestRevocationByTheNearestBlock(t *testing.T) {
 	}
 }
 
-// lateRequest is a request as the server of the tests' block meets it.
-func lateRequest(t *testing.T, from string) (context.Context, *xfrtest.Caller) {
-	t.Helper()
-	ctx := context.WithValue(t.Context(), dnsserver.Key{}, &dnsserver.Server{Addr: "dns://127.0.0.1:0"})
-	return ctx, xfrtest.NewCaller(t, from, nil)
-}
-
 func meet(t *testing.T, g *guard, from string, qtype uint16) *exchange {
 	t.Helper()
-	ctx, w := lateRequest(t, from)
+	ctx, w := xfrtest.LateRequest(t, from)
 	return g.exchange(ctx, w, xfrtest.Question(qtype))
 }
 
@@ -127,7 +101,7 @@ func TestRevocationOfLatecomers(t *testing.T) {
 	s := xfrtest.Serve(t, rules("\n\t\tallow as one net 127.0.0.1 unsigned"), map[string]string{"db": xfrtest.ZoneOrg})
 	old := latestInstance().sorted()[0]
 	answer := func(from string) *dns.Msg {
-		ctx, w := lateRequest(t, from)
+		ctx, w := xfrtest.LateRequest(t, from)
 		if _, err := old.answer(ctx, w, xfrtest.Question(dns.TypeAXFR)); err != nil {
 			t.Fatal(err)
 		}
@@ -136,7 +110,7 @@ func TestRevocationOfLatecomers(t *testing.T) {
 	if m := answer("127.0.0.1"); !xfrtest.IsZone(m) {
 		t.Fatalf("before the reload: %v", m)
 	}
-	ctx, _ := lateRequest(t, "127.0.0.9")
+	ctx, _ := xfrtest.LateRequest(t, "127.0.0.9")
 	busy := transfers.begin(ctx, meet(t, old, "127.0.0.2", dns.TypeAXFR)) // keeps the old instance
 	defer func() {
 		transfers.end(busy)
@@ -165,7 +139,7 @@ func TestRevocationOfLatecomers(t *testing.T) {
 func TestRevocationOfSecret(t *testing.T) {
 	block := xfrtest.Guarded("allow as one net 127.0.0.1 key a.example.net.", "")
 	xfrtest.Serve(t, block, map[string]string{"db": xfrtest.ZoneOrg})
-	ctx, w := lateRequest(t, "127.0.0.1")
+	ctx, w := xfrtest.LateRequest(t, "127.0.0.1")
 	ctx = context.WithValue(ctx, dnsserver.Key{}, &dnsserver.Server{Addr: "dns://127.0.0.1:0", TsigSecret: map[string]string{xfrtest.KeyA: xfrtest.SecretA}})
 	r := new(dns.Msg)
 	if err := r.Unpack(xfrtest.Signed(t, xfrtest.Question(dns.TypeAXFR), xfrtest.KeyA, dns.HmacSHA256, xfrtest.SecretA)); err != nil {
@@ -195,9 +169,9 @@ func TestOldInstanceIsLeaving(t *testing.T) {
 	block := xfrtest.Guarded(xfrtest.UnsignedRule+"\n\t\tnotify "+secondary.LocalAddr().String(), "")
 	s := xfrtest.Serve(t, block, map[string]string{"db": xfrtest.ZoneOrg})
 	old := latestInstance().sorted()[0]
-	ctx, w := lateRequest(t, "127.0.0.1")
+	ctx, w := xfrtest.LateRequest(t, "127.0.0.1")
 	ctx = context.WithValue(ctx, dnsserver.Key{}, &dnsserver.Server{Addr: "dns://127.0.0.1:0", IdleTimeout: 10 * time.Second})
-	x := old.exchange(ctx, w, xfrtest.Question(dns.TypeAXFR, withKeepalive))
+	x := old.exchange(ctx, w, xfrtest.Question(dns.TypeAXFR, xfrtest.WithKeepalive))
 	idle := func() string {
 		o, ok := x.keepalive(policy.ReasonAllowed).(*dns.EDNS0_LOCAL)
 		if !ok {

@@ -18,6 +18,7 @@ import (
 	"github.com/xfrguard/xfrguard/internal/corefile"
 	"github.com/xfrguard/xfrguard/internal/evidence"
 	"github.com/xfrguard/xfrguard/internal/evidence/catest"
+	"github.com/xfrguard/xfrguard/internal/limit"
 	"github.com/xfrguard/xfrguard/internal/policy"
 	"github.com/xfrguard/xfrguard/internal/xfrtest"
 
@@ -122,7 +123,7 @@ func pour(c net.Conn, query []byte) (end chan error) {
 }
 
 // held is how many places the limiter has given away.
-func held() int { return limits.Held() }
+func held() int { return limit.OfProcess.Held() }
 
 // untilTrue waits until it is true, but no longer than that.
 func untilTrue(t *testing.T, atMost time.Duration, what string, is func() bool) {
@@ -216,7 +217,7 @@ func (w *placeWriter) WriteMsg(m *dns.Msg) error {
 // zone to who may have differences only, gives it back before the refusal is written.
 func TestRefusalKeepsNoPlace(t *testing.T) {
 	xfrtest.Serve(t, xfrtest.Guarded("allow as one type IXFR net 127.0.0.1 unsigned", ""), map[string]string{"db": xfrtest.ZoneOrg})
-	ctx, c := lateRequest(t, "127.0.0.1")
+	ctx, c := xfrtest.LateRequest(t, "127.0.0.1")
 	w := &placeWriter{ResponseWriter: c.ResponseWriter, held: -1}
 	if _, err := latestInstance().sorted()[0].answer(ctx, w, xfrtest.Question(dns.TypeIXFR)); err != nil {
 		t.Fatal(err)
@@ -312,10 +313,10 @@ func TestRevocationReachesEveryHolder(t *testing.T) {
 				if err := s.Reload(block("allow as good net 127.0.0.3 unsigned" + patient)); err != nil {
 					t.Fatal(err)
 				}
-				endOf(t, s, 10*time.Second, "policy-revoked")
+				endOf(t, s, 30*time.Second, "policy-revoked")
 				wantReset(t, c, end, 1<<20)
 				// The old instance's audit log ends before the directory does.
-				untilTrue(t, 10*time.Second, "the old instance is gone", func() bool {
+				untilTrue(t, 30*time.Second, "the old instance is gone", func() bool {
 					live.Lock()
 					defer live.Unlock()
 					return len(live.instances) == 1

@@ -10,9 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/miekg/dns"
-
 	"github.com/xfrguard/xfrguard/internal/xfrtest"
+
+	"github.com/miekg/dns"
 )
 
 // TestRevocation: after a reload a transfer that is no longer allowed is closed
@@ -72,4 +72,19 @@ func TestRevocation(t *testing.T) {
 	if d := revoked.Sub(loaded); d > time.Second {
 		t.Errorf("closed %v after the new policy was loaded", d)
 	}
+}
+
+// TestRevocationOfAXFRAlone: the whole zone that an IXFR is answered with needs the
+// permission for AXFR, after a reload too: the one for IXFR does not carry it on.
+func TestRevocationOfAXFRAlone(t *testing.T) {
+	s := xfrtest.Serve(t, xfrtest.Guarded("allow as both net 127.0.0.1 unsigned", ""), map[string]string{"db": xfrtest.SlowZone()})
+	c, records := xfrtest.SlowTransfer(t, s, dns.TypeIXFR)
+	if err := s.Reload(xfrtest.Guarded("allow as both type IXFR net 127.0.0.1 unsigned", "")); err != nil {
+		t.Fatal(err)
+	}
+	const whole = xfrtest.SlowHosts + 6
+	if records = xfrtest.Rest(c, records, whole); records == whole {
+		t.Error("a client that may have differences only was given the whole zone")
+	}
+	s.When(t, "zone-transfer-end", "policy-revoked")
 }

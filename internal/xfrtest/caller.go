@@ -4,6 +4,7 @@
 package xfrtest
 
 import (
+	"context"
 	"crypto/tls"
 	"encoding/binary"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/miekg/dns"
 )
 
@@ -80,4 +82,11 @@ func (c *Caller) Got(t *testing.T) *dns.Msg {
 		t.Fatal(err)
 	}
 	return Unpack(t, b)
+}
+
+// LateRequest is a request as the server of the tests' block meets it.
+func LateRequest(t *testing.T, from string) (context.Context, *Caller) {
+	t.Helper()
+	ctx := context.WithValue(t.Context(), dnsserver.Key{}, &dnsserver.Server{Addr: "dns://127.0.0.1:0"})
+	return ctx, NewCaller(t, from, nil)
 }

@@ -182,3 +182,12 @@ func CaptureLog(t *testing.T) func() string {
 type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+// NotifyEvents returns the events of NOTIFYs in an audit file.
+func NotifyEvents(t *testing.T, path string) []map[string]any {
+	t.Helper()
+	return slices.DeleteFunc(audittest.Lines(t, path), func(e map[string]any) bool {
+		a, _ := e["event.action"].(string)
+		return !strings.HasPrefix(a, "zone-notify-")
+	})
+}

@@ -4,6 +4,7 @@
 package xfrtest
 
 import (
+	"encoding/binary"
 	"testing"
 	"time"
 
@@ -85,3 +86,23 @@ func Packed(t *testing.T, m *dns.Msg) []byte {
 
 // WithID gives a message its ID.
 func WithID(id uint16) func(*dns.Msg) { return func(m *dns.Msg) { m.Id = id } }
+
+// WithTSIGOf appends a TSIG record of key a with that RDATA to a packed message.
+func WithTSIGOf(b []byte, rdata string) []byte {
+	binary.BigEndian.PutUint16(b[10:], binary.BigEndian.Uint16(b[10:])+1)
+	b = append(b, "\x01a\x07example\x03net\x00\x00\xfa\x00\xff\x00\x00\x00\x00"...)
+	return append(binary.BigEndian.AppendUint16(b, uint16(len(rdata))), rdata...)
+}
+
+// WithOption adds an EDNS option, with an OPT record if there is none yet.
+func WithOption(o dns.EDNS0) func(*dns.Msg) {
+	return func(m *dns.Msg) {
+		if m.IsEdns0() == nil {
+			m.SetEdns0(1232, false)
+		}
+		m.IsEdns0().Option = append(m.IsEdns0().Option, o)
+	}
+}
+
+// WithKeepalive asks to keep the connection.
+func WithKeepalive(m *dns.Msg) { WithOption(&dns.EDNS0_TCP_KEEPALIVE{})(m) }

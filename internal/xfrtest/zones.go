@@ -37,3 +37,9 @@ func ZoneOfTexts(n, length int) string {
 	}
 	return b.String()
 }
+
+// SlowHosts is the number of texts in SlowZone.
+const SlowHosts = 50000
+
+// SlowZone is a zone that no kernel buffers whole.
+func SlowZone() string { return ZoneOfTexts(SlowHosts, 240) }

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The xfrguard authors
 // SPDX-License-Identifier: Apache-2.0
 
-package xfrguard
+package e2e
 
 import (
 	"crypto/tls"
@@ -12,7 +12,6 @@ import (
 	"github.com/xfrguard/xfrguard/internal/evidence/catest"
 	"github.com/xfrguard/xfrguard/internal/xfrtest"
 
-	"github.com/coredns/coredns/plugin/pkg/nonwriter"
 	"github.com/miekg/dns"
 )
 
@@ -135,23 +134,5 @@ func TestPluginsOfOtherTransports(t *testing.T) {
 				t.Errorf("on record as %v", e)
 			}
 		})
-	}
-}
-
-// TestBehindNonwriter: the server that asks itself, for a plugin that follows a name, gets
-// no transfer, and the record has the transport of the client who made it ask.
-func TestBehindNonwriter(t *testing.T) {
-	s := xfrtest.Serve(t, xfrtest.Guarded("allow as all net 127.0.0.1 unsigned", ""), map[string]string{"db": xfrtest.ZoneOrg})
-	d := &door{guard: latestInstance().sorted()[0]}
-	ctx, c := lateRequest(t, "127.0.0.1")
-	kept := nonwriter.New(c.ResponseWriter)
-	if _, err := d.ServeDNS(ctx, kept, xfrtest.Question(dns.TypeAXFR)); err != nil {
-		t.Fatal(err)
-	}
-	if m := kept.Msg; m == nil || m.Rcode != dns.RcodeRefused || len(m.Answer) > 0 {
-		t.Errorf("got %v", m)
-	}
-	if e := s.Events(t, 1)[0]; e["event.reason"] != "rewritten" || e["coredns.xfr.transport"] != "tcp" {
-		t.Errorf("on record as %v", e)
 	}
 }

@@ -1,19 +1,16 @@
 // SPDX-FileCopyrightText: The xfrguard authors
 // SPDX-License-Identifier: Apache-2.0
 
-package xfrguard
+package e2e
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/miekg/dns"
-
-	"github.com/xfrguard/xfrguard/internal/lint"
 	"github.com/xfrguard/xfrguard/internal/xfrtest"
+
+	"github.com/miekg/dns"
 )
 
 // TestFindingOnRecord: a finding is an event with its code, place and text, and counted in
@@ -38,7 +35,7 @@ func TestFindingOnRecord(t *testing.T) {
 		}
 	}
 	count := func(code string) float64 {
-		return valueOf(t, findingsGauge.WithLabelValues("dns://127.0.0.1:0", code))
+		return xfrtest.Metric(t, "findings", "dns://127.0.0.1:0", code)
 	}
 	if count("deny-no-effect") != 1 || count("bandwidth-too-low") != 0 {
 		t.Errorf("the metric has %v and %v", count("deny-no-effect"), count("bandwidth-too-low"))
@@ -77,58 +74,5 @@ func TestObserveHurtsNobody(t *testing.T) {
 	xfrtest.WantRefused(t, xfrtest.Ask(t, "tcp", s.Addr(t, "tcp", 0), "", q(), 1), dns.RcodeRefused)
 	if e := s.Events(t, 1)[0]; e["event.reason"] != "block-not-guarded" || e["coredns.xfr.enforced"] != true {
 		t.Errorf("on record as %v", e)
-	}
-}
-
-// TestLintKeyFiles: what tsig makes of a key file that BIND reads in another way.
-func TestLintKeyFiles(t *testing.T) {
-	key := func(name, secret string) string {
-		return "key \"" + name + "\" {\n\talgorithm hmac-sha256;\n\tsecret \"" + secret + "\";\n};\n"
-	}
-	good := key("a.example.net.", xfrtest.SecretA)
-	for name, c := range map[string]struct {
-		file  string
-		want  string // "" for no finding
-		stops bool   // CoreDNS does not take the file
-	}{
-		"good":                {good, "", false},
-		"good: two":           {good + "\n" + key("b.example.net", xfrtest.SecretB), "", false},
-		"good: no quotes":     {"key a.example.net. {\n algorithm hmac-sha256;\n secret " + xfrtest.SecretA + ";\n};\n", "", false},
-		"capitals":            {key("A.Example.net.", xfrtest.SecretA), "key-case: DIR/keys:1: TSIG key A.Example.net. has capitals", false},
-		"a blank in a secret": {key("a.example.net.", "YSBzZWNyZXQgb2Yga2V5IGEg Zm9yIHRlc3RzIG9ubHk="), "secret-cut: DIR/keys:3: tsig takes a part of the secret of key a.example.net.", false},
-		"half is too short":   {key("a.example.net.", "YSBzZWNy ZXQgb2Yga2V5IGEgZm9yIHRlc3RzIG9ubHk="), "secret-short: Corefile:6: the secret of TSIG key a.example.net. has 48 bits", false},
-		"a comment":           {"// of ns2\n" + good, "key-file-form: DIR/keys:1: tsig does not read this line", true},
-		"a comment in C":      {"/* of ns2\n */\n" + good, "key-file-form: DIR/keys:1: ", true},
-		"a comment with #":    {good + "# the end\n", "key-file-form: DIR/keys:5: ", true},
-		"one line":            {"key a.example.net. { algorithm hmac-sha256; secret \"" + xfrtest.SecretA + "\"; };\n", "key-file-form: DIR/keys:1: ", true},
-		"include":             {"include \"more.keys\";\n" + good, "key-file-form: DIR/keys:1: ", true},
-		"the brace below":     {"key a.example.net.\n{\n algorithm hmac-sha256;\n secret \"" + xfrtest.SecretA + "\";\n};\n", "key-file-form: DIR/keys:2: ", true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			corefile := "example.org:0 {\n\tbind 127.0.0.1\n\ttsig {\n\t\tsecrets DIR/keys\n\t}\n\txfrguard {\n\t\tallow as ns2 net 127.0.0.53 key a.example.net.\n\t\tfindings fail\n\t\taudit file DIR/audit.log\n\t}\n\tfile DIR/db\n}\n"
-			files := map[string]string{"db": xfrtest.ZoneOrg, "keys": c.file}
-			_, err := xfrtest.TryServe(t, corefile, files)
-			if c.stops {
-				path := filepath.Join(t.TempDir(), "keys")
-				if err := os.WriteFile(path, []byte(c.file), 0o600); err != nil {
-					t.Fatal(err)
-				}
-				var fs lint.Findings
-				if keyFileFindings(&fs, path); !strings.Contains(strings.ReplaceAll(fs.String(), filepath.Dir(path), "DIR"), c.want) {
-					t.Errorf("found %s, want %s", fs, c.want)
-				}
-				if err == nil {
-					t.Error("CoreDNS takes it")
-				}
-				return
-			}
-			says, _, _ := strings.Cut(strings.TrimPrefix(c.want, ""), "DIR")
-			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), says)) {
-				t.Errorf("got %v, want %s", err, c.want)
-			}
-			if err != nil && strings.Contains(err.Error(), xfrtest.SecretA[:12]) {
-				t.Errorf("it shows a secret: %v", err)
-			}
-		})
 	}
 }

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The xfrguard authors
 // SPDX-License-Identifier: Apache-2.0
 
-package xfrguard
+package e2e
 
 import (
 	"bytes"
@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/xfrguard/xfrguard/internal/evidence/catest"
+	"github.com/xfrguard/xfrguard/internal/limit"
 	"github.com/xfrguard/xfrguard/internal/xfrtest"
 
 	"github.com/miekg/dns"
@@ -122,19 +123,7 @@ func wantMixed(t *testing.T, queries [][]byte, got xfrtest.Exchanges, base uint1
 	}
 }
 
-// withOption adds an EDNS option, with an OPT record if there is none yet.
-func withOption(o dns.EDNS0) func(*dns.Msg) {
-	return func(m *dns.Msg) {
-		if m.IsEdns0() == nil {
-			m.SetEdns0(1232, false)
-		}
-		m.IsEdns0().Option = append(m.IsEdns0().Option, o)
-	}
-}
-
-func withKeepalive(m *dns.Msg) { withOption(&dns.EDNS0_TCP_KEEPALIVE{})(m) }
-
-func withPadding(m *dns.Msg) { withOption(&dns.EDNS0_PADDING{Padding: make([]byte, 20)})(m) }
+func withPadding(m *dns.Msg) { xfrtest.WithOption(&dns.EDNS0_PADDING{Padding: make([]byte, 20)})(m) }
 
 // optionOf returns the options of that code in the message.
 func optionOf(m *dns.Msg, code uint16) (found []dns.EDNS0) {
@@ -213,7 +202,7 @@ func TestKeepalive(t *testing.T) {
 	for extra, want := range map[string][]byte{"": {0, 11, 0, 2, 0, 100}, "timeouts {\n\t\tidle 90s\n\t}": {0, 11, 0, 2, 3, 132}} {
 		s := xfrtest.Serve(t, xfrtest.XoTBlock(rules, "", extra), files)
 		for _, scheme := range []string{"dns", "tls"} {
-			eachEdge(t, s, scheme, []func(*dns.Msg){withKeepalive}, func(t *testing.T, c *edgeCase, raw []byte, m *dns.Msg) {
+			eachEdge(t, s, scheme, []func(*dns.Msg){xfrtest.WithKeepalive}, func(t *testing.T, c *edgeCase, raw []byte, m *dns.Msg) {
 				if n := len(optionOf(m, dns.EDNS0TCPKEEPALIVE)); n != 1 || !bytes.Contains(raw, want) {
 					t.Errorf("%s, %s: %d options, want one of % x: % x", scheme, c.name, n, want, raw[max(0, len(raw)-160):])
 				}
@@ -225,31 +214,16 @@ func TestKeepalive(t *testing.T) {
 			})
 		}
 		udp := s.Addr(t, "udp", 0)
-		m := xfrtest.Ask1(t, "udp", udp, "", asking(dns.TypeIXFR, xfrtest.KeyA, xfrtest.SecretA)(t, withKeepalive))
+		m := xfrtest.Ask1(t, "udp", udp, "", asking(dns.TypeIXFR, xfrtest.KeyA, xfrtest.SecretA)(t, xfrtest.WithKeepalive))
 		if len(m.Answer) != 1 || len(optionOf(m, dns.EDNS0TCPKEEPALIVE)) > 0 {
 			t.Errorf("over UDP: %v", m)
 		}
-		limits.Shutdown()
-		raw := xfrtest.Ask(t, "tcp", s.ListenerAddr(t, "dns"), "", asking(dns.TypeAXFR, xfrtest.KeyA, xfrtest.SecretA)(t, withKeepalive, xfrtest.WithID(4712)), 1)
+		limit.OfProcess.Shutdown()
+		raw := xfrtest.Ask(t, "tcp", s.ListenerAddr(t, "dns"), "", asking(dns.TypeAXFR, xfrtest.KeyA, xfrtest.SecretA)(t, xfrtest.WithKeepalive, xfrtest.WithID(4712)), 1)
 		if m := xfrtest.Unpack(t, raw[0]); m.Rcode != dns.RcodeServerFailure || !bytes.Contains(raw[0], []byte{0, 11, 0, 2, 0, 0}) {
 			t.Errorf("when shutting down: %v % x", m, raw[0])
 		}
-		limits.Resume()
-	}
-}
-
-// TestLeaving: a request that a replaced instance still answers says so.
-func TestLeaving(t *testing.T) {
-	s := xfrtest.Serve(t, xfrtest.Guarded(xfrtest.KeyRule, ""), map[string]string{"db": xfrtest.ZoneOrg})
-	old := latestInstance().guards[0]
-	if old.leaving() {
-		t.Error("leaving at once")
-	}
-	if err := s.Reload(xfrtest.Guarded(xfrtest.KeyRule, "")); err != nil {
-		t.Fatal(err)
-	}
-	if !old.leaving() || latestInstance().guards[0].leaving() {
-		t.Errorf("after a reload the old one is leaving: %v, the new one: %v", old.leaving(), latestInstance().guards[0].leaving())
+		limit.OfProcess.Resume()
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/plugin"
+	"github.com/coredns/coredns/plugin/pkg/nonwriter"
 	"github.com/coredns/coredns/plugin/test"
 	"github.com/miekg/dns"
 )
@@ -114,5 +115,23 @@ func TestOrdinaryQueryReachesTheEnd(t *testing.T) {
 	alone := &door{guard: &guard{mode: corefile.ModeEnforce}}
 	if rcode, err := alone.ServeDNS(t.Context(), nil, q); rcode != dns.RcodeRefused || err != nil {
 		t.Errorf("a door without a next: %d, %v, want REFUSED", rcode, err)
+	}
+}
+
+// TestBehindNonwriter: the server that asks itself, for a plugin that follows a name, gets
+// no transfer, and the record has the transport of the client who made it ask.
+func TestBehindNonwriter(t *testing.T) {
+	s := xfrtest.Serve(t, xfrtest.Guarded("allow as all net 127.0.0.1 unsigned", ""), map[string]string{"db": xfrtest.ZoneOrg})
+	d := &door{guard: latestInstance().sorted()[0]}
+	ctx, c := xfrtest.LateRequest(t, "127.0.0.1")
+	kept := nonwriter.New(c.ResponseWriter)
+	if _, err := d.ServeDNS(ctx, kept, xfrtest.Question(dns.TypeAXFR)); err != nil {
+		t.Fatal(err)
+	}
+	if m := kept.Msg; m == nil || m.Rcode != dns.RcodeRefused || len(m.Answer) > 0 {
+		t.Errorf("got %v", m)
+	}
+	if e := s.Events(t, 1)[0]; e["event.reason"] != "rewritten" || e["coredns.xfr.transport"] != "tcp" {
+		t.Errorf("on record as %v", e)
 	}
 }

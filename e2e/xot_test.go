@@ -1,10 +1,9 @@
 // SPDX-FileCopyrightText: The xfrguard authors
 // SPDX-License-Identifier: Apache-2.0
 
-package xfrguard
+package e2e
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -13,12 +12,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/coredns/coredns/core/dnsserver"
-	"github.com/miekg/dns"
-
 	"github.com/xfrguard/xfrguard/internal/audit"
 	"github.com/xfrguard/xfrguard/internal/evidence/catest"
 	"github.com/xfrguard/xfrguard/internal/xfrtest"
+
+	"github.com/miekg/dns"
 )
 
 // TestALPN: dot for those that offer it, nothing for those that offer nothing, and no
@@ -123,58 +121,6 @@ func TestXoTEvent(t *testing.T) {
 		}
 	}
 }
-
-// TestNoEvidenceOfTLS: where a request came in over TLS and nothing is known of the
-// session, nobody gets a zone, also by a rule that asks for no TLS. What a writer in front
-// says about a session is not known of it.
-func TestNoEvidenceOfTLS(t *testing.T) {
-	ca := catest.New(t)
-	xfrtest.Serve(t, xfrtest.XoTBlock("allow as open net 127.0.0.1 unsigned", "", ""), xfrtest.XoTFiles(t, ca))
-	g := latestInstance().guards[0]
-	ask := func(listener string, c *xfrtest.Caller, wrap func(dns.ResponseWriter) dns.ResponseWriter) *dns.Msg {
-		ctx := context.WithValue(t.Context(), dnsserver.Key{}, &dnsserver.Server{Addr: listener})
-		if _, err := g.answer(ctx, wrap(c.ResponseWriter), xfrtest.Question(dns.TypeAXFR)); err != nil {
-			t.Fatal(err)
-		}
-		return c.Got(t)
-	}
-	as := func(w dns.ResponseWriter) dns.ResponseWriter { return w }
-	pretend := func(w dns.ResponseWriter) dns.ResponseWriter {
-		state := &tls.ConnectionState{Version: tls.VersionTLS13, HandshakeComplete: true}
-		return &pretender{ResponseWriter: w, state: state}
-	}
-	cert, key := ca.Issue(t, "ns1.example.org")
-	conf, err := tls.X509KeyPair([]byte(cert), []byte(key))
-	if err != nil {
-		t.Fatal(err)
-	}
-	over := func() *xfrtest.Caller {
-		return xfrtest.NewCaller(t, "127.0.0.1", &tls.Config{Certificates: []tls.Certificate{conf}, MinVersion: tls.VersionTLS13})
-	}
-	if m := ask("dns://127.0.0.1:53", xfrtest.NewCaller(t, "127.0.0.1", nil), as); !xfrtest.IsZone(m) {
-		t.Fatalf("the rule allows nobody, so this shows nothing: %v", m)
-	}
-	if m := ask("tls://127.0.0.1:853", over(), as); !xfrtest.IsZone(m) {
-		t.Errorf("with evidence: %v", m)
-	}
-	for name, m := range map[string]*dns.Msg{
-		"no session":          ask("tls://127.0.0.1:853", xfrtest.NewCaller(t, "127.0.0.1", nil), as),
-		"a plugin's word":     ask("tls://127.0.0.1:853", xfrtest.NewCaller(t, "127.0.0.1", nil), pretend),
-		"TLS on a plain port": ask("dns://127.0.0.1:53", over(), as),
-	} {
-		if m == nil || m.Rcode == dns.RcodeSuccess || len(m.Answer) > 0 {
-			t.Errorf("%s: %v", name, m)
-		}
-	}
-}
-
-// pretender is a writer of another plugin that tells of a TLS session.
-type pretender struct {
-	dns.ResponseWriter
-	state *tls.ConnectionState
-}
-
-func (w *pretender) ConnectionState() *tls.ConnectionState { return w.state }
 
 // TestTLSWithoutTLS: CoreDNS makes a tls:// listener plain when its block has no tls
 // plugin. Nobody gets a zone there.

@@ -8,13 +8,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/miekg/dns"
-
 	"github.com/xfrguard/xfrguard/internal/audit"
 	"github.com/xfrguard/xfrguard/internal/audit/audittest"
 	"github.com/xfrguard/xfrguard/internal/limit"
 	"github.com/xfrguard/xfrguard/internal/trail"
 	"github.com/xfrguard/xfrguard/internal/xfrtest"
+
+	"github.com/miekg/dns"
 )
 
 // TestClockSetBackLocksNobodyOut: the clock was an hour ahead, the memory has forgotten
@@ -50,4 +50,19 @@ func TestClockSetBackLocksNobodyOut(t *testing.T) {
 
 func clockMAC(n int) []byte {
 	return binary.BigEndian.AppendUint64(make([]byte, 0, 32), uint64(n))[:32]
+}
+
+// TestLeaving: a request that a replaced instance still answers says so.
+func TestLeaving(t *testing.T) {
+	s := xfrtest.Serve(t, xfrtest.Guarded(xfrtest.KeyRule, ""), map[string]string{"db": xfrtest.ZoneOrg})
+	old := latestInstance().guards[0]
+	if old.leaving() {
+		t.Error("leaving at once")
+	}
+	if err := s.Reload(xfrtest.Guarded(xfrtest.KeyRule, "")); err != nil {
+		t.Fatal(err)
+	}
+	if !old.leaving() || latestInstance().guards[0].leaving() {
+		t.Errorf("after a reload the old one is leaving: %v, the new one: %v", old.leaving(), latestInstance().guards[0].leaving())
+	}
 }
