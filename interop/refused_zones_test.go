@@ -44,19 +44,7 @@ func TestSecondariesRefuse(t *testing.T) {
 		text := zoneHead + strings.Join(spans(rows[i][0]), "\n") + "\n"
 		peer.WriteFile(t, filepath.Join(dir, fileOf(origin)), text)
 	}
-	core := startGuarded(t, port, origins[0], fmt.Sprintf(`.:%d {
-	bind 127.0.0.1
-	tsig {
-		secret %s %s
-	}
-	xfrguard %s {
-		allow as secondaries net 127.0.0.1 key %[2]s
-%[5]s	}
-	auto {
-		directory %[6]s db\.(.*) {1}
-	}
-}
-`, port, sha256Key.Name, sha256Key.Secret, strings.Join(origins, " "), unlimited, dir))
+	core := startSmallZones(t, port, dir, origins)
 	var all []*peer.Secondary
 	for _, software := range peer.Secondaries() {
 		all = append(all, peer.StartSecondary(t, software, peer.Port(t), port, zones))
