@@ -26,6 +26,9 @@ func (g *guard) openStore() {
 		OnLineage:   g.otherContent,
 		OnCorrected: g.corrected,
 		OnFault:     g.faulty,
+		Judges:      g.judges,
+		OnHeld:      g.held,
+		OnReleased:  g.released,
 		OnError: func(apex string, err error) {
 			log.Errorf("Zone %s: %v", apex, err)
 		},
@@ -35,11 +38,13 @@ func (g *guard) openStore() {
 		apexes = append(apexes, cfg.Zones...)
 	}
 	g.store = zone.NewStore(g.sources, apexes, o)
+	heldZones.enter(g)
 }
 
 // closeStore ends the store, and lets go of its journals.
 func (g *guard) closeStore() {
 	if g.store != nil {
+		heldZones.leave(g)
 		g.store.Close()
 	}
 	for _, release := range g.releases {

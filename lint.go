@@ -37,6 +37,7 @@ func (g *guard) lint(in *instance) lint.Findings {
 		g.lintACL(&fs)
 		g.lintRequire(&fs)
 		g.lintTransferTo(&fs)
+		g.lintHold(&fs)
 		g.lintAnswers(&fs, in)
 	}
 	if !wire.AcksKnown {

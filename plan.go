@@ -95,6 +95,8 @@ func (x *exchange) planIncrement(ctx context.Context, d *policy.Decision, p *pla
 // unplanned names why a zone cannot be sent.
 func unplanned(err error) policy.Reason {
 	switch {
+	case errors.Is(err, zone.ErrHeld):
+		return policy.ReasonZoneHeld
 	case errors.Is(err, errShutdown):
 		return policy.ReasonShutdown
 	case errors.Is(err, errRevoked):

@@ -25,6 +25,8 @@ const (
 	ActionAnswered     Action = "zone-transfer-answered"  // several answers of the SOA alone, folded into one line
 	ActionLineage      Action = "zone-lineage-change"     // a known serial came back with other content
 	ActionCorrected    Action = "zone-corrected"          // a zone is not sent as its backend has it
+	ActionHeld         Action = "zone-held"               // a version is held back, the last good one goes on
+	ActionReleased     Action = "zone-released"           // it goes out, or a good one after it
 	ActionNotified     Action = "zone-notify-accepted"    // a secondary has taken the NOTIFY of a serial
 	ActionNotifyFailed Action = "zone-notify-failed"      // it has not, and is not asked again
 	ActionTargetDown   Action = "zone-notify-target-down" // a secondary answers no NOTIFY, of whatever serial
@@ -70,6 +72,8 @@ var eventSpecs = []eventSpec{
 	{ActionAnswered, "XFR121", "network", []string{"allowed", "info", "protocol"}, false, "zone transfers answered with the SOA alone"},
 	{ActionLineage, "XFR130", "network", []string{"info"}, true, "zone content changed without its serial"},
 	{ActionCorrected, "XFR131", "network", []string{"info"}, false, "zone corrected on its way out"},
+	{ActionHeld, "XFR132", "network", []string{"info"}, true, "zone held back, secondaries keep the last good version"},
+	{ActionReleased, "XFR133", "network", []string{"info"}, false, "zone is no longer held back"},
 	{ActionNotified, "XFR140", "network", []string{"info", "protocol"}, false, "secondary notified"},
 	{ActionNotifyFailed, "XFR141", "network", []string{"info", "protocol"}, true, "secondary not notified"},
 	{ActionTargetDown, "XFR142", "network", []string{"info", "protocol"}, true, "secondary does not answer NOTIFY"},
@@ -99,7 +103,7 @@ var eventSpecs = []eventSpec{
 // warns reports whether a failure of this kind is a warning: nothing of the guard failed.
 func (s *eventSpec) warns() bool {
 	switch s.action {
-	case ActionDenied, ActionNotifyFailed, ActionTargetDown, ActionFinding:
+	case ActionDenied, ActionHeld, ActionNotifyFailed, ActionTargetDown, ActionFinding:
 		return true
 	}
 	return false

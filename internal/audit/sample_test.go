@@ -116,6 +116,15 @@ func sampleEvents() map[string]*Event {
 			e.Reason, e.Block, e.Zone, e.SerialServed = string(zone.CorrectedMixedTTL), base.Block, base.Zone, &served
 			e.Message = "sets of records with several TTLs have the lowest: 2, the first is www.example.org. A"
 		}),
+		"zone-held": life(ActionHeld, func(e *Event) {
+			e.Reason, e.Block, e.Zone, e.SerialServed = string(zone.HeldShrunk), base.Block, base.Zone, &served
+			e.Digest = "sha384:38b060a751ac96384cd9327eb1b1e36a"
+			e.Message = "130 of the 512 records of serial 2026112200 are gone, more than 20%"
+		}),
+		"zone-released": life(ActionReleased, func(e *Event) {
+			e.Reason, e.Block, e.Zone, e.SerialServed = string(zone.ReleasedApproved), base.Block, base.Zone, &served
+			e.Digest = "sha384:38b060a751ac96384cd9327eb1b1e36a"
+		}),
 		"notify-accepted": life(ActionNotified, func(e *Event) {
 			e.Reason, e.Block, e.Zone, e.Transport = string(notify.Accepted), base.Block, base.Zone, policy.TransportUDP
 			e.TSIG = base.TSIG

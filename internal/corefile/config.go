@@ -31,7 +31,10 @@ type Config struct {
 
 	Cache   int64  // packed zone versions kept in memory, in bytes
 	Journal string // directory; "" for memory only
-	Notify  []Notify
+
+	HoldShrink int // percent of its records that a zone may lose at once; 0 holds nothing
+
+	Notify []Notify
 
 	Pos   Position            // where the directive stands, for errors that only show later
 	Given map[string]Position // the properties that it has itself, at their first line

@@ -14,7 +14,7 @@ import (
 // in the block of a directive for example.org; errors are on its line 2 unless
 // they say otherwise.
 func TestParseErrors(t *testing.T) {
-	const all = "algorithms, allow, audit, audit_failure, audit_key, bandwidth, cache, concurrent, deny, elsewhere, findings, journal, mode, notify, rate, timeout"
+	const all = "algorithms, allow, audit, audit_failure, audit_key, bandwidth, cache, concurrent, deny, elsewhere, findings, hold, journal, mode, notify, rate, timeout"
 	tests := []struct{ text, want string }{
 		// The block.
 		{"foo", "unknown property 'foo', expected one of " + all},
@@ -161,6 +161,15 @@ func TestParseErrors(t *testing.T) {
 		{"cache 256 MiB", "cache: expected one SIZE, such as 256MiB"},
 		{"cache 1.5GiB", "cache: '1.5GiB' is not a SIZE, expected a whole number above 0 with one of B, KB, MB, GB, KiB, MiB, GiB, such as 256MiB"},
 		{"journal a b", "journal: expected one DIR"},
+		{"hold", "hold: expected shrink PERCENT, the part of its records that a zone may lose at once, such as shrink 20%"},
+		{"hold shrink", "hold: expected shrink PERCENT, the part of its records that a zone may lose at once, such as shrink 20%"},
+		{"hold 20%", "hold: expected shrink PERCENT, the part of its records that a zone may lose at once, such as shrink 20%"},
+		{"hold shrink 20", "hold: '20' is not a PERCENT, expected a whole number from 1% to 99% with its sign, such as 20%"},
+		{"hold shrink 0%", "hold: '0%' is not a PERCENT, expected a whole number from 1% to 99% with its sign, such as 20%"},
+		{"hold shrink 100%", "hold: '100%' is not a PERCENT, expected a whole number from 1% to 99% with its sign, such as 20%"},
+		{"hold shrink 2.5%", "hold: '2.5%' is not a PERCENT, expected a whole number from 1% to 99% with its sign, such as 20%"},
+		{"hold shrink 20% 30%", "hold: expected shrink PERCENT, the part of its records that a zone may lose at once, such as shrink 20%"},
+		{"hold shrink 20%", "hold: there is nothing that keeps the last good version over a restart, expected a 'journal DIR' too"},
 		{"notify", "notify: expected ADDRESS... [key NAME] [source ADDRESS] [tls], such as 192.0.2.53 key ns2.example.org"},
 		{"notify key k tls", "notify: expected ADDRESS... [key NAME] [source ADDRESS] [tls], such as 192.0.2.53 key ns2.example.org"},
 		{"notify ns2.example.org", "notify: 'ns2.example.org' is no ADDRESS, expected one such as 192.0.2.53, 192.0.2.53:5300 or [2001:db8::53]:5300"},

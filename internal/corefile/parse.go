@@ -167,6 +167,9 @@ func (p *parser) checkWhole() {
 		!slices.ContainsFunc(cfg.Audit, func(s Sink) bool { return s.Kind == "file" }) {
 		p.note(errAt(pos, "audit_key: there is no file to sign checkpoints of, expected an 'audit file PATH' too"))
 	}
+	if pos, ok := p.given["hold"]; ok && cfg.Journal == "" {
+		p.note(errAt(pos, "hold: there is nothing that keeps the last good version over a restart, expected a 'journal DIR' too"))
+	}
 	p.note(p.checkPace())
 	for i, r := range cfg.Rules {
 		if r.Concurrent > cfg.Limits.Total {

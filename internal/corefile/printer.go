@@ -65,6 +65,9 @@ func (c *Config) String() string {
 	if c.Journal != "" {
 		line("journal", c.Journal)
 	}
+	if c.HoldShrink != 0 {
+		line("hold", "shrink", fmt.Sprint(c.HoldShrink, "%"))
+	}
 	for _, n := range c.Notify {
 		if n.Rule != "" {
 			continue

@@ -38,6 +38,7 @@ var properties = map[string]property{
 	"findings":      {false, (*parser).findings},
 	"cache":         {false, (*parser).cache},
 	"journal":       {false, (*parser).journal},
+	"hold":          {false, (*parser).hold},
 	"notify":        {true, (*parser).notify},
 }
 
@@ -225,6 +226,15 @@ func (p *parser) auditKey(args []string) (err error) {
 
 func (p *parser) journal(args []string) (err error) {
 	p.cfg.Journal, err = onePath(args, "DIR")
+	return err
+}
+
+// hold reads `shrink PERCENT`.
+func (p *parser) hold(args []string) (err error) {
+	if len(args) != 2 || args[0] != "shrink" {
+		return errors.New("expected shrink PERCENT, the part of its records that a zone may lose at once, such as shrink 20%")
+	}
+	p.cfg.HoldShrink, err = parsePercent(args[1])
 	return err
 }
 

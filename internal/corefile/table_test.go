@@ -221,6 +221,7 @@ func TestParse(t *testing.T) {
 			c.Findings, c.Except = FindingsFail, []finding.Code{finding.ACLBlocksSOA, finding.PathRelative}
 		})},
 		{"cache", "{\n cache 1GB\n}", expect(func(c *Config) { c.Cache = 1e9 })},
+		{"hold", "{\n hold shrink 20%\n journal /var/lib/xfr\n}", expect(func(c *Config) { c.Journal, c.HoldShrink = "/var/lib/xfr", 20 })},
 		{"journal", "{\n journal /var/lib/xfr\n}", expect(func(c *Config) { c.Journal = "/var/lib/xfr" })},
 		{"notify", "{\n notify 192.0.2.53 [2001:db8::53]:5300 ::ffff:192.0.2.54 key NS2 \n notify tls 192.0.2.53 192.0.2.55:8853\n}", expect(func(c *Config) {
 			c.Notify = []Notify{

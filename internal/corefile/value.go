@@ -28,6 +28,16 @@ const (
 	maxCount    = 1_000_000
 )
 
+// parsePercent reads a part of a whole, with its sign.
+func parsePercent(s string) (int, error) {
+	digits, signed := strings.CutSuffix(s, "%")
+	n, err := strconv.ParseUint(digits, 10, 8)
+	if !signed || err != nil || n < 1 || n > 99 {
+		return 0, fmt.Errorf("%s is not a PERCENT, expected a whole number from 1%% to 99%% with its sign, such as 20%%", quote(s))
+	}
+	return int(n), nil
+}
+
 func parseCount(s string) (int, error) {
 	n, err := strconv.ParseUint(s, 10, 32)
 	if err != nil || n < 1 || n > maxCount {

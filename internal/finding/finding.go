@@ -21,6 +21,7 @@ const (
 	ACLBlocksSOA           Code = "acl-blocks-soa"
 	TSIGRequireIgnored     Code = "tsig-require-ignored"
 	TransferToRefused      Code = "transfer-to-refused"
+	TransferBesideHold     Code = "transfer-beside-hold"
 	PluginBeforeGuard      Code = "plugin-before-guard"
 	AnswersNotTransferred  Code = "answers-not-transferred"
 	DNSSECOnTheFly         Code = "dnssec-on-the-fly"
@@ -102,6 +103,7 @@ var specs = []spec{
 	{ACLBlocksSOA, Warn, "acl refuses the SOA query of a secondary that a rule allows"},
 	{TSIGRequireIgnored, Warn, "tsig require does not hold for a rule"},
 	{TransferToRefused, Warn, "transfer names somebody whom no rule allows"},
+	{TransferBesideHold, Warn, "transfer tells secondaries of a version that hold keeps back"},
 	{PluginBeforeGuard, Warn, "a plugin in front of xfrguard may answer or drop transfers"},
 	{ProxyOpen, Warn, "anybody may send a PROXY header"},
 	{NotifyAmbiguous, Warn, "an address to notify may be meant in another way"},

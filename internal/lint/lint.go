@@ -106,6 +106,9 @@ func (fs *Findings) ignored(first, cfg *corefile.Config, later bool) {
 	if cfg.Journal != "" {
 		fs.Add(finding.PropertyIgnored, cfg.At("journal"), "journal %s", unused)
 	}
+	if cfg.HoldShrink > 0 {
+		fs.Add(finding.PropertyIgnored, cfg.At("hold"), "hold %s", unused)
+	}
 	if len(cfg.Notify) > 0 {
 		fs.Add(finding.PropertyIgnored, cfg.Notify[0].Pos, "notify %s", unused)
 	}

@@ -44,6 +44,7 @@ const (
 	ReasonShutdown             Reason = "shutdown"              // SERVFAIL
 	ReasonAuditUnavailable     Reason = "audit-unavailable"     // SERVFAIL
 	ReasonZoneUnavailable      Reason = "zone-unavailable"      // SERVFAIL
+	ReasonZoneHeld             Reason = "zone-held"             // SERVFAIL: no good version to give
 )
 
 // Reasons is every Reason, in the order of the checks.
@@ -53,7 +54,7 @@ var Reasons = []Reason{
 	ReasonTSIGBadKey, ReasonTSIGWeakAlgorithm, ReasonTSIGBadTruncation, ReasonTSIGBadSignature, ReasonTSIGBadTime,
 	ReasonTSIGRequired, ReasonTSIGKeyNotAllowed, ReasonTLSRequired, ReasonCertRequired, ReasonCertNotAllowed,
 	ReasonTSIGReplay, ReasonTypeNotAllowed, ReasonRuleExpired,
-	ReasonRateLimited, ReasonConcurrencyLimited, ReasonShutdown, ReasonZoneUnavailable, ReasonAuditUnavailable,
+	ReasonRateLimited, ReasonConcurrencyLimited, ReasonShutdown, ReasonZoneUnavailable, ReasonZoneHeld, ReasonAuditUnavailable,
 }
 
 // Transport is how a request came in.
@@ -167,7 +168,7 @@ func sameHost(want, san string) bool {
 // come at the wrong moment.
 func (r Reason) Passes() bool {
 	switch r {
-	case ReasonRateLimited, ReasonConcurrencyLimited, ReasonShutdown, ReasonAuditUnavailable, ReasonZoneUnavailable:
+	case ReasonRateLimited, ReasonConcurrencyLimited, ReasonShutdown, ReasonAuditUnavailable, ReasonZoneUnavailable, ReasonZoneHeld:
 		return true
 	}
 	return false

@@ -40,6 +40,7 @@ var Verdicts = map[Reason]Verdict{
 	ReasonShutdown:             {Rcode: dns.RcodeServerFailure},
 	ReasonAuditUnavailable:     {Rcode: dns.RcodeServerFailure},
 	ReasonZoneUnavailable:      {Rcode: dns.RcodeServerFailure},
+	ReasonZoneHeld:             {Rcode: dns.RcodeServerFailure},
 }
 
 // Verdict returns the row of a denial. A MAC whose very length RFC 8945 §5.2.2.1 forbids
