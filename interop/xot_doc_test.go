@@ -25,14 +25,20 @@ var xotFence = regexp.MustCompile(`(?ms)^~~~ ([^\n]+)\n(.*?)^~~~$`)
 
 func readXOT(t testing.TB) xotBlocks {
 	t.Helper()
-	text, err := os.ReadFile("../docs/XOT.md")
+	return fencedBlocks(t, "../docs/XOT.md")
+}
+
+// fencedBlocks are the code blocks of a document.
+func fencedBlocks(t testing.TB, path string) xotBlocks {
+	t.Helper()
+	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	blocks := xotBlocks{}
 	for _, m := range xotFence.FindAllStringSubmatch(string(text), -1) {
 		if _, twice := blocks[m[1]]; twice {
-			t.Fatalf("docs/XOT.md has two blocks %q", m[1])
+			t.Fatalf("%s has two blocks %q", path, m[1])
 		}
 		blocks[m[1]] = m[2]
 	}
@@ -44,7 +50,7 @@ func (b xotBlocks) take(t testing.TB, name string) string {
 	t.Helper()
 	text, ok := b[name]
 	if !ok {
-		t.Fatalf("docs/XOT.md has no block %q (any more); it has %q", name, slices.Sorted(maps.Keys(b)))
+		t.Fatalf("the document has no block %q (any more); it has %q", name, slices.Sorted(maps.Keys(b)))
 	}
 	delete(b, name)
 	return text

@@ -28,14 +28,17 @@ type Event struct {
 	Rcode    string   `json:"dns.response_code"`
 	Rule     string   `json:"rule.name"`
 	Key      string   `json:"coredns.xfr.tsig.key"`
-	View     string   `json:"coredns.view"`
-	Served   string   `json:"coredns.xfr.served"`
-	Serial   uint32   `json:"coredns.xfr.serial.served"`
-	Asked    uint32   `json:"coredns.xfr.serial.requested"`
-	Future   bool     `json:"coredns.xfr.serial.future"`
-	Digest   string   `json:"coredns.xfr.zone.digest"`
-	Records  int64    `json:"coredns.xfr.records"`
-	Complete bool     `json:"coredns.xfr.complete"`
+
+	Secondary string `json:"coredns.xfr.secondary"`
+
+	View     string `json:"coredns.view"`
+	Served   string `json:"coredns.xfr.served"`
+	Serial   uint32 `json:"coredns.xfr.serial.served"`
+	Asked    uint32 `json:"coredns.xfr.serial.requested"`
+	Future   bool   `json:"coredns.xfr.serial.future"`
+	Digest   string `json:"coredns.xfr.zone.digest"`
+	Records  int64  `json:"coredns.xfr.records"`
+	Complete bool   `json:"coredns.xfr.complete"`
 
 	Transport   string `json:"coredns.xfr.transport"`
 	TLSVersion  string `json:"tls.version"`

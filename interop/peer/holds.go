@@ -4,9 +4,11 @@
 package peer
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/xfrguard/xfrguard/interop/rrset"
@@ -43,6 +45,9 @@ func (s *Secondary) Holds(ctx context.Context, zone string, serial uint32, want 
 }
 
 func (s *Secondary) content(ctx context.Context, zone string) (rrset.Set, error) {
+	if s.software.file != nil {
+		return readZone(s.software.file(s.config, zone), zone)
+	}
 	rrs, err := Transfer(ctx, s.Addr(), zone, nil)
 	if err != nil {
 		return nil, err
@@ -50,6 +55,19 @@ func (s *Secondary) content(ctx context.Context, zone string) (rrset.Set, error)
 	set, err := rrset.FromTransfer(rrs)
 	if err != nil {
 		return nil, fmt.Errorf("%s of %s: %w", zone, s.Name, err)
+	}
+	return set, nil
+}
+
+// readZone reads a zone file.
+func readZone(path, zone string) (rrset.Set, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read zone %s: %w", zone, err)
+	}
+	set, err := rrset.Parse(bytes.NewReader(text), zone, path)
+	if err != nil {
+		return nil, fmt.Errorf("read zone %s: %w", zone, err)
 	}
 	return set, nil
 }

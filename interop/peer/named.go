@@ -22,6 +22,10 @@ func configureNamed(t testing.TB, c config) []string {
 	if c.TLSPort != 0 {
 		tlsListener = fmt.Sprintf("\tlisten-on port %d tls own { 127.0.0.1; };\n", c.TLSPort)
 	}
+	timers := ""
+	if c.OwnTimers {
+		timers = "\tmin-refresh-time 1;\n\tmin-retry-time 1;\n"
+	}
 	fmt.Fprintf(&b, `options {
 	directory "%[1]s";
 	pid-file "%[1]s/named.pid";
@@ -40,9 +44,9 @@ func configureNamed(t testing.TB, c config) []string {
 	max-types-per-name 0;
 	serial-query-rate 1000;
 	tcp-clients 50;
-};
+%[5]s};
 controls { };
-`, c.Dir, c.Port, tlsListener, c.primary())
+`, c.Dir, c.Port, tlsListener, c.primary(), timers)
 	for _, k := range c.keys() {
 		fmt.Fprintf(&b, "key %q { algorithm %s; secret %q; };\n", k.Short(), k.Alg(), k.Secret)
 	}

@@ -51,6 +51,9 @@ type Software struct {
 	// AXFR cannot be trusted with large zones. Nil: ask it by AXFR.
 	flush func(t testing.TB, c config)
 
+	// file is where the server keeps a zone that it does not hand out by AXFR. Nil: it does.
+	file func(c config, zone string) string
+
 	// repair makes a zone file that the server wrote readable by others. Nil: it is.
 	repair func(text string) string
 }
@@ -65,6 +68,7 @@ type config struct {
 
 	SignedNotify bool // see StartNotified
 	TLSPort      int  // its own, 0 for none
+	OwnTimers    bool // the zone's refresh and retry count, however short they are
 }
 
 func (c config) primary() string { return cmp.Or(c.At, "127.0.0.1") }
@@ -93,7 +97,8 @@ func (c config) keys() []Key {
 	return keys
 }
 
-// Secondaries returns all implementations that the tests know.
+// Secondaries returns the implementations that sign what they ask for. Those that cannot
+// have recipes only: see StartRecipe.
 func Secondaries() []Software { return []Software{named, nsd, knotd, pdns} }
 
 // Secondary is a running secondary.

@@ -31,7 +31,7 @@ func StartSnippet(t testing.TB, name string, port int, source string, zone Zone,
 	default:
 		t.Fatalf("no snippets for %s", name)
 	}
-	c := config{Dir: t.TempDir(), Port: port}
+	c := config{Dir: t.TempDir(), Port: port, OwnTimers: true}
 	if name == "knotd" { // its zone files are not relative to where it runs
 		snippet = fmt.Sprintf("template:\n  - id: default\n    storage: %q\n", c.Dir) + snippet
 	}
