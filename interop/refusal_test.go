@@ -23,13 +23,18 @@ type puller struct {
 	start func(t testing.TB, port, primary int) *peer.Process
 }
 
-// pullers is every secondary: those of package peer, and CoreDNS's own plugin.
+// pullers is every secondary: those of package peer that sign, Unbound, and CoreDNS's own
+// plugin.
 func pullers() (list []puller) {
 	for _, s := range peer.Secondaries() {
 		list = append(list, puller{s.Name, func(t testing.TB, port, primary int) *peer.Process {
 			return peer.StartSecondary(t, s, port, primary, []peer.Zone{{Origin: refusedZone, Key: sha256Key}}).Process
 		}})
 	}
+	list = append(list, puller{"unbound", func(t testing.TB, port, primary int) *peer.Process {
+		zone := fmt.Sprintf("auth-zone:\n\tname: %q\n\tprimary: 127.0.0.1@%d\n\tzonefile: %q\n\tfallback-enabled: no\n", refusedZone, primary, "zone")
+		return peer.StartRecipe(t, peer.Recipe{Name: "unbound", Zone: zone}, port, peer.Zone{Origin: refusedZone}).Process
+	}})
 	return append(list, puller{"coredns", func(t testing.TB, port, primary int) *peer.Process {
 		dir := t.TempDir()
 		path := filepath.Join(dir, "Corefile")

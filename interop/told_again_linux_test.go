@@ -106,7 +106,7 @@ func (p *passingPrimary) feed(t testing.TB) {
 func startPassing(t *testing.T, s puller, cause passing) *passingPrimary {
 	t.Helper()
 	dir := t.TempDir()
-	p := &passingPrimary{cause: cause, signed: s.name != "coredns", secondaryPort: peer.Port(t), zone: filepath.Join(dir, "db")}
+	p := &passingPrimary{cause: cause, signed: s.name != "coredns" && s.name != "unbound", secondaryPort: peer.Port(t), zone: filepath.Join(dir, "db")}
 	p.audited = &audited{auditSetup: auditSetup{dir: dir, log: filepath.Join(dir, "audit.log"), port: peer.Port(t), metrics: peer.Port(t)}}
 	p.write(t, 1)
 	switch cause.name {
@@ -292,7 +292,7 @@ func TestToldAgain(t *testing.T) {
 	t.Run("each", func(t *testing.T) {
 		for i, s := range pullers() {
 			for j, cause := range passingCauses {
-				if !long && i != j {
+				if !long && i%len(passingCauses) != j {
 					continue
 				}
 				t.Run(s.name+"/"+cause.name, func(t *testing.T) {

@@ -21,6 +21,9 @@ import (
 // and name. Blocks that a test has used are taken out, so that none is left untried.
 type xotBlocks map[string]string
 
+// twice stands for several blocks of one name, none of which can be taken.
+const twice = "\x00"
+
 var xotFence = regexp.MustCompile(`(?ms)^~~~ ([^\n]+)\n(.*?)^~~~$`)
 
 func readXOT(t testing.TB) xotBlocks {
@@ -37,8 +40,8 @@ func fencedBlocks(t testing.TB, path string) xotBlocks {
 	}
 	blocks := xotBlocks{}
 	for _, m := range xotFence.FindAllStringSubmatch(string(text), -1) {
-		if _, twice := blocks[m[1]]; twice {
-			t.Fatalf("%s has two blocks %q", path, m[1])
+		if _, again := blocks[m[1]]; again {
+			m[2] = twice
 		}
 		blocks[m[1]] = m[2]
 	}
@@ -51,6 +54,9 @@ func (b xotBlocks) take(t testing.TB, name string) string {
 	text, ok := b[name]
 	if !ok {
 		t.Fatalf("the document has no block %q (any more); it has %q", name, slices.Sorted(maps.Keys(b)))
+	}
+	if text == twice {
+		t.Fatalf("the document has two blocks %q", name)
 	}
 	delete(b, name)
 	return text

@@ -32,6 +32,7 @@ func configureUnbound(t testing.TB, c config) []string {
 	module-config: "iterator"
 	do-not-query-localhost: no
 	access-control: 127.0.0.0/8 allow
+	local-zone: "test." nodefault
 remote-control:
 	control-enable: yes
 	control-interface: "%[1]s/unbound.sock"
