@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/xfrguard/xfrguard/interop/peer"
+	"github.com/xfrguard/xfrguard/interop/rrset"
 )
 
 // zoneHead is in front of the records of a small zone.
@@ -29,30 +30,50 @@ var zoneRefusals = map[string]string{
 	"pdns_server": `(?i)(unable to .?xfr|exception|malformed|failed).*%s|'%s'.*(unable|exception|failed|error:)`,
 }
 
-// Which secondaries refuse a zone for a record in it, the tests of docs/COMPATIBILITY.md say:
-// each that any of them refuses is a finding, with its owner and type, and is served.
-func TestSecondariesRefuse(t *testing.T) {
+// Small zones of docs/COMPATIBILITY.md at each secondary, which gets all of them from one
+// CoreDNS.
+func TestSmallZones(t *testing.T) {
 	t.Parallel()
-	rows := documentTables(t, "Zones that secondaries refuse")[0]
+	refused := documentTables(t, "Zones that secondaries refuse")[0]
+	corrected := documentFragments(t, 1, "corrected")
 	dir, port := t.TempDir(), peer.Port(t)
 	var origins []string
 	var zones []peer.Zone
-	for i := range rows {
-		origin := fmt.Sprintf("r%d.test.", i)
+	add := func(origin, text string) {
 		origins = append(origins, origin)
 		zones = append(zones, peer.Zone{Origin: origin, Key: sha256Key})
-		text := zoneHead + strings.Join(spans(rows[i][0]), "\n") + "\n"
 		peer.WriteFile(t, filepath.Join(dir, fileOf(origin)), text)
+	}
+	for _, f := range corrected {
+		add(f.origin, f.text(""))
+	}
+	for i, row := range refused {
+		add(zoneOfRow(i), zoneHead+strings.Join(spans(row[0]), "\n")+"\n")
 	}
 	core := startSmallZones(t, port, dir, origins)
 	var all []*peer.Secondary
 	for _, software := range peer.Secondaries() {
+		if software.Name == "pdns_server" { // for which each key of a zone is a run of a tool
+			zones = slices.Clone(zones)
+			for i := range zones {
+				zones[i].Key = peer.Key{}
+			}
+		}
 		all = append(all, peer.StartSecondary(t, software, peer.Port(t), port, zones))
 	}
+	t.Run("refused", func(t *testing.T) { refusedBy(t, core, all, refused) })
+	t.Run("corrected", func(t *testing.T) { holdCorrected(t, port, all, corrected) })
+}
+
+func zoneOfRow(i int) string { return fmt.Sprintf("refused%d.test.", i) }
+
+// refusedBy holds which secondaries refuse a zone for a record in it, and that each that any
+// of them refuses is a finding.
+func refusedBy(t *testing.T, core *peer.CoreDNS, all []*peer.Secondary, rows [][]string) {
 	for i, row := range rows {
 		var refused []string
 		for _, s := range all {
-			if refuses(t, s, origins[i]) {
+			if refuses(t, s, zoneOfRow(i)) {
 				refused = append(refused, s.Name)
 			}
 		}
@@ -66,11 +87,53 @@ func TestSecondariesRefuse(t *testing.T) {
 	}
 	for i, row := range rows {
 		if !slices.ContainsFunc(events, func(e peer.Event) bool {
-			return e.Action == "policy-finding" && e.Reason == "peers-refuse" && strings.Contains(e.Line, "zone "+origins[i]+",")
+			return e.Action == "policy-finding" && e.Reason == "peers-refuse" && strings.Contains(e.Line, "zone "+zoneOfRow(i)+",")
 		}) {
 			t.Errorf("%s is no finding", row[0])
 		}
 	}
+}
+
+// holdCorrected holds that every secondary has what the guard corrects in a zone file as it
+// was sent: each record once, one TTL in a set, nothing outside of the zone.
+func holdCorrected(t *testing.T, port int, all []*peer.Secondary, fragments []fragment) {
+	for _, f := range fragments {
+		rrs, err := peer.Transfer(t.Context(), peer.Loopback(port), f.origin, &sha256Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := rrset.FromTransfer(rrs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range all {
+			if s.Name == "pdns_server" && (strings.Contains(f.lines, "RRSIG") || strings.Contains(f.lines, "NSEC")) {
+				continue // PowerDNS makes its own
+			}
+			s.AwaitSerial(t, f.origin, 7, time.Minute)
+			compare(t, fmt.Sprintf("%q of %s", f.lines, s.Name), want, s.Content(t, peer.Zone{Origin: f.origin}, 7))
+		}
+	}
+}
+
+// startSmallZones starts CoreDNS with the zone files of a directory, for whoever is on
+// this host.
+func startSmallZones(t testing.TB, port int, dir string, origins []string) *peer.CoreDNS {
+	t.Helper()
+	return startGuarded(t, port, origins[0], fmt.Sprintf(`.:%d {
+	bind 127.0.0.1
+	tsig {
+		secret %s %s
+	}
+	xfrguard %s {
+		allow as secondaries net 127.0.0.1 key %[2]s
+		allow as pdns net 127.0.0.1 unsigned
+%[5]s	}
+	auto {
+		directory %[6]s db\.(.*) {1}
+	}
+}
+`, port, sha256Key.Name, sha256Key.Secret, strings.Join(origins, " "), unlimited, dir))
 }
 
 // refuses waits until s has the zone, or has said that it does not take it.

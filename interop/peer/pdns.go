@@ -70,7 +70,9 @@ loglevel=6
 		pdnsutil(t, c, "import-tsig-key", k.Short(), k.Alg(), k.Secret)
 	}
 	for _, z := range c.Zones {
-		pdnsutil(t, c, "activate-tsig-key", z.short(), z.Key.Short(), "secondary")
+		if z.Key.Name != "" {
+			pdnsutil(t, c, "activate-tsig-key", z.short(), z.Key.Short(), "secondary")
+		}
 		if z.Incremental {
 			pdnsutil(t, c, "set-meta", z.short(), "IXFR", "1")
 		}

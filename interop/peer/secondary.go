@@ -20,7 +20,7 @@ import (
 // Zone is a zone that a secondary is to pull.
 type Zone struct {
 	Origin string // absolute, lower case
-	Key    Key    // its requests are signed with this
+	Key    Key    // its requests are signed with this; the zero value with PowerDNS alone: they are not
 	Source string // address that it is pulled from, the same for all zones of a secondary; "": any
 	Large  bool   // it has records of more than 16 KiB, which not every server hands out again
 
@@ -89,7 +89,7 @@ func (c config) keys() []Key {
 	var keys []Key
 	seen := map[string]bool{}
 	for _, z := range c.Zones {
-		if !seen[z.Key.Name] {
+		if z.Key.Name != "" && !seen[z.Key.Name] {
 			seen[z.Key.Name] = true
 			keys = append(keys, z.Key)
 		}

@@ -6,7 +6,6 @@ package interop
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -16,62 +15,6 @@ import (
 	"github.com/xfrguard/xfrguard/interop/peer"
 	"github.com/xfrguard/xfrguard/interop/rrset"
 )
-
-// What the guard corrects in a zone file, by docs/COMPATIBILITY.md, every secondary holds as
-// it was sent: each record once, one TTL in a set, nothing outside of the zone.
-func TestSecondariesHoldCorrected(t *testing.T) {
-	t.Parallel()
-	fragments := documentFragments(t, 1, "corrected")
-	dir, port := t.TempDir(), peer.Port(t)
-	var zones []peer.Zone
-	var origins []string
-	for _, f := range fragments {
-		zones = append(zones, peer.Zone{Origin: f.origin, Key: sha256Key})
-		origins = append(origins, f.origin)
-		peer.WriteFile(t, filepath.Join(dir, fileOf(f.origin)), f.text(""))
-	}
-	startSmallZones(t, port, dir, origins)
-	for _, software := range peer.Secondaries() {
-		t.Run(software.Name, func(t *testing.T) {
-			t.Parallel()
-			s := peer.StartSecondary(t, software, peer.Port(t), port, zones)
-			for i, f := range fragments {
-				if software.LowersNSEC && (strings.Contains(f.lines, "RRSIG") || strings.Contains(f.lines, "NSEC")) {
-					continue // PowerDNS makes its own
-				}
-				s.AwaitSerial(t, f.origin, 7, 30*time.Second)
-				want, err := peer.Transfer(t.Context(), peer.Loopback(port), f.origin, &sha256Key)
-				if err != nil {
-					t.Fatal(err)
-				}
-				set, err := rrset.FromTransfer(want)
-				if err != nil {
-					t.Fatal(err)
-				}
-				compare(t, fmt.Sprintf("%q of %s", f.lines, s.Name), set, s.Content(t, zones[i], 7))
-			}
-		})
-	}
-}
-
-// startSmallZones starts CoreDNS with the zone files of a directory, for whoever has
-// sha256Key.
-func startSmallZones(t testing.TB, port int, dir string, origins []string) *peer.CoreDNS {
-	t.Helper()
-	return startGuarded(t, port, origins[0], fmt.Sprintf(`.:%d {
-	bind 127.0.0.1
-	tsig {
-		secret %s %s
-	}
-	xfrguard %s {
-		allow as secondaries net 127.0.0.1 key %[2]s
-%[5]s	}
-	auto {
-		directory %[6]s db\.(.*) {1}
-	}
-}
-`, port, sha256Key.Name, sha256Key.Secret, strings.Join(origins, " "), unlimited, dir))
-}
 
 // ttlSteps are the TTLs of two addresses of one name, version by version.
 var ttlSteps = [][2]uint32{{300, 600}, {900, 600}, {900, 60}, {10, 60}, {60, 60}, {0, 600}, {300, 600}, {301, 600}}
