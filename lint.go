@@ -29,6 +29,9 @@ func (g *guard) lint(in *instance) lint.Findings {
 	g.lintKeys(&fs, in)
 	g.lintBackends(&fs)
 	g.lintUnguarded(&fs, in)
+	for _, m := range g.over {
+		fs.Add(finding.ExpectOver, m.Pos, "%s", m.Text)
+	}
 	if g.alike != nil {
 		fs.Add(finding.BlocksAlike, g.pos, "the server block at %s has a zone, port and view of this one: give the views names of their own", g.alike.pos)
 	}

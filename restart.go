@@ -109,8 +109,11 @@ func (in *instance) failed(reason audit.ReloadFailure, err error) error {
 	if err == nil {
 		return nil
 	}
-	if errors.Is(err, errFindings) {
+	switch {
+	case errors.Is(err, errFindings):
 		reason = audit.FailedFinding
+	case errors.Is(err, errExpect):
+		reason = audit.FailedExpect
 	}
 	live.Lock()
 	in.failure = failure{reason, err}

@@ -94,6 +94,9 @@ func TestReloadThatFails(t *testing.T) {
 			return deny("") + "example.com:0 {\n\tbind 127.0.0.1\n\txfrguard {\n\t\telsewhere pass\n\t}\n}\n"
 		}, false},
 		{"another plugin's setup", audit.FailedParse, "CoreDNS", func(*testing.T) string { return deny("breaks setup") }, false},
+		{"an expectation", audit.FailedExpect, "Corefile:9: expect deny from 127.0.0.1 key a.example.net.: for example.org. it is allowed by rule one", func(*testing.T) string {
+			return xfrtest.Guarded("allow as one net 127.0.0.1 key a.example.net.\n\t\texpect deny from 127.0.0.1 key a.example.net.", "")
+		}, false},
 		{"findings", audit.FailedFinding, "no net", func(*testing.T) string {
 			return xfrtest.Guarded("allow as one unsigned\n\t\tfindings fail", "")
 		}, false},

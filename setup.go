@@ -29,6 +29,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"time"
 
 	"github.com/xfrguard/xfrguard/internal/audit"
 	"github.com/xfrguard/xfrguard/internal/coredns"
@@ -95,6 +96,7 @@ type guard struct {
 	listeners map[string]*sharedListener // of all blocks, set at start
 	double    bool                       // another block looks the same from outside
 	alike     *guard                     // that block
+	over      []corefile.Mistake         // expectations that no longer hold, as a date has passed
 
 	running // set when the instance is prepared
 	auditOf *guard
@@ -129,12 +131,30 @@ func (g *guard) check() error {
 			d.ruleIDs[&cfg.Rules[i]] = policy.Identity(cfg.Rules, i, cfg.Algorithms, func(key string) []byte { return g.Secrets[key].Raw })
 		}
 	}
-	missing := corefile.Mistakes(corefile.CheckKeys(g.parsed(), func(key string) bool { _, ok := g.Secrets[key]; return ok }))
-	errs := make([]error, len(missing))
-	for i, m := range missing {
-		errs[i] = fmt.Errorf("%s: %s", m.Pos, m.Text)
+	has := func(key string) bool { _, ok := g.Secrets[key]; return ok }
+	var errs []error
+	for _, m := range corefile.Mistakes(corefile.CheckKeys(g.parsed(), has)) {
+		errs = append(errs, fmt.Errorf("%s: %s", m.Pos, m.Text))
+	}
+	if len(errs) == 0 {
+		errs = g.checkExpects(has)
 	}
 	return errors.Join(errs...)
+}
+
+var errExpect = errors.New("the policy is not as expected")
+
+// checkExpects tries what the policy has to say. Where only a date has passed that is a
+// finding: see lint.
+func (g *guard) checkExpects(has func(key string) bool) (errs []error) {
+	for _, u := range corefile.TryExpects(g.parsed(), g.Policies, time.Now(), has) {
+		if u.Over {
+			g.over = append(g.over, u.Mistake)
+			continue
+		}
+		errs = append(errs, fmt.Errorf("%w: %s: %s", errExpect, u.Pos, u.Text))
+	}
+	return errs
 }
 
 // sharedSecrets reports a key name with two secrets on one listener: CoreDNS keeps

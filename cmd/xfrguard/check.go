@@ -23,6 +23,7 @@ type checkOptions struct {
 	coredns      string
 	except       []string
 	policyTables bool
+	coverage     bool
 }
 
 func checkCommand() *cobra.Command {
@@ -52,6 +53,7 @@ wrong use, or the Corefile cannot be read.`,
 	f := c.Flags()
 	f.StringVar(&o.format, "format", "text", "`FORM` of the report: text, json or sarif")
 	f.BoolVar(&o.policyTables, "policy", false, "print the policy of every directive as a table too")
+	f.BoolVar(&o.coverage, "coverage", false, "name the rules that no expect line is decided by, and nothing else; some make the exit code 1")
 	f.BoolVar(&o.print, "print", false, "print the directives as they are understood, every default written out, and nothing else")
 	f.BoolVar(&o.digest, "digest", false, "print each zone with the digest of its policy, as events and metrics have it, and nothing else")
 	f.StringVar(&o.failLevel, "fail-level", string(check.Warn), "the lightest `LEVEL` that makes the exit code 1: info, warn or error")
@@ -81,6 +83,8 @@ func runCheck(out io.Writer, path string, o *checkOptions) error {
 	switch {
 	case o.print:
 		printDirectives(out, c)
+	case o.coverage:
+		return printUntried(out, c)
 	case o.digest:
 		printDigests(out, c)
 	default:

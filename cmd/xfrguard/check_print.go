@@ -9,6 +9,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/owenrumney/go-sarif/v3/pkg/report"
@@ -135,8 +136,11 @@ func printSARIF(out io.Writer, c *check.Corefile) error {
 }
 
 func titleOf(p check.Problem) string {
-	if p.Code == check.Mistake {
+	switch p.Code {
+	case check.Mistake:
 		return "the grammar refuses it"
+	case check.Unexpected:
+		return "an expect line does not hold"
 	}
 	return p.Code.Title()
 }
@@ -214,6 +218,18 @@ func printDigests(out io.Writer, c *check.Corefile) {
 			}
 		}
 	}
+}
+
+// printUntried names the rules that no expectation touches.
+func printUntried(out io.Writer, c *check.Corefile) error {
+	untried := c.Untried(time.Now())
+	for _, rule := range untried {
+		fmt.Fprintln(out, rule)
+	}
+	if len(untried) > 0 {
+		return errFailed
+	}
+	return nil
 }
 
 // printDirectives writes the directives as they are understood.

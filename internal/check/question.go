@@ -4,7 +4,6 @@
 package check
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -72,21 +71,14 @@ func (q *Question) overTLS(r *policy.Request) error {
 		return errors.New("--udp and TLS contradict each other")
 	}
 	r.Transport = policy.TransportTLS
-	r.TLS = policy.TLSProof{Version: tls.VersionTLS13, ALPN: "dot"}
-	if len(q.SANs) > 0 || q.SPKI != "" {
-		r.TLS.HasCert, r.TLS.Current, r.TLS.Verified, r.TLS.ClientUse = true, true, len(q.SANs) > 0, len(q.SANs) > 0
+	var pin [32]byte
+	if q.SPKI != "" {
+		var err error
+		if pin, err = corefile.ParsePin(q.SPKI); err != nil {
+			return fmt.Errorf("--spki: %w", err)
+		}
 	}
-	for _, san := range q.SANs {
-		r.TLS.Names = append(r.TLS.Names, dns.CanonicalName(san))
-	}
-	if q.SPKI == "" {
-		return nil
-	}
-	pin, err := corefile.ParsePin(q.SPKI)
-	if err != nil {
-		return fmt.Errorf("--spki: %w", err)
-	}
-	r.TLS.SPKI = pin
+	r.TLS = policy.ProofOverTLS(q.SANs, pin)
 	return nil
 }
 

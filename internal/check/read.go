@@ -79,6 +79,9 @@ func (l Level) AtLeast(other Level) bool {
 // Mistake is the code of what the grammar refuses. The others are those of findings.
 const Mistake finding.Code = "mistake"
 
+// Unexpected is the code of an `expect` line that does not hold.
+const Unexpected finding.Code = "expect"
+
 // Problem is one thing that is wrong, or seems to be one thing and is another.
 type Problem struct {
 	Code  finding.Code
@@ -152,6 +155,7 @@ func (c *Corefile) block(sb caddyfile.ServerBlock, now time.Time) *Block {
 			c.add(b, Mistake, Error, m.Pos, m.Text)
 		}
 	}
+	c.expects(b, now)
 	fs := lint.Block(configs, now).Without(configs[0].Except)
 	for i := range fs {
 		level := Level(fs[i].Level())
@@ -213,4 +217,33 @@ func (c *Corefile) Worst() (worst Level) {
 		}
 	}
 	return worst
+}
+
+// expects tries what the policy of a server block has to say. Names of keys that are not
+// known here are taken for known.
+func (c *Corefile) expects(b *Block, now time.Time) {
+	has := func(key string) bool { return !b.TSIG.Complete || b.TSIG.Has(key) }
+	for _, u := range corefile.TryExpects(b.Configs, b.Policies(), now, has) {
+		if u.Over {
+			c.add(b, finding.ExpectOver, Warn, u.Pos, u.Text)
+		} else {
+			c.add(b, Unexpected, Error, u.Pos, u.Text)
+		}
+	}
+}
+
+// Untried are the rules of the Corefile that no `expect` line is decided by, each as
+// "Corefile:12: ns2".
+func (c *Corefile) Untried(now time.Time) (names []string) {
+	for _, b := range c.Blocks {
+		ps := b.Policies()
+		for _, cfg := range b.Configs {
+			for i := range cfg.Rules {
+				if !cfg.Touches(i, ps, now, b.TSIG.Has) {
+					names = append(names, fmt.Sprintf("%s: %s", cfg.RulePos[i], cfg.Rules[i].Name))
+				}
+			}
+		}
+	}
+	return names
 }

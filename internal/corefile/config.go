@@ -17,6 +17,7 @@ type Config struct {
 	Zones      []string // canonical apexes
 	Rules      []policy.Rule
 	RulePos    []Position // where each of rules stands
+	Expects    []Expect   // what Rules have to say about requests
 	Algorithms []string
 	Limits     policy.Limits
 

@@ -14,7 +14,7 @@ import (
 // in the block of a directive for example.org; errors are on its line 2 unless
 // they say otherwise.
 func TestParseErrors(t *testing.T) {
-	const all = "algorithms, allow, audit, audit_failure, audit_key, bandwidth, cache, concurrent, deny, elsewhere, findings, hold, journal, mode, notify, rate, timeout"
+	const all = "algorithms, allow, audit, audit_failure, audit_key, bandwidth, cache, concurrent, deny, elsewhere, expect, findings, hold, journal, mode, notify, rate, timeout"
 	tests := []struct{ text, want string }{
 		// The block.
 		{"foo", "unknown property 'foo', expected one of " + all},
@@ -204,6 +204,25 @@ func TestParseErrors(t *testing.T) {
 		{"allow net 192.0.2.1 key k notify\nallow net 192.0.2.1 192.0.2.2 key l notify", "3: allow: 192.0.2.1:53 is notified already, by the line at Testfile:2"},
 		{"notify 192.0.2.1 key k\nallow net 192.0.2.1 key k notify", "3: allow: 192.0.2.1:53 is notified already, by the line at Testfile:2"},
 		{"allow net 192.0.2.1 key k notify\nnotify 192.0.2.1 key k", "3: notify: 192.0.2.1:53 is notified already, by the line at Testfile:2"},
+
+		// Expectations.
+		{"expect", "expect: expected allow|deny [zone ZONE] [type AXFR|IXFR] from ADDRESS [key NAME] [algorithm ALG] [tls] [san NAME...] [pin PIN] [at DATE] [by RULE]"},
+		{"expect refuse from 192.0.2.1", "expect: unknown value 'refuse', expected allow or deny"},
+		{"expect allow", "expect: expected 'from ADDRESS', the address of who asks"},
+		{"expect allow from ns2", "expect: from: 'ns2' is no address, expected one such as 192.0.2.53"},
+		{"expect allow from", "expect: 'from' needs a value"},
+		{"expect allow form 192.0.2.1", "expect: unexpected 'form' (did you mean 'from'?), expected one of algorithm, at, by, from, key, pin, san, tls, type, zone"},
+		{"expect allow from 192.0.2.1 from 192.0.2.2", "expect: 'from' is given twice"},
+		{"expect allow from 192.0.2.1 tls yes", "expect: unexpected 'yes', expected one of algorithm, at, by, from, key, pin, san, tls, type, zone"},
+		{"expect allow type ANY from 192.0.2.1", "expect: type: unknown value 'ANY', expected AXFR or IXFR"},
+		{"expect allow from 192.0.2.1 algorithm hmac-sha256", "expect: 'algorithm' needs 'key NAME' beside it"},
+		{"expect allow from 192.0.2.1 key k algorithm hmac-md5", "expect: algorithm: 'hmac-md5' must not be used (RFC 8945 §6), expected hmac-sha256, hmac-sha384 or hmac-sha512"},
+		{"expect allow from 192.0.2.1 san", "expect: 'san' needs one or more values"},
+		{"expect allow from 192.0.2.1 san 192.0.2.1", "expect: san: '192.0.2.1' is no name of a certificate, expected a DNS name"},
+		{"expect allow from 192.0.2.1 pin a.example", "expect: pin: 'a.example' is no pin, expected sha256: with 64 hex digits, or 44 characters of base64"},
+		{"expect allow from 192.0.2.1 at tomorrow", "expect: at: 'tomorrow' is not a DATE, expected one such as 2027-01-31 (its first moment, UTC) or 2027-01-31T18:00:00Z"},
+		{"expect allow zone example.com from 192.0.2.1", "expect: zone 'example.com.' is none of this directive, which guards example.org."},
+		{"expect allow from 192.0.2.1 by ns2", "expect: this directive has no rule 'ns2'"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.text, func(t *testing.T) {

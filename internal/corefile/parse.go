@@ -171,6 +171,7 @@ func (p *parser) checkWhole() {
 		p.note(errAt(pos, "hold: there is nothing that keeps the last good version over a restart, expected a 'journal DIR' too"))
 	}
 	p.note(p.checkPace())
+	p.checkExpects()
 	for i, r := range cfg.Rules {
 		if r.Concurrent > cfg.Limits.Total {
 			p.note(errAt(cfg.RulePos[i], "rule '%s' allows %d transfers at once, but 'concurrent' allows %d in all",

@@ -153,6 +153,7 @@ func FuzzParse(f *testing.F) {
 		"{\n algorithms hmac-sha1\n rate 60/1m burst 10\n concurrent 16 per-client 4 wait 5s\n bandwidth 1KB\n timeout 2h stall 30s\n cache 1GiB\n}",
 		"{\n audit stdout\n audit file \"a b\"\n audit journald\n audit syslog tls h:1\n audit_failure serve\n audit_key k\n}",
 		"{\n mode observe\n elsewhere pass\n findings fail\n journal d\n notify 192.0.2.1 [::2]:5 key k tls\n notify fe80::2%eth0 2001:db8::1:53 source fe80::1%eth0\n allow net ::1 key k notify\n}",
+		"{\n allow as a net ::1 key k\n expect allow type IXFR from ::1 key k algorithm hmac-sha512 tls san a.example at 2027-01-31 by a\n expect deny zone example.org from 192.0.2.1 pin " + base64Pin + "\n}",
 	} {
 		f.Add(seed)
 	}

@@ -87,6 +87,9 @@ func (c *Config) String() string {
 		}
 		line(tokens...)
 	}
+	for _, e := range c.Expects {
+		line(append([]string{"expect"}, strings.Fields(e.Line)...)...)
+	}
 	b.WriteString("}\n")
 	return b.String()
 }

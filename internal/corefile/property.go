@@ -35,6 +35,7 @@ var properties = map[string]property{
 	"audit_key":     {false, (*parser).auditKey},
 	"mode":          {false, (*parser).mode},
 	"elsewhere":     {false, (*parser).elsewhere},
+	"expect":        {true, (*parser).expect},
 	"findings":      {false, (*parser).findings},
 	"cache":         {false, (*parser).cache},
 	"journal":       {false, (*parser).journal},

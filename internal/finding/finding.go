@@ -52,6 +52,7 @@ const (
 	TLSRuleClosed          Code = "tls-rule-closed"
 	TLSUntilOver           Code = "tls-until-over"
 	RuleExpiresSoon        Code = "rule-expires-soon"
+	ExpectOver             Code = "expect-over"
 	TLSPlain               Code = "tls-plain"
 	FileZoneTwice          Code = "file-zone-twice"
 	BlocksAlike            Code = "blocks-alike"
@@ -99,6 +100,7 @@ var specs = []spec{
 	{TLSRuleClosed, Warn, "a rule over TLS lets nobody in"},
 	{TLSUntilOver, Warn, "the date behind until has passed"},
 	{RuleExpiresSoon, Info, "a rule ends within 30 days, or has ended"},
+	{ExpectOver, Warn, "an expectation no longer holds, because a date of a rule has passed"},
 	{TLSPlain, Warn, "a tls:// listener has no certificate"},
 	{ACLBlocksSOA, Warn, "acl refuses the SOA query of a secondary that a rule allows"},
 	{TSIGRequireIgnored, Warn, "tsig require does not hold for a rule"},

@@ -4,6 +4,7 @@
 package policy
 
 import (
+	"crypto/tls"
 	"slices"
 	"strings"
 	"time"
@@ -59,6 +60,13 @@ func (r *Rule) Conditions(q *Request) (all []Condition) {
 			lack = ReasonTypeNotAllowed
 		}
 		add(r.typeText(), lack)
+	}
+	if !r.Expires.IsZero() {
+		lack := Reason("")
+		if r.Expired(q.Now) {
+			lack = ReasonRuleExpired
+		}
+		add("expires "+r.Expires.UTC().Format(time.RFC3339), lack)
 	}
 	return all
 }
@@ -128,4 +136,30 @@ func (r *Rule) typeText() string {
 		text += " " + dns.TypeToString[t]
 	}
 	return text
+}
+
+// Dates are the moments at which the rule begins to ask for more than before.
+func (r *Rule) Dates() (dates []time.Time) {
+	if !r.TLSUntil.IsZero() {
+		dates = append(dates, r.TLSUntil)
+	}
+	if !r.Expires.IsZero() {
+		dates = append(dates, r.Expires)
+	}
+	return dates
+}
+
+// ProofOverTLS is the proof of a client over TLS 1.3 that shows a good certificate: one that
+// is verified and has the names, or one of a public key; none without either.
+func ProofOverTLS(names []string, spki [32]byte) TLSProof {
+	t := TLSProof{Version: tls.VersionTLS13, ALPN: "dot", SPKI: spki}
+	if len(names) == 0 && spki == [32]byte{} {
+		return t
+	}
+	t.HasCert, t.Current = true, true
+	t.Verified, t.ClientUse = len(names) > 0, len(names) > 0
+	for _, name := range names {
+		t.Names = append(t.Names, dns.CanonicalName(name))
+	}
+	return t
 }

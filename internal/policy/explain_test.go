@@ -49,7 +49,7 @@ func TestConditionsLikeTheDecision(t *testing.T) {
 	})
 	for _, r := range []policy.Reason{
 		policy.ReasonAllowed, policy.ReasonClientNotAllowed, policy.ReasonProxyUntrusted, policy.ReasonTSIGRequired, policy.ReasonTSIGKeyNotAllowed,
-		policy.ReasonTLSRequired, policy.ReasonCertRequired, policy.ReasonCertNotAllowed, policy.ReasonTSIGReplay, policy.ReasonTypeNotAllowed,
+		policy.ReasonTLSRequired, policy.ReasonCertRequired, policy.ReasonCertNotAllowed, policy.ReasonTSIGReplay, policy.ReasonTypeNotAllowed, policy.ReasonRuleExpired,
 	} {
 		if told[r] == 0 {
 			t.Errorf("no request was decided as %s", r)
