@@ -27,13 +27,13 @@ import (
 // wireSink is the name under which TestAuditFaultsOnTheWire puts its own sink.
 const wireSink = "unix /faulty"
 
-// serveWith starts a server whose only sink is the one given.
-func serveWith(t *testing.T, s audit.Sink, failure corefile.AuditFailure) *xfrtest.Server {
+// serveWith starts a server whose only sink writes to the one given.
+func serveWith(t *testing.T, s *audittest.FaultyWriter, failure corefile.AuditFailure) *xfrtest.Server {
 	t.Helper()
 	name := corefile.Sink{Kind: "syslog", Network: "unix", Address: "/faulty"}.Name()
 	_, release, err := audit.SinkPool.Acquire(name,
 		func() (*audit.WatchedSink, error) {
-			return audit.WatchSink(name, s, audit.DefaultDeadline, audit.TellOthers), nil
+			return audit.WatchSink(name, audit.ToLines(s.Write), audit.DefaultDeadline, audit.TellOthers)
 		}, (*audit.WatchedSink).Close)
 	if err != nil {
 		t.Fatal(err)
@@ -67,7 +67,7 @@ func TestAuditFaultsOnTheWire(t *testing.T) {
 
 func faultOnTheWire(t *testing.T, name string, fault func([]byte) error, failure corefile.AuditFailure) {
 	audittest.NoLeak(t)
-	sink := audittest.NewFaultySink(t)
+	sink := &audittest.FaultyWriter{}
 	s := serveWith(t, sink, failure)
 	var hang chan struct{}
 	if name == "hang" {
@@ -103,7 +103,7 @@ func faultOnTheWire(t *testing.T, name string, fault func([]byte) error, failure
 }
 
 // awaitGap waits until the gap events of the sink tell of so many lost allow decisions.
-func awaitGap(t *testing.T, s *audittest.FaultySink, allowed int64) {
+func awaitGap(t *testing.T, s *audittest.FaultyWriter, allowed int64) {
 	t.Helper()
 	var told int64
 	for range 1000 {

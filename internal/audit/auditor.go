@@ -100,13 +100,11 @@ func openRecorder(cfg Config, names []string) (*Recorder, error) {
 	rec := &Recorder{}
 	for _, spec := range cfg.sinks {
 		s, release, err := SinkPool.Acquire(sinkKey(spec), func() (*WatchedSink, error) {
-			opened, err := openSink(spec, cfg.key)
-			if err != nil {
-				return nil, err
+			w, err := WatchSink(spec.Name(), openSink(spec, cfg.key), cfg.deadline, TellOthers)
+			if err == nil {
+				w.keyPath = cfg.key
 			}
-			w := WatchSink(spec.Name(), opened, cfg.deadline, TellOthers)
-			w.keyPath = cfg.key
-			return w, nil
+			return w, err
 		}, (*WatchedSink).Close)
 		if err == nil && s.keyPath != cfg.key && spec.Kind == "file" {
 			err = errors.Join(errors.New("its checkpoints are signed with another audit_key already: restart to change it"), release())
@@ -137,7 +135,7 @@ func openRecorder(cfg Config, names []string) (*Recorder, error) {
 
 // TellOthers posts a sink's change of state to all other sinks of the process.
 func TellOthers(from *WatchedSink, e *Event) {
-	r := &record{action: e.Action, event: e.line()}
+	r := recordOf(e)
 	SinkPool.ForEach(func(w *WatchedSink) {
 		if w != from {
 			w.post(r)
@@ -203,11 +201,7 @@ func (a *Auditor) Answer(ctx context.Context, e *Event) error {
 
 // up reports whether any sink is.
 func (r *Recorder) up() bool {
-	return slices.ContainsFunc(r.sinks, func(w *WatchedSink) bool {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		return !w.down && !w.closed
-	})
+	return slices.ContainsFunc(r.sinks, (*WatchedSink).up)
 }
 
 // Denied records a refusal, or counts it towards a later line when its kind floods.

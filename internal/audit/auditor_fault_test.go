@@ -26,8 +26,8 @@ func TestSinkFaults(t *testing.T) {
 		"ENOSPC": func([]byte) error { return &os.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC} },
 		"EIO":    func([]byte) error { return syscall.EIO },
 		"EPIPE":  func([]byte) error { return fmt.Errorf("write: %w", syscall.EPIPE) },
-		"busy":   func([]byte) error { return errBusy },
-		"panic":  nil, // below: a panic in Append alone, for Post is ours
+		"busy":   nil, // there is no room at all
+		"panic":  func([]byte) error { panic("disk on fire") },
 		"hang":   nil,
 	}
 	for name, fault := range faults {
@@ -40,14 +40,14 @@ func TestSinkFaults(t *testing.T) {
 }
 
 func oneFault(t *testing.T, name string, fault func([]byte) error, failure corefile.AuditFailure) {
-	s := audittest.NewFaultySink(t)
-	a := recordTo(t, failure, 2*time.Second, map[string]Sink{"only": s})
+	s := &audittest.FaultyWriter{}
+	a := recordTo(t, failure, 2*time.Second, map[string]Opener{"only": ToLines(s.Write)})
 	var hang chan struct{}
 	if name == "hang" {
 		hang = make(chan struct{})
 	}
-	if name == "panic" {
-		fault = func([]byte) error { panic("disk on fire") }
+	if name == "busy" {
+		lineOf(a.sinks[0]).setRoom(0)
 	}
 	s.Set(hang, fault)
 	const n = 5
@@ -75,6 +75,7 @@ func oneFault(t *testing.T, name string, fault func([]byte) error, failure coref
 		close(hang)
 	}
 	s.Set(nil, nil)
+	lineOf(a.sinks[0]).setRoom(lineQueue)
 	time.Sleep(2 * lastProbe)
 	if err := a.Decision(t.Context(), allowed()); err != nil {
 		t.Fatalf("the sink is back, but: %v", err)
@@ -107,10 +108,10 @@ func oneFault(t *testing.T, name string, fault func([]byte) error, failure coref
 // A sink that hangs delays nobody whom another sink recorded, and its state is told there.
 func TestHangingSinkDelaysNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		good, bad := audittest.NewFaultySink(t), audittest.NewFaultySink(t)
+		good, bad := &audittest.FaultyWriter{}, &audittest.FaultyWriter{}
 		hang := make(chan struct{})
 		bad.Set(hang, nil)
-		a := recordTo(t, corefile.AuditRefuse, 2*time.Second, map[string]Sink{"bad": bad, "good": good})
+		a := recordTo(t, corefile.AuditRefuse, 2*time.Second, map[string]Opener{"bad": ToLines(bad.Write), "good": ToLines(good.Write)})
 		const n = 20
 		for range n {
 			start := time.Now()
@@ -152,7 +153,7 @@ func TestHangingSinkDelaysNobody(t *testing.T) {
 // a count; nothing twice. Sinks fail at random all the while.
 func TestPairsAndCountsUnderFaults(t *testing.T) {
 	audittest.NoLeak(t)
-	steady, flaky := audittest.NewFaultySink(t), audittest.NewFaultySink(t)
+	steady, flaky := &audittest.FaultyWriter{}, &audittest.FaultyWriter{}
 	var turn atomic.Int64
 	flaky.Set(nil, func([]byte) error {
 		if turn.Add(1)%7 == 0 {
@@ -161,7 +162,7 @@ func TestPairsAndCountsUnderFaults(t *testing.T) {
 		return nil
 	})
 	const patience = 30 * time.Second // nothing hangs here, but the machine may be busy
-	a := recordTo(t, corefile.AuditRefuse, patience, map[string]Sink{"steady": steady, "flaky": flaky})
+	a := recordTo(t, corefile.AuditRefuse, patience, map[string]Opener{"steady": ToLines(steady.Write), "flaky": ToLines(flaky.Write)})
 	const workers, each = 16, 100
 	var wg sync.WaitGroup
 	for w := range workers {

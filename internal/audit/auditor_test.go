@@ -21,24 +21,45 @@ import (
 )
 
 // recordTo makes an auditor over sinks that the test has made.
-func recordTo(t testing.TB, failure corefile.AuditFailure, deadline time.Duration, sinks map[string]Sink) *Auditor {
+func recordTo(t testing.TB, failure corefile.AuditFailure, deadline time.Duration, sinks map[string]Opener) *Auditor {
 	t.Helper()
 	rec := &Recorder{}
 	for _, name := range audittest.SortedKeys(sinks) {
-		w := WatchSink(name, sinks[name], deadline, func(from *WatchedSink, e *Event) {
-			r := &record{action: e.Action, event: e.Encode()}
+		w, err := WatchSink(name, sinks[name], deadline, func(from *WatchedSink, e *Event) {
+			r := recordOf(e)
 			for _, s := range rec.sinks {
 				if s != from {
 					s.post(r)
 				}
 			}
 		})
+		if err != nil {
+			t.Fatal(err)
+		}
 		rec.sinks = append(rec.sinks, w)
 		rec.releases = append(rec.releases, w.Close)
 	}
 	rec.Fold = newFolder(foldLimits{}, rec.postFolded)
 	rec.Answers = newAnswerFolder(foldLimits{}, rec.postFolded)
 	return &Auditor{Recorder: rec, failure: failure, release: rec.close}
+}
+
+// lineOf is the sink of lines under a watched one.
+func lineOf(w *WatchedSink) *lineSink {
+	return w.sink.(*lineSink) //nolint:forcetypeassert // else it is the test's mistake
+}
+
+// setRoom sets how much may wait.
+func (s *lineSink) setRoom(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.room = n
+}
+
+func (s *lineSink) losses() losses {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lost
 }
 
 func closeAuditor(t testing.TB, a *Auditor) {
@@ -146,23 +167,26 @@ func TestAuditorsShareSinks(t *testing.T) {
 // A sink's change of state is told to every other sink of the process, and not to itself.
 func TestTellOthers(t *testing.T) {
 	names := []string{"a", "b", "c"}
-	sinks := map[string]*audittest.FaultySink{}
-	watched := map[string]*WatchedSink{}
+	sinks := map[string]*audittest.FaultyWriter{}
+	watched, releases := map[string]*WatchedSink{}, map[string]func() error{}
 	for _, name := range names {
-		sinks[name] = audittest.NewFaultySink(t)
+		sinks[name] = &audittest.FaultyWriter{}
 		w, release, err := SinkPool.Acquire(name, func() (*WatchedSink, error) {
-			return WatchSink(name, sinks[name], time.Second, TellOthers), nil
+			return WatchSink(name, ToLines(sinks[name].Write), time.Second, TellOthers)
 		}, (*WatchedSink).Close)
 		if err != nil {
 			t.Fatal(err)
 		}
 		watched[name] = w
-		defer func() { _ = release() }()
+		releases[name] = release
 	}
 	down := *sampleEvents()["sink-down"]
 	Stamp(&down)
 	TellOthers(watched["b"], &down)
 	for _, name := range names {
+		if err := releases[name](); err != nil { // what was posted is written
+			t.Error(err)
+		}
 		lines := sinks[name].Take()
 		audittest.ValidateEvents(t, lines...)
 		if told := audittest.Count(t, lines, ActionSinkDown, nil) == 1; told != (name != "b") {
@@ -195,11 +219,11 @@ func TestOpenAuditorFails(t *testing.T) {
 // A request whose client went away does not wait, and nobody is marked down for it.
 func TestDecisionEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a1, b1 := audittest.NewFaultySink(t), audittest.NewFaultySink(t)
+		a1, b1 := &audittest.FaultyWriter{}, &audittest.FaultyWriter{}
 		hang := make(chan struct{})
 		a1.Set(hang, nil)
 		b1.Set(hang, nil)
-		a := recordTo(t, corefile.AuditRefuse, time.Second, map[string]Sink{"a": a1, "b": b1})
+		a := recordTo(t, corefile.AuditRefuse, time.Second, map[string]Opener{"a": ToLines(a1.Write), "b": ToLines(b1.Write)})
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
 		start := time.Now()

@@ -123,9 +123,9 @@ func (r *Recorder) clockStep(step time.Duration) {
 		Extra: map[string]any{trail.FieldClockStep: step.Nanoseconds()},
 	}
 	Stamp(e)
-	rec := &record{action: e.Action, event: e.line()}
+	rec := recordOf(e)
 	for _, s := range r.sinks {
-		if !s.self {
+		if _, file := s.sink.(*fileSink); !file {
 			s.post(rec)
 		}
 	}

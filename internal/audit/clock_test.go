@@ -67,8 +67,8 @@ func TestClockStepOnRecord(t *testing.T) {
 	audittest.NoLeak(t)
 	fake := withClock(t)
 	before := stepsBack(t)
-	kept := audittest.NewFaultySink(t)
-	a := recordTo(t, corefile.AuditRefuse, time.Second, map[string]Sink{"one": kept})
+	kept := &audittest.FaultyWriter{}
+	a := recordTo(t, corefile.AuditRefuse, time.Second, map[string]Opener{"one": ToLines(kept.Write)})
 	a.watchClock()
 	fake.Pass(time.Second, -time.Hour)
 	audittest.Eventually(t, func() bool { return len(kept.Take()) > 0 }) // nobody has asked for anything

@@ -109,8 +109,8 @@ func TestAnswersWithoutProof(t *testing.T) {
 // record anything; what cannot be sent has an end.
 func TestAnswerNotRecorded(t *testing.T) {
 	audittest.NoLeak(t)
-	s := audittest.NewFaultySink(t)
-	a := recordTo(t, corefile.AuditRefuse, time.Second, map[string]Sink{"one": s})
+	s := &audittest.FaultyWriter{}
+	a := recordTo(t, corefile.AuditRefuse, time.Second, map[string]Opener{"one": ToLines(s.Write)})
 	for range 100 {
 		e := currentAnswer("example.org.", "k.")
 		if err := a.Answer(t.Context(), e); err != nil {
@@ -127,6 +127,7 @@ func TestAnswerNotRecorded(t *testing.T) {
 	}
 	lost.Complete, lost.Reason, lost.Rcode = false, string(EndClientGone), "NOERROR"
 	a.End(lost)
+	audittest.Eventually(t, func() bool { return audittest.Count(t, s.Take(), ActionEnd, nil) == 1 })
 	s.Set(nil, func([]byte) error { return errors.New("no space left on device") })
 	for range 10 { // the first one finds out
 		if err := a.Answer(t.Context(), currentAnswer("example.net.", "k.")); err == nil {

@@ -27,11 +27,8 @@ func TestBurstOfDenials(t *testing.T) {
 		t.Fatal(err)
 	}
 	gate := make(chan struct{})
-	slow, err := newLineSink(func([]byte) error { <-gate; return nil }, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	line := recordTo(t, corefile.AuditServe, time.Minute, map[string]Sink{"line": slow})
+	slow := ToLines(func([]byte) error { <-gate; return nil })
+	line := recordTo(t, corefile.AuditServe, time.Minute, map[string]Opener{"line": slow})
 	const each = 1000
 	for i := range each {
 		for _, e := range []*Event{
@@ -48,7 +45,7 @@ func TestBurstOfDenials(t *testing.T) {
 			line.Denied(e)
 		}
 	}
-	if lost := line.sinks[0].lost.events; lost != 0 {
+	if lost := lineOf(line.sinks[0]).losses().events; lost != 0 {
 		t.Errorf("a sink that stands still has lost %d events", lost)
 	}
 	close(gate)

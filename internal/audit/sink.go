@@ -18,35 +18,27 @@ import (
 // Sink is where events go. Events are encoded objects without a newline; they
 // belong to the caller, who never changes them afterwards. All methods may be
 // called at the same time.
+//
+// A sink accounts for itself: it counts each event that it does not take, or loses
+// later, and tells of them in a gap event of its own when it can.
 type Sink interface {
 	// Append returns nil once the event is as durable as this sink can make it
-	// (docs/EVENTS.md says what that is for each), or an error.
+	// (docs/EVENTS.md says what that is for each), or an error, when ctx ends at the
+	// latest.
 	Append(ctx context.Context, event []byte) error
-	// Post hands the event over to be written soon. It never blocks; ErrBusy
-	// says that there is no room.
+	// Post hands the event over to be written soon. It never blocks.
 	Post(event []byte) error
-	// Close writes what was posted, waits a bounded time, and ends the sink.
+	// Room reports whether the next Post would find a place, if nobody else comes first.
+	Room() bool
+	// Close writes what was posted, tells what is lost, waits a bounded time, and ends
+	// the sink.
 	Close() error
 }
 
-// accountant is a sink that watches itself: it may be called while it is down, keeps
-// account of the appends that failed, and writes the gap event. The audit file is one.
-type accountant interface {
-	// watch has changed called with the error when the sink goes down and with nil
-	// when it is up again; it is called first with the state as it is.
-	watch(changed func(error))
-}
-
-// poster is a sink that can say afterwards that a posted event was not written.
-type poster interface {
-	post(event []byte, failed func(error)) error
-}
-
-// roomy is a sink that tells whether it would take a posted event.
-type roomy interface {
-	// hasRoom reports whether the next Post would find a place, if nobody else comes first.
-	hasRoom() bool
-}
+// Opener opens the sink of that name. The sink calls state with the error when it goes
+// down and with nil when it is up again, also while it is being opened. state returns at
+// once and does not call the sink.
+type Opener func(name string, state func(error)) (Sink, error)
 
 // The errors of sinks.
 var (
@@ -59,7 +51,7 @@ var (
 // failureClass sorts errors for the metrics label class: a closed list.
 func failureClass(err error) string {
 	switch {
-	case errors.Is(err, errSinkDown):
+	case errors.Is(err, errSinkDown), errors.Is(err, errSinkClosed), errors.Is(err, trail.ErrClosed):
 		return "down"
 	case errors.Is(err, errBusy), errors.Is(err, trail.ErrBusy):
 		return "busy"
@@ -79,17 +71,19 @@ func failureClass(err error) string {
 
 var errPanic = errors.New("audit sink panicked")
 
-// openSink makes the sink of an `audit` line.
-func openSink(spec corefile.Sink, keyPath string) (Sink, error) {
-	switch spec.Kind {
-	case "stdout":
-		return newStdoutSink()
-	case "file":
-		return newFileSink(spec.Path, keyPath)
-	case "journald":
-		return newJournalSink()
-	case "syslog":
-		return newSyslogSink(spec.Network, spec.Address)
+// openSink opens the sink of an `audit` line.
+func openSink(spec corefile.Sink, keyPath string) Opener {
+	return func(name string, state func(error)) (Sink, error) {
+		switch spec.Kind {
+		case "stdout":
+			return newStdoutSink(name, state)
+		case "file":
+			return newFileSink(spec.Path, keyPath, state)
+		case "journald":
+			return newJournalSink(name, state)
+		case "syslog":
+			return newSyslogSink(name, spec.Network, spec.Address, state)
+		}
+		return nil, fmt.Errorf("unknown audit sink %q: expected stdout, file, journald or syslog", spec.Kind)
 	}
-	return nil, fmt.Errorf("unknown audit sink %q: expected stdout, file, journald or syslog", spec.Kind)
 }

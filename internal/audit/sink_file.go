@@ -5,7 +5,6 @@ package audit
 
 import (
 	"fmt"
-	"sync"
 
 	"github.com/xfrguard/xfrguard/internal/corefile"
 	"github.com/xfrguard/xfrguard/internal/trail"
@@ -17,17 +16,13 @@ type fileSink struct {
 	*trail.File
 
 	printer printer // of checkpoints
-
-	mu      sync.Mutex
-	err     error
-	changed func(error)
 }
 
-func newFileSink(path, keyPath string) (*fileSink, error) {
+func newFileSink(path, keyPath string, state func(error)) (Sink, error) {
 	s := &fileSink{printer: printer{say: func(line string) { log.Info(line) }}}
 	opts := trail.Options{
 		Compose: composeTrail,
-		OnState: s.state,
+		OnState: state,
 		Stands: func(event []byte) map[string]uint64 {
 			allowed, denials := standsFor(event)
 			return map[string]uint64{trail.FieldLostAllowed: allowed, trail.FieldLostDenials: denials}
@@ -61,33 +56,11 @@ func sinkKey(spec corefile.Sink) string {
 	return spec.Name()
 }
 
-// Close implements sink. The last checkpoint is printed when it returns, unless the log hangs.
+// Close implements Sink. The last checkpoint is printed when it returns, unless the log hangs.
 func (s *fileSink) Close() error {
 	err := s.File.Close()
 	s.printer.wait()
 	return err
-}
-
-// hasRoom implements roomy.
-func (s *fileSink) hasRoom() bool { return s.Room() }
-
-func (s *fileSink) state(err error) {
-	s.mu.Lock()
-	s.err = err
-	changed := s.changed
-	s.mu.Unlock()
-	if changed != nil {
-		changed(err)
-	}
-}
-
-// watch implements accountant.
-func (s *fileSink) watch(changed func(error)) {
-	s.mu.Lock()
-	s.changed = changed
-	err := s.err
-	s.mu.Unlock()
-	changed(err)
 }
 
 // trailActions gives the events of the audit file about itself their actions.

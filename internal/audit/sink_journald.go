@@ -16,11 +16,11 @@ import (
 // newJournalSink writes to systemd-journald: the sealed line as MESSAGE, and its
 // fields once more as journal fields, so that `journalctl XFR_CLIENT_IP=192.0.2.1`
 // finds them. journald has no answer: durable means that its socket took the datagram.
-func newJournalSink() (Sink, error) {
+func newJournalSink(name string, state func(error)) (Sink, error) {
 	if !journal.Enabled() {
 		return nil, errors.New("journald does not listen on this system: use another audit sink")
 	}
-	return newLineSink(func(line []byte) error {
+	return newLineSink(name, func(line []byte) error {
 		line = bytes.TrimSuffix(line, []byte{'\n'})
 		level, fields, err := journalFields(line)
 		if err != nil {
@@ -30,7 +30,7 @@ func newJournalSink() (Sink, error) {
 			return fmt.Errorf("send to journald: %w", err)
 		}
 		return nil
-	}, nil)
+	}, nil, state)
 }
 
 // journalNames are the fields that get a name of their own in the journal; what

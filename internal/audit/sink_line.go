@@ -5,167 +5,246 @@ package audit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/xfrguard/xfrguard/internal/trail"
 )
 
 const (
-	lineQueue     = 4096        // events waiting for a sink that is slow: some 5 MB
-	lineCloseWait = time.Second // for a writer that hangs
+	lineQueue     = 4096            // appends waiting for a sink that is slow, and half as many posts: some 8 MB
+	lineCloseWait = 2 * time.Second // for a writer that is slow, and once more for one that hangs
 )
 
-// lineSink gives the sinks that take one line after the other a sequence and a
-// chain of their own, a bounded queue and one writer, so that a write which
-// blocks for ever blocks nobody else.
+// lineSink gives the sinks that take one line after the other a sequence and a chain of
+// their own, a bounded queue, an account of what they lost, and one writer, so that a
+// write which blocks for ever blocks nobody else.
+//
+// A write that fails, or an append that gets no answer in time, and the sink is down:
+// nothing is taken until the writer got a gap event through (sink_gap.go). Posts that
+// wait by then are kept; whoever waits for an append still gets his try.
 type lineSink struct {
-	// write puts out one sealed line, its newline included. It may block; it is
-	// never called twice at once.
-	write func(line []byte) error
-	// unblock, when not nil, makes a write that blocks return; called when closing takes too long.
-	unblock func() error
+	name  string
+	write func(line []byte) error // of one sealed line with its newline; never called twice at once, may block
+	out   io.Closer               // makes a write that blocks return; nil: there is nothing to close
+	state func(error)             // see Opener; called under mu
 
-	queue chan *lineItem
-	room  chan struct{} // slots that posted events may take: half of the queue, the rest is for Append
-	quit  chan struct{}
+	wake  chan struct{} // has room for one
 	done  chan struct{}
 	chain *trail.Chain // the writer's
 
-	posting sync.RWMutex
-	closed  bool // guarded by posting
+	mu      sync.Mutex
+	closing bool
+	room    int         // how many appends may wait, and half as many posts
+	queue   []*lineItem // in the order of writing
+	posted  int         // how many of them nobody waits for
+	account
 }
 
 // lineItem is one event on its way to the writer.
 type lineItem struct {
 	event  []byte
-	state  atomic.Int32
-	result chan error  // of Append
-	failed func(error) // of Post
-	posted bool
+	result chan error // of Append, has room for one; nil: of Post
+	gaveUp bool       // its caller did, while it was being written
 }
 
-// The states of a lineItem. Whoever moves it out of waiting decides its fate.
-const (
-	itemWaiting int32 = iota
-	itemTaken
-	itemAbandoned
-)
+// ToLines opens a sink that has one sealed line after the other written, each with its
+// newline. write may block, fail and panic; it is never called twice at once.
+func ToLines(write func(line []byte) error) Opener {
+	return func(name string, state func(error)) (Sink, error) { return newLineSink(name, write, nil, state) }
+}
 
-func newLineSink(write func([]byte) error, unblock func() error) (*lineSink, error) {
+func newLineSink(name string, write func([]byte) error, out io.Closer, state func(error)) (*lineSink, error) {
 	chain, err := trail.NewChain()
 	if err != nil {
 		return nil, err
 	}
 	s := &lineSink{
-		write: write, unblock: unblock, chain: chain,
-		queue: make(chan *lineItem, lineQueue), room: make(chan struct{}, lineQueue/2),
-		quit: make(chan struct{}), done: make(chan struct{}),
+		name: name, write: write, out: out, state: state, chain: chain, room: lineQueue,
+		wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	go s.run()
 	return s, nil
 }
 
-// Append implements sink. An event whose turn did not come in time is taken back
-// and will not be written; one that is being written is waited for.
+// Append implements Sink. An event whose turn did not come in time is taken back and will
+// not be written; one that is being written then may arrive late.
 func (s *lineSink) Append(ctx context.Context, event []byte) error {
 	item := &lineItem{event: event, result: make(chan error, 1)}
-	select {
-	case <-s.quit:
-		return errSinkClosed
-	default:
-	}
-	select {
-	case s.queue <- item:
-	case <-s.quit:
-		return errSinkClosed
-	case <-ctx.Done():
-		return fmt.Errorf("%w: %w", errDeadline, ctx.Err())
+	if err := s.enqueue(ctx, item); err != nil {
+		return err
 	}
 	select {
 	case err := <-item.result:
 		return err
-	case <-s.done:
-		return item.giveUp(errSinkClosed)
 	case <-ctx.Done():
-		return item.giveUp(fmt.Errorf("%w: %w", errDeadline, ctx.Err()))
+		return s.giveUp(item, ctx.Err())
 	}
 }
 
-// giveUp takes the item back, or waits for its result when it is too late for that.
-func (i *lineItem) giveUp(err error) error {
-	if i.state.CompareAndSwap(itemWaiting, itemAbandoned) {
+// Post implements Sink.
+func (s *lineSink) Post(event []byte) error {
+	return s.enqueue(context.Background(), &lineItem{event: event})
+}
+
+// Room implements Sink.
+func (s *lineSink) Room() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.posted < s.room/2
+}
+
+// enqueue counts an event that it does not take as lost.
+func (s *lineSink) enqueue(ctx context.Context, item *lineItem) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	full := len(s.queue)-s.posted >= s.room
+	if item.result == nil {
+		full = s.posted >= s.room/2
+	}
+	var err error
+	switch {
+	case s.closing:
+		err = errSinkClosed
+	case s.down:
+		err = fmt.Errorf("%w: %w", errSinkDown, s.reason)
+	case ctx.Err() != nil: // the caller is late: the machine was suspended, or is overloaded
+		err = fmt.Errorf("%w: %w", errDeadline, ctx.Err())
+	case full:
+		err = errBusy
+	}
+	if err != nil {
+		s.loseLocked(item.event, err)
 		return err
 	}
-	return <-i.result
+	s.queue = append(s.queue, item)
+	if item.result == nil {
+		s.posted++
+	}
+	s.poke()
+	return nil
 }
 
-// Post implements sink.
-func (s *lineSink) Post(event []byte) error { return s.post(event, func(error) {}) }
-
-func (s *lineSink) post(event []byte, failed func(error)) error {
-	s.posting.RLock() // so that nothing gets into the queue after the writer emptied it for the last time
-	defer s.posting.RUnlock()
-	if s.closed {
-		return errSinkClosed
-	}
+// giveUp is called when the caller of an Append cannot wait any longer.
+func (s *lineSink) giveUp(item *lineItem, cause error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	select {
-	case s.room <- struct{}{}:
+	case err := <-item.result:
+		return err
 	default:
-		return errBusy
 	}
-	item := &lineItem{event: event, failed: failed, posted: true}
-	select {
-	case s.queue <- item:
-		return nil
-	default:
-		<-s.room
-		return errBusy
+	if i := slices.Index(s.queue, item); i >= 0 {
+		s.queue = slices.Delete(s.queue, i, i+1)
+	} else {
+		item.gaveUp = true // the writer will know what came of it
 	}
+	err := fmt.Errorf("%w: %w", errDeadline, cause)
+	s.loseLocked(item.event, err)
+	if errors.Is(cause, context.DeadlineExceeded) {
+		s.downLocked(err)
+	}
+	return err
 }
 
-func (s *lineSink) hasRoom() bool { return len(s.room) < cap(s.room) }
+func (s *lineSink) poke() {
+	select {
+	case s.wake <- struct{}{}:
+	default: // it is poked already
+	}
+}
 
 func (s *lineSink) run() {
 	defer close(s.done)
+	timer := time.NewTimer(lastProbe)
+	defer timer.Stop()
 	for {
-		select {
-		case item := <-s.queue:
-			s.handle(item)
-		case <-s.quit:
-			for { // what was posted before is still written
-				select {
-				case item := <-s.queue:
-					s.handle(item)
-				default:
-					return
-				}
+		item, todo, at := s.next()
+		switch todo {
+		case todoItem:
+			s.finish(item, s.put(item.event))
+		case todoGap:
+			s.tell()
+		case todoEnd:
+			return
+		case todoWait:
+			var due <-chan time.Time
+			if !at.IsZero() {
+				timer.Reset(time.Until(at))
+				due = timer.C
+			}
+			select {
+			case <-s.wake:
+			case <-due:
 			}
 		}
 	}
 }
 
-func (s *lineSink) handle(item *lineItem) {
-	if item.posted {
-		<-s.room
+// What the writer does next.
+type todo int
+
+const (
+	todoWait todo = iota // at the latest until the time, if there is one
+	todoItem
+	todoGap
+	todoEnd
+)
+
+// next takes what is to be written now out of the queue. A gap event comes first, and
+// once more when everything else is written: nobody tells of what is lost after it.
+func (s *lineSink) next() (*lineItem, todo, time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.probeAt.IsZero() && !time.Now().Before(s.probeAt) {
+		return nil, todoGap, time.Time{}
 	}
-	if !item.state.CompareAndSwap(itemWaiting, itemTaken) {
-		return
+	i := slices.IndexFunc(s.queue, func(item *lineItem) bool { return item.result != nil || !s.down || s.closing })
+	switch {
+	case i >= 0:
+		item := s.queue[i]
+		s.queue = slices.Delete(s.queue, i, i+1)
+		if item.result == nil {
+			s.posted--
+		}
+		return item, todoItem, time.Time{}
+	case s.closing && s.lost.any() && !s.lastTry:
+		s.lastTry = true
+		return nil, todoGap, time.Time{}
+	case s.closing:
+		return nil, todoEnd, time.Time{}
 	}
-	err := s.put(item.event)
+	return nil, todoWait, s.probeAt
+}
+
+// finish tells the caller what became of his event, and counts what he cannot know.
+func (s *lineSink) finish(item *lineItem, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case err == nil && item.gaveUp:
+		s.lost.late++
+		s.probeLocked()
+	case err != nil:
+		if !item.gaveUp {
+			s.loseLocked(item.event, err)
+		}
+		s.downLocked(err)
+	}
 	switch {
 	case item.result != nil:
 		item.result <- err
 	case err != nil:
-		item.failed(err)
+		AuditFailures.WithLabelValues(s.name, failureClass(err)).Inc()
 	}
 }
 
-// put seals and writes one event. Sequence and chain move only with a line that
-// was written whole, so that the reader of the sink sees no hole where nothing was promised.
+// put seals and writes one event. Sequence and chain move only with a line that was
+// written whole, so that the reader of the sink sees no hole where nothing was promised.
 func (s *lineSink) put(event []byte) (err error) {
 	before := *s.chain
 	defer func() {
@@ -183,50 +262,36 @@ func (s *lineSink) put(event []byte) (err error) {
 	return s.write(line)
 }
 
-// Close implements sink.
+// Close implements Sink.
 func (s *lineSink) Close() error {
-	s.posting.Lock()
-	if !s.closed {
-		s.closed = true
-		close(s.quit)
+	s.mu.Lock()
+	if s.closing = true; s.lost.any() {
+		s.probeAt = time.Now()
 	}
-	s.posting.Unlock()
-	timer := time.NewTimer(lineCloseWait)
-	defer timer.Stop()
-	select {
-	case <-s.done:
+	s.poke()
+	s.mu.Unlock()
+	if s.out != nil {
+		defer s.out.Close()
+	}
+	if s.ends() {
 		return nil
-	case <-timer.C:
 	}
-	if s.unblock != nil {
-		_ = s.unblock()
-		timer.Reset(lineCloseWait)
-		select {
-		case <-s.done:
+	if s.out != nil {
+		_ = s.out.Close()
+		if s.ends() {
 			return nil
-		case <-timer.C:
 		}
 	}
 	return fmt.Errorf("%w: its last events may be lost", errDeadline)
 }
 
-// streamSink is a lineSink over something that is to be closed at the end.
-type streamSink struct {
-	*lineSink
-	out io.Closer
-}
-
-func newStreamSink(write func([]byte) error, out io.Closer) (*streamSink, error) {
-	s, err := newLineSink(write, out.Close)
-	if err != nil {
-		return nil, err
+func (s *lineSink) ends() bool {
+	t := time.NewTimer(lineCloseWait)
+	defer t.Stop()
+	select {
+	case <-s.done:
+		return true
+	case <-t.C:
+		return false
 	}
-	return &streamSink{lineSink: s, out: out}, nil
-}
-
-// Close implements sink.
-func (s *streamSink) Close() error {
-	err := s.lineSink.Close()
-	_ = s.out.Close()
-	return err
 }

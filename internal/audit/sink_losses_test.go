@@ -14,9 +14,9 @@ import (
 // TestLostLinesByKind: a gap event tells of how many decisions of either kind the lost
 // lines stood for, whichever way they were on, and calls no answer a denial.
 func TestLostLinesByKind(t *testing.T) {
-	s := audittest.NewFaultySink(t)
-	a := recordTo(t, corefile.AuditServe, time.Second, map[string]Sink{"one": s})
-	s.Set(nil, func([]byte) error { return errBusy })
+	s := &audittest.FaultyWriter{}
+	a := recordTo(t, corefile.AuditServe, time.Second, map[string]Opener{"one": ToLines(s.Write)})
+	lineOf(a.sinks[0]).setRoom(0)
 	current := func() *Event { return currentAnswer("example.org.", "k.") }
 	folded := current()
 	folded.Action, folded.Suppressed = ActionAnswered, &Suppressed{Count: 7, Class: "proven"}
@@ -32,7 +32,7 @@ func TestLostLinesByKind(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.Observed(current())
-	s.Set(nil, nil)
+	lineOf(a.sinks[0]).setRoom(lineQueue)
 	closeAuditor(t, a)
 	n := audittest.Count(t, s.Take(), ActionGap, func(m map[string]any) {
 		lost, allowed, denials := audittest.Number(m["coredns.xfr.audit.lost"]), audittest.Number(m["coredns.xfr.audit.lost_allowed"]), audittest.Number(m["coredns.xfr.audit.lost_denials"])

@@ -125,17 +125,15 @@ func selfSigned(t *testing.T) (tls.Certificate, *x509.CertPool) {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
 }
 
-// syslogTo makes a syslog sink that trusts the test's CA.
-func syslogTo(t *testing.T, network, address string, ca *x509.CertPool) Sink {
-	t.Helper()
-	s, err := newSyslogSink(network, address)
-	if err != nil {
-		t.Fatal(err)
+// syslogTo opens a syslog sink that trusts the test's CA.
+func syslogTo(network, address string, ca *x509.CertPool) Opener {
+	return func(name string, state func(error)) (Sink, error) {
+		s, err := newSyslogSink(name, network, address, state)
+		if ca != nil && err == nil {
+			s.(*lineSink).out.(*syslogWriter).config = &tls.Config{RootCAs: ca, MinVersion: tls.VersionTLS12}
+		}
+		return s, err
 	}
-	if ca != nil {
-		s.(*streamSink).out.(*syslogWriter).config = &tls.Config{RootCAs: ca, MinVersion: tls.VersionTLS12}
-	}
-	return s
 }
 
 func TestSyslogStreams(t *testing.T) {
@@ -157,7 +155,7 @@ func TestSyslogStreams(t *testing.T) {
 				t.Fatal(err)
 			}
 			r := receive(t, l)
-			a := recordTo(t, corefile.AuditRefuse, 2*time.Second, map[string]Sink{"syslog": syslogTo(t, network, l.Addr().String(), ca)})
+			a := recordTo(t, corefile.AuditRefuse, 2*time.Second, map[string]Opener{"syslog": syslogTo(network, l.Addr().String(), ca)})
 			const n = 50
 			for range n {
 				e := allowed()
@@ -212,7 +210,7 @@ func TestSyslogFaults(t *testing.T) {
 		"not there":   {Network: "tcp", Address: gone.Addr().String()},
 		"no such dir": {Network: "unix", Address: filepath.Join(t.TempDir(), "missing")},
 	} {
-		a := recordTo(t, corefile.AuditRefuse, 2*time.Second, map[string]Sink{"syslog": syslogTo(t, spec.Network, spec.Address, nil)})
+		a := recordTo(t, corefile.AuditRefuse, 2*time.Second, map[string]Opener{"syslog": syslogTo(spec.Network, spec.Address, nil)})
 		if err := a.Decision(t.Context(), allowed()); err == nil {
 			t.Errorf("%s: no error", name)
 		}
@@ -221,7 +219,7 @@ func TestSyslogFaults(t *testing.T) {
 	if len(r.lines()) != 0 {
 		t.Error("an untrusted server got events")
 	}
-	if _, err := newSyslogSink("udp", "127.0.0.1:514"); err == nil {
+	if _, err := newSyslogSink("syslog", "udp", "127.0.0.1:514", up); err == nil {
 		t.Error("syslog over UDP loses events without a word: it must be refused")
 	}
 }
@@ -233,7 +231,7 @@ func TestSyslogServerThatDoesNotRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	a := recordTo(t, corefile.AuditRefuse, 100*time.Millisecond, map[string]Sink{"syslog": syslogTo(t, "tcp", l.Addr().String(), nil)})
+	a := recordTo(t, corefile.AuditRefuse, 100*time.Millisecond, map[string]Opener{"syslog": syslogTo("tcp", l.Addr().String(), nil)})
 	start := time.Now()
 	for a.Decision(t.Context(), allowed()) == nil {
 		if time.Since(start) > 15*time.Second {
@@ -259,7 +257,10 @@ func TestSyslogDatagrams(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	s := syslogTo(t, "unix", path, nil)
+	s, err := syslogTo("unix", path, nil)("syslog", up)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := s.Append(t.Context(), allowedEvent()); err != nil {
 		t.Fatal(err)
 	}
@@ -293,7 +294,7 @@ func TestJournald(t *testing.T) {
 	saved := journalSocket
 	defer func() { journalSocket = saved }()
 	journalSocket = filepath.Join(t.TempDir(), "missing")
-	if _, err := newJournalSink(); err == nil {
+	if _, err := newJournalSink("journald", up); err == nil {
 		t.Error("no journald, no error")
 	}
 	journalSocket = filepath.Join(t.TempDir(), "socket")
@@ -302,7 +303,7 @@ func TestJournald(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	s, err := newJournalSink()
+	s, err := newJournalSink("journald", up)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,13 +10,13 @@ import (
 
 // newStdoutSink writes to standard output, one write a line, so that lines of
 // CoreDNS's own log stand between them and never within.
-func newStdoutSink() (Sink, error) {
+func newStdoutSink(name string, state func(error)) (Sink, error) {
 	out, err := duplicate(os.Stdout)
 	if err != nil {
 		return nil, err
 	}
 	w := &lineWriter{out: out}
-	s, err := newStreamSink(w.write, out)
+	s, err := newLineSink(name, w.write, out, state)
 	if err != nil {
 		_ = out.Close()
 		return nil, err

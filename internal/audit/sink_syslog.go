@@ -28,7 +28,7 @@ const (
 // (RFC 5425) or TCP (RFC 6587 §3.4.1), both with octet counting, or to the local
 // socket, one datagram each. Syslog has no answer: durable means that the local
 // end of the connection took the message, which a receiver that dies may still lose.
-func newSyslogSink(network, address string) (Sink, error) {
+func newSyslogSink(name, network, address string, state func(error)) (Sink, error) {
 	s := &syslogWriter{network: network, address: address}
 	switch network {
 	case "tls", "tcp":
@@ -38,7 +38,7 @@ func newSyslogSink(network, address string) (Sink, error) {
 	default:
 		return nil, fmt.Errorf("unknown syslog network %q: expected tls, tcp or unix", network)
 	}
-	return newStreamSink(s.write, s)
+	return newLineSink(name, s.write, s, state)
 }
 
 // syslogWriter keeps one connection. write has one caller at a time.

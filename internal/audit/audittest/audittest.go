@@ -1,13 +1,12 @@
 // SPDX-FileCopyrightText: The xfrguard authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package audittest holds what the tests of events share: the schema, lines, a sink that
+// Package audittest holds what the tests of events share: the schema, lines, a writer that
 // fails on demand. For tests only.
 package audittest
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -16,7 +15,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -231,62 +229,46 @@ func Eventually(t testing.TB, ok func() bool) {
 	t.Fatal("it did not happen in 10 s")
 }
 
-// FaultySink is a sink whose faults the test sets. It keeps what it took.
-type FaultySink struct {
-	mu     sync.Mutex
-	chain  *trail.Chain
-	lines  [][]byte
-	fault  func(event []byte) error // nil: works
-	hang   chan struct{}            // not nil: Append blocks until it is closed, whatever ctx says
-	closed atomic.Int32
+// FaultyWriter is what a sink of lines writes to; the test sets its faults. It keeps what
+// it took.
+type FaultyWriter struct {
+	mu    sync.Mutex
+	lines [][]byte
+	fault func(line []byte) error // nil: works
+	hang  chan struct{}           // not nil: a write blocks until it is closed
 }
 
-func NewFaultySink(t testing.TB) *FaultySink {
-	t.Helper()
-	chain, err := trail.NewChain()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &FaultySink{chain: chain}
+// Set replaces the faults.
+func (w *FaultyWriter) Set(hang chan struct{}, fault func(line []byte) error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.hang, w.fault = hang, fault
 }
 
-func (s *FaultySink) Set(hang chan struct{}, fault func([]byte) error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.hang, s.fault = hang, fault
-}
-
-func (s *FaultySink) Append(_ context.Context, event []byte) error {
-	s.mu.Lock()
-	hang := s.hang
-	s.mu.Unlock()
+// Write is the writer of a sink of lines.
+func (w *FaultyWriter) Write(line []byte) error {
+	w.mu.Lock()
+	hang := w.hang
+	w.mu.Unlock()
 	if hang != nil {
 		<-hang
 	}
-	return s.Post(event)
-}
-
-func (s *FaultySink) Post(event []byte) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.fault != nil {
-		if err := s.fault(event); err != nil {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.fault != nil {
+		if err := w.fault(line); err != nil {
 			return err
 		}
 	}
-	line, err := s.chain.Seal(event)
-	if err == nil {
-		s.lines = append(s.lines, line)
-	}
-	return err
+	w.lines = append(w.lines, line)
+	return nil
 }
 
-func (s *FaultySink) Close() error { s.closed.Add(1); return nil }
-
-func (s *FaultySink) Take() [][]byte {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return bytes.SplitAfter(bytes.Join(s.lines, nil), []byte{'\n'})[:len(s.lines)]
+// Take returns the lines that were written.
+func (w *FaultyWriter) Take() [][]byte {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return bytes.SplitAfter(bytes.Join(w.lines, nil), []byte{'\n'})[:len(w.lines)]
 }
 
 // NotOfSchema prints the first few lines that are not of the schema, and returns how many there are.
