@@ -24,8 +24,14 @@ type gateRun struct {
 	released []ReleaseReason
 }
 
+// cleaner is what a test and a property check have in common, with an end.
+type cleaner interface {
+	fatal
+	Cleanup(fn func())
+}
+
 // startGate starts a store with these judges; dir is where its journal is, "" for none.
-func startGate(t testing.TB, src Source, dir, id string, judges ...Judge) *gateRun {
+func startGate(t cleaner, src Source, dir, id string, judges ...Judge) *gateRun {
 	t.Helper()
 	g := &gateRun{process: &process{}}
 	o := Options{
@@ -64,7 +70,7 @@ func startGate(t testing.TB, src Source, dir, id string, judges ...Judge) *gateR
 }
 
 // stop ends the run as a server that is stopped does.
-func (g *gateRun) stop(t testing.TB) {
+func (g *gateRun) stop(t fatal) {
 	t.Helper()
 	g.store.Close()
 	if g.journal != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/xfrguard/xfrguard/internal/zone/journal"
 )
 
-func openJournal(t testing.TB, dir string, limit int64) *journal.Journal {
+func openJournal(t cleaner, dir string, limit int64) *journal.Journal {
 	t.Helper()
 	j, err := journal.Open(dir, journal.Options{Limit: limit})
 	if err != nil {
