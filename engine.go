@@ -29,6 +29,7 @@ func (g *guard) openStore() {
 		Judges:      g.judges,
 		OnHeld:      g.held,
 		OnReleased:  g.released,
+		Inspect:     g.inspect,
 		OnError: func(apex string, err error) {
 			log.Errorf("Zone %s: %v", apex, err)
 		},

@@ -28,6 +28,9 @@ func (g *guard) judges(apex string) (all []zone.Judge) {
 	if d.HoldShrink > 0 {
 		all = append(all, zone.Shrink{Percent: d.HoldShrink})
 	}
+	if d.Verify.Refuses() {
+		all = append(all, verifier{g, d})
+	}
 	return all
 }
 

@@ -299,10 +299,12 @@ func (in *instance) announce(previous *instance) {
 	policyInfo.Reset()
 	tlsUntil.Reset()
 	ruleExpires.Reset()
+	signaturesEnd.Reset()
 	findingsGauge.Reset()
 	for _, g := range in.sorted() {
 		g.announce(action)
 		g.announceFindings()
+		g.showEnds()
 	}
 }
 
@@ -323,6 +325,7 @@ func (in *instance) leave() {
 		policyInfo.Reset()
 		tlsUntil.Reset()
 		ruleExpires.Reset()
+		signaturesEnd.Reset()
 		findingsGauge.Reset()
 	}
 	hookEvents()

@@ -94,6 +94,11 @@ var (
 		Help: "Gauge that is 1 while the Corefile, keys or certificates on disk are not those in force.",
 	})
 
+	signaturesEnd = promauto.NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "zone_signatures_end_timestamp_seconds",
+		Help: "Gauge of the moment at which the first signature of a zone ends, in Unix time.",
+	}, []string{"server", "zone", "view"})
+
 	tlsUntil = promauto.NewGaugeVec(prometheus.GaugeOpts{
 		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "tls_until_timestamp_seconds",
 		Help: "Gauge of the moment until which a rule lets plain TCP in, in Unix time.",

@@ -8,6 +8,7 @@ import (
 	"github.com/xfrguard/xfrguard/internal/corefile"
 	"github.com/xfrguard/xfrguard/internal/evidence"
 	"github.com/xfrguard/xfrguard/internal/policy"
+	"github.com/xfrguard/xfrguard/internal/verify"
 	"github.com/xfrguard/xfrguard/internal/zone/journal"
 )
 
@@ -20,6 +21,7 @@ type directive struct {
 
 	audit   *audit.Auditor   // set when the instance is prepared
 	journal *journal.Journal // nil for memory only
+	anchor  *verify.Anchor   // nil for the zone's own word; set by check
 }
 
 // serve gives the block its zones: those of these directives.

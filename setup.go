@@ -139,7 +139,7 @@ func (g *guard) check() error {
 	if len(errs) == 0 {
 		errs = g.checkExpects(has)
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, g.readAnchors())...)
 }
 
 var errExpect = errors.New("the policy is not as expected")

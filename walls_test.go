@@ -55,7 +55,7 @@ var walls = map[string][]string{
 	".": {
 		"internal/audit", "internal/coredns", "internal/corefile", "internal/evidence", "internal/finding", "internal/keyfile",
 		"internal/limit", "internal/lint", "internal/notify", "internal/plainfile",
-		"internal/policy", "internal/pool", "internal/wire", "internal/zone", "internal/zone/journal",
+		"internal/policy", "internal/pool", "internal/verify", "internal/wire", "internal/zone", "internal/zone/journal",
 		miekg, coreDNS, caddyWhole, prom, "github.com/google/uuid", "github.com/opentracing/opentracing-go", "golang.org/x/time",
 	},
 	"cmd/coredns": {".", "internal/coredns", coreDNS, caddyWhole},

@@ -27,6 +27,7 @@ const (
 	ActionCorrected    Action = "zone-corrected"          // a zone is not sent as its backend has it
 	ActionHeld         Action = "zone-held"               // a version is held back, the last good one goes on
 	ActionReleased     Action = "zone-released"           // it goes out, or a good one after it
+	ActionVerifyFailed Action = "zone-verify-failed"      // a version does not fit its digest or its signatures
 	ActionNotified     Action = "zone-notify-accepted"    // a secondary has taken the NOTIFY of a serial
 	ActionNotifyFailed Action = "zone-notify-failed"      // it has not, and is not asked again
 	ActionTargetDown   Action = "zone-notify-target-down" // a secondary answers no NOTIFY, of whatever serial
@@ -74,6 +75,7 @@ var eventSpecs = []eventSpec{
 	{ActionCorrected, "XFR131", "network", []string{"info"}, false, "zone corrected on its way out"},
 	{ActionHeld, "XFR132", "network", []string{"info"}, true, "zone held back, secondaries keep the last good version"},
 	{ActionReleased, "XFR133", "network", []string{"info"}, false, "zone is no longer held back"},
+	{ActionVerifyFailed, "XFR134", "network", []string{"info"}, true, "zone not verified"},
 	{ActionNotified, "XFR140", "network", []string{"info", "protocol"}, false, "secondary notified"},
 	{ActionNotifyFailed, "XFR141", "network", []string{"info", "protocol"}, true, "secondary not notified"},
 	{ActionTargetDown, "XFR142", "network", []string{"info", "protocol"}, true, "secondary does not answer NOTIFY"},
@@ -103,7 +105,7 @@ var eventSpecs = []eventSpec{
 // warns reports whether a failure of this kind is a warning: nothing of the guard failed.
 func (s *eventSpec) warns() bool {
 	switch s.action {
-	case ActionDenied, ActionHeld, ActionNotifyFailed, ActionTargetDown, ActionFinding:
+	case ActionDenied, ActionHeld, ActionVerifyFailed, ActionNotifyFailed, ActionTargetDown, ActionFinding:
 		return true
 	}
 	return false
@@ -306,6 +308,11 @@ const (
 	ExtraNotifyLink   = "coredns.xfr.notify.zone_id" // string
 	ExtraNotifySince  = "coredns.xfr.notify.since"   // time.Time
 
+	ExtraVerifyOwner = "coredns.xfr.verify.owner"          // string
+	ExtraVerifyType  = "coredns.xfr.verify.type"           // string
+	ExtraVerifyTotal = "coredns.xfr.verify.total"          // int: failures of the version, of all reasons
+	ExtraVerifyEnd   = "coredns.xfr.verify.signatures_end" // time.Time: of the first of its signatures
+
 	ExtraFinding         = "coredns.xfr.finding.code"     // string
 	ExtraFindingPosition = "coredns.xfr.finding.position" // string: file:line
 )
@@ -318,7 +325,7 @@ const ZonesListed = 16
 var extraFields = []string{
 	extraSinks, extraFailure, extraSink, ExtraLostAllowed, extraLostDenials, ExtraPolicy, ExtraZones, ExtraZonesTotal,
 	ExtraNotified, ExtraNotifiedPort, ExtraNotifySerial, ExtraNotifyTries, ExtraNotifyLink, ExtraNotifySince,
-	ExtraFinding, ExtraFindingPosition, ExtraFiles, ExtraFilesTotal,
+	ExtraVerifyOwner, ExtraVerifyType, ExtraVerifyTotal, ExtraVerifyEnd, ExtraFinding, ExtraFindingPosition, ExtraFiles, ExtraFilesTotal,
 	trail.FieldKind, trail.FieldCause, trail.FieldRewritten, trail.FieldAction, trail.FieldBytes, trail.FieldBytesHash,
 	trail.FieldSizeBefore, trail.FieldSizeNow, trail.FieldLost, trail.FieldLate, trail.FieldLateFirst, trail.FieldLateLast,
 	trail.FieldSince, trail.FieldError, trail.FieldCheckpoint, trail.FieldClockStep,

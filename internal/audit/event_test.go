@@ -13,6 +13,7 @@ import (
 	"github.com/xfrguard/xfrguard/internal/finding"
 	"github.com/xfrguard/xfrguard/internal/notify"
 	"github.com/xfrguard/xfrguard/internal/policy"
+	"github.com/xfrguard/xfrguard/internal/verify"
 	"github.com/xfrguard/xfrguard/internal/zone"
 )
 
@@ -44,12 +45,13 @@ func TestSchemaEnums(t *testing.T) {
 
 	denied := slices.DeleteFunc(audittest.Texts(policy.Reasons), func(r string) bool { return r == string(policy.ReasonAllowed) })
 	byAction := map[string][]string{
-		string(ActionDecision):  audittest.Texts(policy.Reasons),
-		string(ActionEnd):       audittest.Texts(EndReasons),
-		string(ActionFinding):   audittest.Texts(finding.Codes()),
-		string(ActionCorrected): audittest.Texts(zone.Corrections),
-		string(ActionDenied):    append(slices.Clone(denied), reasonSeveral),
-		string(ActionAnswered):  {string(ServedUpToDate), string(ServedUseTCP), string(policy.ReasonAllowed), reasonSeveral},
+		string(ActionDecision):     audittest.Texts(policy.Reasons),
+		string(ActionEnd):          audittest.Texts(EndReasons),
+		string(ActionFinding):      audittest.Texts(finding.Codes()),
+		string(ActionCorrected):    audittest.Texts(zone.Corrections),
+		string(ActionVerifyFailed): audittest.Texts(verify.Reasons),
+		string(ActionDenied):       append(slices.Clone(denied), reasonSeveral),
+		string(ActionAnswered):     {string(ServedUpToDate), string(ServedUseTCP), string(policy.ReasonAllowed), reasonSeveral},
 	}
 	for _, o := range notify.Outcomes() {
 		switch {

@@ -11,6 +11,7 @@ import (
 	"github.com/xfrguard/xfrguard/internal/notify"
 	"github.com/xfrguard/xfrguard/internal/policy"
 	"github.com/xfrguard/xfrguard/internal/trail"
+	"github.com/xfrguard/xfrguard/internal/verify"
 	"github.com/xfrguard/xfrguard/internal/zone"
 )
 
@@ -124,6 +125,13 @@ func sampleEvents() map[string]*Event {
 		"zone-released": life(ActionReleased, func(e *Event) {
 			e.Reason, e.Block, e.Zone, e.SerialServed = string(zone.ReleasedApproved), base.Block, base.Zone, &served
 			e.Digest = "sha384:38b060a751ac96384cd9327eb1b1e36a"
+		}),
+		"zone-verify-failed": life(ActionVerifyFailed, func(e *Event) {
+			e.Reason, e.Block, e.Zone, e.SerialServed = string(verify.RRSIGExpired), base.Block, base.Zone, &served
+			e.Message, e.Digest = "www.example.org. A has a signature that has ended (key 4711, algorithm 13); 11 more", "sha384:38b060a751ac96384cd9327eb1b1e36a"
+			e.Extra = map[string]any{
+				ExtraVerifyOwner: "www.example.org.", ExtraVerifyType: "A", ExtraVerifyTotal: 12, ExtraVerifyEnd: sampleTime.Add(-time.Hour),
+			}
 		}),
 		"notify-accepted": life(ActionNotified, func(e *Event) {
 			e.Reason, e.Block, e.Zone, e.Transport = string(notify.Accepted), base.Block, base.Zone, policy.TransportUDP

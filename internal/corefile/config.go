@@ -36,6 +36,7 @@ type Config struct {
 	HoldShrink int // percent of its records that a zone may lose at once; 0 holds nothing
 
 	Notify []Notify
+	Verify Verify
 
 	Pos   Position            // where the directive stands, for errors that only show later
 	Given map[string]Position // the properties that it has itself, at their first line
@@ -144,5 +145,6 @@ func newConfig() *Config {
 		Elsewhere:    ElsewhereRefuse,
 		Findings:     FindingsWarn,
 		Cache:        defaultCache,
+		Verify:       Verify{Zonemd: VerifyWarn, Dnssec: VerifyWarn},
 	}
 }

@@ -14,7 +14,7 @@ import (
 // in the block of a directive for example.org; errors are on its line 2 unless
 // they say otherwise.
 func TestParseErrors(t *testing.T) {
-	const all = "algorithms, allow, audit, audit_failure, audit_key, bandwidth, cache, concurrent, deny, elsewhere, expect, findings, hold, journal, mode, notify, rate, timeout"
+	const all = "algorithms, allow, audit, audit_failure, audit_key, bandwidth, cache, concurrent, deny, elsewhere, expect, findings, hold, journal, mode, notify, rate, timeout, verify"
 	tests := []struct{ text, want string }{
 		// The block.
 		{"foo", "unknown property 'foo', expected one of " + all},
@@ -170,6 +170,18 @@ func TestParseErrors(t *testing.T) {
 		{"hold shrink 2.5%", "hold: '2.5%' is not a PERCENT, expected a whole number from 1% to 99% with its sign, such as 20%"},
 		{"hold shrink 20% 30%", "hold: expected shrink PERCENT, the part of its records that a zone may lose at once, such as shrink 20%"},
 		{"hold shrink 20%", "hold: there is nothing that keeps the last good version over a restart, expected a 'journal DIR' too"},
+		{"verify", "verify: expected zonemd off|warn|refuse, or dnssec off|warn|refuse [full] [anchor FILE]"},
+		{"verify dnsec warn", "verify: unknown kind 'dnsec' (did you mean 'dnssec'?), expected zonemd off|warn|refuse, or dnssec off|warn|refuse [full] [anchor FILE]"},
+		{"verify zonemd", "verify: 'zonemd' needs off, warn or refuse"},
+		{"verify zonemd add", "verify: unknown value 'add', expected off, warn or refuse"},
+		{"verify zonemd warn full", "verify: unexpected 'full' after 'zonemd warn'"},
+		{"verify zonemd warn\nverify zonemd off", "3: verify: 'zonemd' is given twice, first at Testfile:2"},
+		{"verify dnssec warn ful", "verify: unexpected 'ful' (did you mean 'full'?) after 'dnssec warn', expected full or anchor FILE"},
+		{"verify dnssec warn full full", "verify: 'full' is given twice"},
+		{"verify dnssec warn anchor", "verify: 'anchor' needs one FILE with DS or DNSKEY records"},
+		{"verify dnssec off full", "verify: 'full' and 'anchor' have no effect with 'dnssec off'"},
+		{"verify zonemd refuse", "verify: 'zonemd refuse' needs a 'journal DIR' too, which keeps the last good version"},
+		{"verify dnssec refuse full", "verify: 'dnssec refuse' needs a 'journal DIR' too, which keeps the last good version"},
 		{"notify", "notify: expected ADDRESS... [key NAME] [source ADDRESS] [tls], such as 192.0.2.53 key ns2.example.org"},
 		{"notify key k tls", "notify: expected ADDRESS... [key NAME] [source ADDRESS] [tls], such as 192.0.2.53 key ns2.example.org"},
 		{"notify ns2.example.org", "notify: 'ns2.example.org' is no ADDRESS, expected one such as 192.0.2.53, 192.0.2.53:5300 or [2001:db8::53]:5300"},

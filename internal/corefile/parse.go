@@ -68,6 +68,7 @@ type parser struct {
 	given      map[string]Position // its properties
 	auditGiven bool                // an `audit` line has taken the place of the default
 	paceGiven  bool                // `timeout` says it
+	verified   map[string]Position // the kinds that `verify` lines say
 
 	mistakes []error
 }
@@ -94,6 +95,7 @@ func (p *parser) directive() *Config {
 	p.given = map[string]Position{}
 	p.cfg.Given = p.given
 	p.auditGiven, p.paceGiven = false, false
+	p.verified = map[string]Position{}
 	before := len(p.mistakes)
 	p.readZones(p.RemainingArgs())
 	if p.NextArg() { // RemainingArgs stops at nothing but the end of the line and "{"
@@ -172,6 +174,7 @@ func (p *parser) checkWhole() {
 	}
 	p.note(p.checkPace())
 	p.checkExpects()
+	p.note(p.checkVerify())
 	for i, r := range cfg.Rules {
 		if r.Concurrent > cfg.Limits.Total {
 			p.note(errAt(cfg.RulePos[i], "rule '%s' allows %d transfers at once, but 'concurrent' allows %d in all",

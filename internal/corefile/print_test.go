@@ -53,6 +53,15 @@ func drawConfig(t *rapid.T) *Config {
 			{Kind: "syslog", Network: "tls", Address: "[2001:db8::1]:6514"},
 		}), 1, 6, rapid.ID[Sink]).Draw(t, "audit"),
 	}
+	modes := []VerifyMode{VerifyOff, VerifyWarn}
+	if c.Journal != "" {
+		modes = append(modes, VerifyRefuse)
+	}
+	c.Verify = Verify{Zonemd: rapid.SampledFrom(modes).Draw(t, "zonemd"), Dnssec: rapid.SampledFrom(modes).Draw(t, "dnssec")}
+	if c.Verify.Dnssec != VerifyOff {
+		c.Verify.Full = rapid.Bool().Draw(t, "full")
+		c.Verify.Anchor = rapid.SampledFrom([]string{"", "/etc/an anchor"}).Draw(t, "anchor")
+	}
 	if len(c.Zones) == 0 {
 		c.Zones = []string{"example.com."}
 	}

@@ -68,6 +68,15 @@ func (c *Config) String() string {
 	if c.HoldShrink != 0 {
 		line("hold", "shrink", fmt.Sprint(c.HoldShrink, "%"))
 	}
+	line("verify", "zonemd", string(c.Verify.Zonemd))
+	dnssec := []string{"verify", "dnssec", string(c.Verify.Dnssec)}
+	if c.Verify.Full {
+		dnssec = append(dnssec, "full")
+	}
+	if c.Verify.Anchor != "" {
+		dnssec = append(dnssec, "anchor", c.Verify.Anchor)
+	}
+	line(dnssec...)
 	for _, n := range c.Notify {
 		if n.Rule != "" {
 			continue

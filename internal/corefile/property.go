@@ -41,6 +41,7 @@ var properties = map[string]property{
 	"journal":       {false, (*parser).journal},
 	"hold":          {false, (*parser).hold},
 	"notify":        {true, (*parser).notify},
+	"verify":        {true, (*parser).verify},
 }
 
 var propertyNames = slices.Sorted(maps.Keys(properties))

@@ -60,6 +60,7 @@ func expect(changes ...func(*Config)) *Config {
 		Elsewhere:    "refuse",
 		Findings:     "warn",
 		Cache:        268435456,
+		Verify:       Verify{Zonemd: "warn", Dnssec: "warn"},
 	}
 	for _, change := range changes {
 		change(c)
@@ -222,6 +223,13 @@ func TestParse(t *testing.T) {
 		})},
 		{"cache", "{\n cache 1GB\n}", expect(func(c *Config) { c.Cache = 1e9 })},
 		{"hold", "{\n hold shrink 20%\n journal /var/lib/xfr\n}", expect(func(c *Config) { c.Journal, c.HoldShrink = "/var/lib/xfr", 20 })},
+		{"verify", "{\n verify zonemd refuse\n verify dnssec warn full anchor /etc/coredns//example.ds\n journal d\n}", expect(func(c *Config) {
+			c.Verify, c.Journal = Verify{"refuse", "warn", true, "/etc/coredns/example.ds"}, "d"
+		})},
+		{"verify dnssec", "{\n verify dnssec refuse anchor a\n journal d\n}", expect(func(c *Config) {
+			c.Verify, c.Journal = Verify{"warn", "refuse", false, "a"}, "d"
+		})},
+		{"verify nothing", "{\n verify dnssec off\n verify zonemd off\n}", expect(func(c *Config) { c.Verify = Verify{"off", "off", false, ""} })},
 		{"journal", "{\n journal /var/lib/xfr\n}", expect(func(c *Config) { c.Journal = "/var/lib/xfr" })},
 		{"notify", "{\n notify 192.0.2.53 [2001:db8::53]:5300 ::ffff:192.0.2.54 key NS2 \n notify tls 192.0.2.53 192.0.2.55:8853\n}", expect(func(c *Config) {
 			c.Notify = []Notify{

@@ -258,7 +258,8 @@ func oneOf[T ~string](args []string, words ...T) (T, error) {
 	for i, w := range words {
 		list[i] = string(w)
 	}
-	expected := "expected " + strings.Join(list, " or ")
+	last := len(list) - 1
+	expected := "expected " + strings.Join(list[:last], ", ") + " or " + list[last]
 	switch {
 	case len(args) == 0:
 		return "", errors.New(expected)

@@ -120,7 +120,7 @@ var specs = []spec{
 	{SerialStatic, Warn, "the content of a zone changed under its serial, and secondaries do not learn of it"},
 	{ApexNoNS, Warn, "a zone has no NS record at its apex"},
 	{PeersRefuse, Warn, "a zone has records that other servers refuse"},
-	{CaseChanged, Warn, "CoreDNS lowers letters outside ASCII in a name"},
+	{CaseChanged, Warn, "CoreDNS lowers letters of a name, and that makes it another one"},
 	{SerialZero, Warn, "a zone has serial 0, and CoreDNS does not start with its file"},
 	{SOATTLZero, Warn, "the SOA of a zone has a TTL of 0, mostly because $TTL is missing"},
 }

@@ -92,6 +92,7 @@ func (fs *Findings) paths(cfg *corefile.Config) {
 	}
 	relative("audit_key", cfg.AuditKey)
 	relative("journal", cfg.Journal)
+	relative("verify dnssec anchor", cfg.Verify.Anchor)
 }
 
 // ignored finds properties that have no effect where they stand.
@@ -108,6 +109,9 @@ func (fs *Findings) ignored(first, cfg *corefile.Config, later bool) {
 	}
 	if cfg.HoldShrink > 0 {
 		fs.Add(finding.PropertyIgnored, cfg.At("hold"), "hold %s", unused)
+	}
+	if _, ok := cfg.Given["verify"]; ok {
+		fs.Add(finding.PropertyIgnored, cfg.At("verify"), "verify %s", unused)
 	}
 	if len(cfg.Notify) > 0 {
 		fs.Add(finding.PropertyIgnored, cfg.Notify[0].Pos, "notify %s", unused)

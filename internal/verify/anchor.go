@@ -10,6 +10,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/miekg/dns"
 )
@@ -56,6 +58,16 @@ func ReadAnchor(in io.Reader) (*Anchor, error) {
 
 // Has reports whether the anchor says anything about a zone.
 func (a *Anchor) Has(zone string) bool { return a != nil && len(a.records[string(wireName(zone))]) > 0 }
+
+// meaning is what the anchor says of an apex: two with the same are the same.
+func (a *Anchor) meaning(apex []byte) string {
+	lines := make([]string, 0, 2)
+	for _, rr := range a.of(apex) {
+		lines = append(lines, rr.String())
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
+}
 
 // of returns the anchor's records for an apex.
 func (a *Anchor) of(apex []byte) []dns.RR {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/xfrguard/xfrguard/internal/verify"
+	"github.com/xfrguard/xfrguard/internal/verify/verifytest"
 
 	"github.com/miekg/dns"
 	"pgregory.net/rapid"
@@ -61,7 +62,7 @@ func edit(t *testing.T, r *rapid.T, records []dns.RR) []dns.RR {
 }
 
 // damage draws a fault of a signed zone.
-func damage(t *testing.T, r *rapid.T, s *signer, records []dns.RR) []dns.RR {
+func damage(t *testing.T, r *rapid.T, s *verifytest.Signer, records []dns.RR) []dns.RR {
 	if rapid.Bool().Draw(r, "signed") {
 		return misled(t, r, s, records)
 	}
@@ -88,7 +89,7 @@ func damage(t *testing.T, r *rapid.T, s *signer, records []dns.RR) []dns.RR {
 }
 
 // misled draws a fault of the chain that is signed as if it were right.
-func misled(t *testing.T, r *rapid.T, s *signer, records []dns.RR) []dns.RR {
+func misled(t *testing.T, r *rapid.T, s *verifytest.Signer, records []dns.RR) []dns.RR {
 	var all []*dns.NSEC
 	for _, rr := range records {
 		if nsec, ok := rr.(*dns.NSEC); ok {
@@ -108,7 +109,7 @@ func misled(t *testing.T, r *rapid.T, s *signer, records []dns.RR) []dns.RR {
 	default:
 		now.NextDomain = someName(r)
 	}
-	return append(out, now, s.sign(t, []dns.RR{now}))
+	return append(out, now, s.Sign(t, []dns.RR{now}))
 }
 
 func unique(records []dns.RR) (out []dns.RR) {
@@ -125,7 +126,7 @@ func unique(records []dns.RR) (out []dns.RR) {
 // TestChangesAsWhole: a zone that is judged by what changed gets the verdict that it gets
 // when it is judged whole, through any row of changes and faults.
 func TestChangesAsWhole(t *testing.T) {
-	s := newSigner("example.")
+	s := verifytest.New("example.")
 	o := verify.Options{Dnssec: true, Now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
 	alone, faults := 0, 0
 	rapid.Check(t, func(r *rapid.T) {
@@ -133,7 +134,7 @@ func TestChangesAsWhole(t *testing.T) {
 		for range rapid.IntRange(0, 8).Draw(r, "names") {
 			plain = unique(edit(t, r, plain))
 		}
-		signed := s.zone(t, plain)
+		signed := s.Zone(t, plain)
 		_, state, err := verify.Judge(context.Background(), verify.Input{Zone: tableOf(t, signed)}, o)
 		if err != nil {
 			r.Fatal(err)
@@ -142,7 +143,7 @@ func TestChangesAsWhole(t *testing.T) {
 			for range rapid.IntRange(1, 3).Draw(r, "edits") {
 				plain = unique(edit(t, r, plain))
 			}
-			next := s.zone(t, plain)
+			next := s.Zone(t, plain)
 			damaged := rapid.IntRange(0, 2).Draw(r, "damaged") == 0
 			if damaged {
 				next = unique(damage(t, r, s, next))

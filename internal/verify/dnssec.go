@@ -34,7 +34,7 @@ func (r *run) dnssec() error {
 		if r.touched, err = touchedBy(r.in.Change); err != nil {
 			return err
 		}
-		if before.anchor != r.o.Anchor {
+		if before.anchor != r.state.anchor {
 			r.touched = nil
 		}
 	}

@@ -41,7 +41,7 @@ type State struct {
 	nsec     bool // a chain of NSEC records, and of no others
 	keys     []*key
 	required []uint8
-	anchor   *Anchor
+	anchor   string // its meaning
 	ends     ends
 	failed   map[string]struct{} // sets, as setKey names them
 	overflow bool                // more failed than are remembered
@@ -53,7 +53,7 @@ const maxFailed = 4096
 func newRun(ctx context.Context, in *Input, o *Options) *run {
 	r := &run{
 		ctx: ctx, in: in, o: o, zone: in.Zone, apex: in.Zone.Apex(), now: o.Now.Unix(), report: &Report{},
-		state: &State{failed: make(map[string]struct{}), anchor: o.Anchor},
+		state: &State{failed: make(map[string]struct{}), anchor: o.Anchor.meaning(in.Zone.Apex())},
 	}
 	r.batch.run = r
 	return r

@@ -123,6 +123,21 @@ type Case struct {
 	looked  bool
 }
 
+// Note is what the last judgement has left for the next one, through reloads; nil when
+// nothing.
+func (c *Case) Note() any {
+	c.lineage.mu.Lock()
+	defer c.lineage.mu.Unlock()
+	return c.lineage.noteOfJudges
+}
+
+// SetNote leaves something for the next judgement.
+func (c *Case) SetNote(note any) {
+	c.lineage.mu.Lock()
+	defer c.lineage.mu.Unlock()
+	c.lineage.noteOfJudges = note
+}
+
 // Changes is what was removed and added since the last good version; nil when there is
 // none, or the two cannot be compared.
 func (c *Case) Changes() *Delta {

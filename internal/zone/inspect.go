@@ -35,6 +35,32 @@ func (i *Inspection) Again(at time.Time) {
 	i.slot.look.again = at
 }
 
+// Note is what the last look has left for the next one, through reloads; nil when nothing.
+func (i *Inspection) Note() any { return i.slot.lineage.readNote() }
+
+// SetNote leaves something for the next look.
+func (i *Inspection) SetNote(note any) { i.slot.lineage.writeNote(note) }
+
+// Note is what the last look at a zone has left; nil when nothing.
+func (s *Store) Note(apex string) any {
+	if sl := s.slots[apex]; sl != nil {
+		return sl.lineage.readNote()
+	}
+	return nil
+}
+
+func (l *lineage) readNote() any {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.noteOfLooks
+}
+
+func (l *lineage) writeNote(note any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.noteOfLooks = note
+}
+
 // looks are those at the versions of one zone: one at a time, and the latest version next.
 // A look goes on when a newer version comes, or a zone that changes faster than it can be
 // looked at would never be.
@@ -48,9 +74,10 @@ type looks struct {
 
 // inspect has a version looked at that has become the current one.
 func (s *Store) inspect(sl *slot, v *Version) {
-	if s.o.Inspect == nil {
+	if s.o.Inspect == nil || !s.enter() {
 		return
 	}
+	defer s.looking.Done()
 	content, err := v.Content()
 	if err != nil {
 		if !errors.Is(err, ErrUnavailable) { // it has gone already
@@ -68,12 +95,28 @@ func (s *Store) inspect(sl *slot, v *Version) {
 	if sl.look.busy {
 		return
 	}
-	sl.look.busy = true
-	go s.inspectAll(sl)
+	if s.enter() {
+		sl.look.busy = true
+		go s.inspectAll(sl)
+	}
+}
+
+// enter reports whether the store still takes work that its end waits for.
+func (s *Store) enter() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case <-s.closed:
+		return false
+	default:
+		s.looking.Add(1)
+		return true
+	}
 }
 
 // inspectAll looks at one version after the other, until there is none.
 func (s *Store) inspectAll(sl *slot) {
+	defer s.looking.Done()
 	for {
 		sl.look.mu.Lock()
 		i := sl.look.next
@@ -84,6 +127,16 @@ func (s *Store) inspectAll(sl *slot) {
 		}
 		sl.look.mu.Unlock()
 		s.report(sl.apex, s.inspectOne(i))
+	}
+}
+
+// dismiss lets go of a version that nobody will look at any more.
+func (l *looks) dismiss() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.next != nil {
+		l.next.Content.Close()
+		l.next = nil
 	}
 }
 

@@ -34,23 +34,25 @@ type lineage struct {
 	id, apex string
 	journal  Journal
 
-	mu     sync.Mutex
-	users  map[uint64]struct{} // the stores, by number; only the newest may begin a new lineage
-	loaded bool
-	known  bool // serial and digest are those of the newest version
-	serial uint32
-	digest Digest
-	newest *Version // nil when it is not in memory
-	origin origin   // of the newest version; zero when it is not known
-	deltas []Delta  // oldest first, up to the newest version
-	given  map[Digest]map[string]struct{}
-	packed map[uint32][]wire.Message // incremental answers by the client's serial; empty: none
-	making map[way]*flight           // incremental answers that are being made
-	held   map[*wire.Message]int     // how many send an incremental answer, by its first message
-	broken bool                      // the newest version has the serial of one with other content
-	forks  forks
-	faults faults      // of the version that was built last
-	told   corrections // what was corrected in the version that was built last
+	mu           sync.Mutex
+	users        map[uint64]struct{} // the stores, by number; only the newest may begin a new lineage
+	loaded       bool
+	known        bool // serial and digest are those of the newest version
+	serial       uint32
+	digest       Digest
+	newest       *Version // nil when it is not in memory
+	origin       origin   // of the newest version; zero when it is not known
+	deltas       []Delta  // oldest first, up to the newest version
+	given        map[Digest]map[string]struct{}
+	packed       map[uint32][]wire.Message // incremental answers by the client's serial; empty: none
+	making       map[way]*flight           // incremental answers that are being made
+	held         map[*wire.Message]int     // how many send an incremental answer, by its first message
+	broken       bool                      // the newest version has the serial of one with other content
+	forks        forks
+	faults       faults      // of the version that was built last
+	noteOfLooks  any         // see Inspection.Note
+	noteOfJudges any         // see Case.Note
+	told         corrections // what was corrected in the version that was built last
 
 	gate    gateNotes
 	disk    disk

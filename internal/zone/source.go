@@ -371,3 +371,13 @@ func openAny(sources []Source, apex string, kept *Version, how look) (st *stream
 }
 
 var errUnread = errors.New("nobody reads it")
+
+// FileOf is the file that a file-like source has read a zone from; "" when there is none.
+func FileOf(sources []Source, apex string) string {
+	for _, src := range sources {
+		if z, _ := inMemory(src, apex); z != nil {
+			return z.File()
+		}
+	}
+	return ""
+}

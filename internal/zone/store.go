@@ -65,6 +65,8 @@ type Store struct {
 	stop   context.CancelFunc // of the watch
 	until  context.Context    // done when the watch has to end
 	work   sync.WaitGroup     // the watch
+
+	looking sync.WaitGroup // those who look at versions
 }
 
 // slot is the place of one zone.
@@ -143,7 +145,9 @@ func (s *Store) Close() {
 	s.mu.Unlock()
 	s.stop()
 	s.work.Wait()
+	s.looking.Wait()
 	for _, sl := range s.slots {
+		sl.look.dismiss()
 		if err := sl.lineage.flush(); err != nil {
 			s.report(sl.apex, err)
 		}

@@ -1,7 +1,8 @@
 // SPDX-FileCopyrightText: The xfrguard authors
 // SPDX-License-Identifier: Apache-2.0
 
-package verify_test
+// Package verifytest signs zones for tests.
+package verifytest
 
 import (
 	"crypto"
@@ -10,38 +11,47 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 )
 
-// signer signs zones with one key, so that the same set always has the same signature.
-type signer struct {
-	key     *dns.DNSKEY
+// Signer signs zones with one key, so that the same set always has the same signature.
+type Signer struct {
+	Key  *dns.DNSKEY
+	From time.Time // when signatures begin
+	To   time.Time // when they end
+
 	private crypto.Signer
 	known   map[string]dns.RR // signatures by what they sign
 }
 
-func newSigner(apex string) *signer {
+// New returns the signer of a zone. Its signatures hold from 2020 to the end of 2037.
+func New(apex string) *Signer {
 	private := ed25519.NewKeyFromSeed([]byte("one key for all the tests, 32 oct"[:ed25519.SeedSize]))
 	key := &dns.DNSKEY{
 		Hdr: dns.RR_Header{Name: apex, Rrtype: dns.TypeDNSKEY, Class: dns.ClassINET, Ttl: 3600}, Flags: 257, Protocol: 3,
 		Algorithm: dns.ED25519, PublicKey: base64.StdEncoding.EncodeToString(private.Public().(ed25519.PublicKey)),
 	}
-	return &signer{key, private, make(map[string]dns.RR)}
+	from, to := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2037, 12, 31, 0, 0, 0, 0, time.UTC)
+	return &Signer{key, from, to, private, make(map[string]dns.RR)}
 }
 
-func (s *signer) sign(t testing.TB, set []dns.RR) dns.RR {
+// Sign returns the signature of a set.
+func (s *Signer) Sign(t testing.TB, set []dns.RR) dns.RR {
 	t.Helper()
 	lines := make([]string, len(set))
 	for i, rr := range set {
 		lines[i] = rr.String()
 	}
 	slices.Sort(lines)
-	key := strings.Join(lines, "\n")
+	key := strings.Join(append(lines, s.To.String()), "\n")
 	if sig := s.known[key]; sig != nil {
 		return sig
 	}
-	sig := &dns.RRSIG{KeyTag: s.key.KeyTag(), SignerName: s.key.Hdr.Name, Algorithm: s.key.Algorithm, Inception: 1577836800, Expiration: 2145830400}
+	sig := &dns.RRSIG{
+		KeyTag: s.Key.KeyTag(), SignerName: s.Key.Hdr.Name, Algorithm: s.Key.Algorithm, Inception: uint32(s.From.Unix()), Expiration: uint32(s.To.Unix()),
+	}
 	if err := sig.Sign(s.private, set); err != nil {
 		t.Fatal(err)
 	}
@@ -49,12 +59,12 @@ func (s *signer) sign(t testing.TB, set []dns.RR) dns.RR {
 	return sig
 }
 
-// zone signs the records of a zone with a chain of NSEC records. The first is its SOA.
-func (s *signer) zone(t testing.TB, records []dns.RR) []dns.RR {
+// Zone signs the records of a zone with a chain of NSEC records. The first is its SOA.
+func (s *Signer) Zone(t testing.TB, records []dns.RR) []dns.RR {
 	t.Helper()
 	apex := records[0].Header().Name
 	byName := make(map[string][]dns.RR)
-	for _, rr := range append(slices.Clone(records), s.key) {
+	for _, rr := range append(slices.Clone(records), s.Key) {
 		byName[rr.Header().Name] = append(byName[rr.Header().Name], rr)
 	}
 	delegated := func(name string) bool {
@@ -73,7 +83,7 @@ func (s *signer) zone(t testing.TB, records []dns.RR) []dns.RR {
 	}
 	slices.SortFunc(own, func(a, b string) int { return compareText(a, b) })
 	out := slices.Clone(records)
-	out = append(out, s.key)
+	out = append(out, s.Key)
 	for i, name := range own {
 		sets := make(map[uint16][]dns.RR)
 		for _, rr := range byName[name] {
@@ -87,7 +97,7 @@ func (s *signer) zone(t testing.TB, records []dns.RR) []dns.RR {
 			}
 			types = append(types, rtype)
 			if !delegated(name) || rtype == dns.TypeDS {
-				out = append(out, s.sign(t, set))
+				out = append(out, s.Sign(t, set))
 			}
 		}
 		slices.Sort(types)
@@ -95,7 +105,7 @@ func (s *signer) zone(t testing.TB, records []dns.RR) []dns.RR {
 			Hdr:        dns.RR_Header{Name: name, Rrtype: dns.TypeNSEC, Class: dns.ClassINET, Ttl: 3600},
 			NextDomain: own[(i+1)%len(own)], TypeBitMap: types,
 		}
-		out = append(out, nsec, s.sign(t, []dns.RR{nsec}))
+		out = append(out, nsec, s.Sign(t, []dns.RR{nsec}))
 	}
 	return out
 }
