@@ -18,7 +18,7 @@ import (
 // the wait on record.
 func (x *exchange) admit(ctx context.Context, d *policy.Decision) {
 	a := x.admission(d)
-	labels := []string{x.Listener, x.zone(), x.View}
+	labels := []string{x.Listener, x.entry, x.View}
 	began, queued := time.Now(), false
 	a.OnWait = func() {
 		queued = true
@@ -54,7 +54,7 @@ func (x *exchange) admitWhole(ctx context.Context, d *policy.Decision, p *plan) 
 
 func (x *exchange) admission(d *policy.Decision) limit.Admission {
 	a := limit.Admission{
-		Scope:  x.guard.zone(x.Req.Zone).scopeOf(x.Req.Transport),
+		Scope:  x.directive.scopeOf(x.Req.Transport),
 		Client: x.Req.Client,
 		Zone:   x.Req.Zone,
 		Rule:   d.Rule,

@@ -45,7 +45,7 @@ func (x *exchange) event() audit.Event {
 		Block:      x.Listener,
 		Zone:       x.zone(),
 		View:       x.View,
-		Policy:     x.guard.zone(x.Req.Zone).policyDigest(),
+		Policy:     x.directive.policyDigest(),
 		Enforced:   x.guard.mode != corefile.ModeObserve,
 		TSIG:       x.Req.TSIG,
 		TLS:        x.Session,
@@ -87,7 +87,7 @@ func (x *exchange) count(d *policy.Decision) {
 	if d.Allow {
 		decision = "allow"
 	}
-	requestsTotal.WithLabelValues(x.Listener, x.zone(), x.View, x.ev.QueryType, decision, string(d.Reason)).Inc()
+	requestsTotal.WithLabelValues(x.Listener, x.entry, x.View, x.ev.QueryType, decision, string(d.Reason)).Inc()
 }
 
 func (x *exchange) note(d *policy.Decision) {
@@ -105,7 +105,7 @@ func (x *exchange) ended(ctx context.Context, p plan, o outcome) {
 	if !o.over.IsZero() {
 		took = o.over.Sub(x.Req.Now)
 	}
-	labels := []string{x.Listener, x.zone(), x.View}
+	labels := []string{x.Listener, x.entry, x.View}
 	transfersTotal.WithLabelValues(append(labels, string(p.served), string(end))...).Inc()
 	transferBytes.WithLabelValues(labels...).Add(float64(stats.Bytes))
 	transferRecords.WithLabelValues(labels...).Add(float64(stats.Records))
@@ -168,6 +168,8 @@ func endReason(err error) audit.EndReason {
 		return audit.EndComplete
 	case errors.Is(err, errRevoked):
 		return audit.EndPolicyRevoked
+	case errors.Is(err, errZoneGone):
+		return audit.EndZoneGone
 	case errors.Is(err, errShutdown):
 		return audit.EndShutdown
 	case errors.Is(err, limit.ErrTooSlow), errors.Is(err, zone.ErrTooSlow):
@@ -196,10 +198,10 @@ func (g *guard) announce(action audit.Action) {
 	}
 	listeners, names := g.announcedAt()
 	for _, d := range g.directives {
-		for _, apex := range d.Zones {
+		for _, name := range d.Names() {
 			for _, l := range listeners {
-				policyInfo.WithLabelValues(l, apex, g.Config.ViewName, d.digest).Set(1)
-				announceUntil(g.Policies.Of(apex), l, g.Config.ViewName)
+				policyInfo.WithLabelValues(l, name, g.Config.ViewName, d.digest).Set(1)
+				announceUntil(d.policy, name, l, g.Config.ViewName)
 			}
 		}
 		g.announceExpiry(d)
@@ -239,14 +241,15 @@ func (g *guard) policyEvent(action audit.Action, d *directive) *audit.Event {
 		Time: time.Now(), Action: action, Reason: string(g.mode), Zone: "-", View: g.Config.ViewName,
 		Enforced: g.mode != corefile.ModeObserve,
 	}
-	if len(d.Zones) == 1 {
-		e.Zone = d.Zones[0]
+	names := d.Names()
+	if len(names) == 1 && len(d.Patterns) == 0 {
+		e.Zone = names[0]
 	}
 	e.Policy = d.digest
 	e.Extra = map[string]any{
-		audit.ExtraPolicy:     g.Policies.Of(d.Zones[0]).Summary(),
-		audit.ExtraZones:      d.Zones[:min(len(d.Zones), audit.ZonesListed)],
-		audit.ExtraZonesTotal: len(d.Zones),
+		audit.ExtraPolicy:     d.policy.Summary(),
+		audit.ExtraZones:      names[:min(len(names), audit.ZonesListed)],
+		audit.ExtraZonesTotal: len(names),
 	}
 	return e
 }
@@ -265,13 +268,18 @@ func (g *guard) otherContent(apex string, serial uint32, digest zone.Digest) {
 
 // aboutZone puts on record what became of a zone.
 func (g *guard) aboutZone(apex string, e *audit.Event) {
-	d := g.zone(apex)
+	d := g.covering(apex)
 	if d == nil || d.audit == nil {
 		return
 	}
+	d.audit.Lifecycle(g.zoneEvent(d, apex, e))
+}
+
+// zoneEvent fills in what all records about a zone have.
+func (g *guard) zoneEvent(d *directive, apex string, e *audit.Event) *audit.Event {
 	e.Time, e.Block, e.Zone, e.View = time.Now(), g.server(), apex, g.Config.ViewName
 	e.Policy, e.Enforced = d.digest, g.mode != corefile.ModeObserve
-	d.audit.Lifecycle(e)
+	return e
 }
 
 // corrected puts on record what was not sent as the backend has it.

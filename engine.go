@@ -5,6 +5,8 @@ package xfrguard
 
 import (
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/xfrguard/xfrguard/internal/corefile"
@@ -38,6 +40,7 @@ func (g *guard) openStore() {
 	for _, cfg := range g.directives {
 		apexes = append(apexes, cfg.Zones...)
 	}
+	apexes = append(apexes, g.roster.apexes()...)
 	g.store = zone.NewStore(g.sources, apexes, o)
 	heldZones.enter(g)
 }
@@ -87,7 +90,7 @@ func (g *guard) openJournals() {
 
 // journalOf returns the journal of a zone, or nil.
 func (g *guard) journalOf(apex string) zone.Journal {
-	if z := g.zone(apex); z != nil && z.journal != nil && !g.double {
+	if z := g.covering(apex); z != nil && z.journal != nil && !g.double {
 		return z.journal
 	}
 	return nil
@@ -98,6 +101,11 @@ func (g *guard) journalOf(apex string) zone.Journal {
 func pruneJournals(guards []*guard) {
 	used := make(map[*journal.Journal]map[string]bool)
 	for _, g := range guards {
+		for _, d := range g.directives {
+			if d.journal != nil && used[d.journal] == nil { // of one with patterns alone
+				used[d.journal] = make(map[string]bool)
+			}
+		}
 		for apex, z := range g.zones {
 			j := z.journal
 			if j == nil {
@@ -112,7 +120,7 @@ func pruneJournals(guards []*guard) {
 	for j, zones := range used {
 		all, err := j.Zones()
 		for _, id := range all {
-			if err == nil && !zones[id] {
+			if err == nil && !zones[id] && !expects(guards, id) {
 				err = j.Forget(id)
 			}
 		}
@@ -120,4 +128,12 @@ func pruneJournals(guards []*guard) {
 			log.Errorf("Removing what is no longer needed: %v", err)
 		}
 	}
+}
+
+// expects reports whether a pattern stands for the zone of an identity: it may come back.
+func expects(guards []*guard, id string) bool {
+	apex := id[strings.LastIndexByte(id, ' ')+1:]
+	return slices.ContainsFunc(guards, func(g *guard) bool {
+		return g.zones[apex] == nil && g.roster.covering(apex) != nil && g.identityOf(apex) == id
+	})
 }

@@ -150,8 +150,8 @@ func (g *guard) ruleExpiresSoon(d *directive, i int, now time.Time) {
 func (g *guard) announceExpiry(d *directive) {
 	for i := range d.Rules {
 		if r := &d.Rules[i]; !r.Expires.IsZero() {
-			for _, apex := range d.Zones {
-				ruleExpires.WithLabelValues(g.server(), apex, g.Config.ViewName, r.Name).Set(float64(r.Expires.Unix()))
+			for _, name := range d.Names() {
+				ruleExpires.WithLabelValues(g.server(), name, g.Config.ViewName, r.Name).Set(float64(r.Expires.Unix()))
 			}
 		}
 	}

@@ -5,6 +5,7 @@ package xfrguard
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 
@@ -21,7 +22,7 @@ import (
 
 // judges are those who say whether a version of a zone may go out.
 func (g *guard) judges(apex string) (all []zone.Judge) {
-	d := g.zone(apex)
+	d := g.covering(apex)
 	if d == nil {
 		return nil
 	}
@@ -66,7 +67,7 @@ func (g *guard) lintHold(fs *lint.Findings) {
 		return
 	}
 	for _, d := range g.directives {
-		for _, apex := range d.Zones {
+		for _, apex := range g.apexesOf(d, maxSample) {
 			if len(g.judges(apex)) == 0 {
 				continue
 			}
@@ -124,7 +125,7 @@ func (z *zonesHeld) Collect(to chan<- prometheus.Metric) {
 			held[h.Apex] = true
 		}
 		for _, d := range g.directives {
-			for _, apex := range d.Zones {
+			for _, apex := range g.apexesOf(d, math.MaxInt) {
 				k := series{g.server(), apex, g.Config.ViewName}
 				if seen[k] || len(g.judges(apex)) == 0 {
 					continue

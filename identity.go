@@ -132,7 +132,7 @@ func nameScopes(guards []*guard) (list []scoped) {
 		}
 		for _, d := range g.directives {
 			directives = append(directives, d)
-			list = append(list, scoped{view: g.Config.ViewName, listeners: listeners, zones: d.Zones})
+			list = append(list, scoped{view: g.Config.ViewName, listeners: listeners, zones: d.Names()})
 		}
 	}
 	scopes.give(list)
@@ -186,6 +186,27 @@ func tellApart(guards []*guard) {
 			seen[id] = g
 		}
 	}
+	for i, g := range guards {
+		for _, other := range guards[:i] {
+			if (g.roster.any() || other.roster.any()) && g.shares(other) {
+				g.double, other.double = true, true
+				g.alike, other.alike = other, g
+			}
+		}
+	}
+}
+
+// shares reports whether two blocks have a key and the view in common, so that a zone which
+// comes in one of them could be taken for one of the other.
+func (g *guard) shares(other *guard) bool {
+	if g.Config.ViewName != other.Config.ViewName {
+		return false
+	}
+	keys := make(map[string]bool)
+	for _, c := range g.keys {
+		keys[listenerOf(c)+" "+dns.CanonicalName(c.Zone)] = true
+	}
+	return slices.ContainsFunc(other.keys, func(c *dnsserver.Config) bool { return keys[listenerOf(c)+" "+dns.CanonicalName(c.Zone)] })
 }
 
 // sameListener reports whether two blocks have a listener in common, and the view.
@@ -257,7 +278,7 @@ func (g *guard) successor() *instance {
 
 // ruleID returns the identity of a rule of the zone.
 func (g *guard) ruleID(apex string, r *policy.Rule) string {
-	if z := g.zone(apex); z != nil {
+	if z := g.covering(apex); z != nil {
 		return z.ruleIDs[r]
 	}
 	return ""

@@ -104,7 +104,7 @@ func TestJournalForgets(t *testing.T) {
 	kept := func() int {
 		t.Helper()
 		for _, g := range latestInstance().sorted() {
-			if j := g.zone("example.org.").journal; j != nil {
+			if j := g.zones["example.org."].journal; j != nil {
 				all, err := j.Zones()
 				if err != nil {
 					t.Fatal(err)

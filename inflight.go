@@ -96,6 +96,24 @@ func (t *inflight) cancel(guards []*guard, cause error) {
 	}
 }
 
+// gone ends the transfers of zones that are gone: those of this guard, and those of an older
+// instance whose requests would come to it.
+func (t *inflight) gone(g *guard, zones map[string]*member) {
+	t.mu.Lock()
+	var found []*underWay
+	for u := range t.running {
+		if _, ok := zones[u.x.Req.Zone]; ok {
+			found = append(found, u)
+		}
+	}
+	t.mu.Unlock()
+	for _, u := range found {
+		if u.x.guard == g || slices.Contains(nearest(u.x, g.in.sorted()), g) {
+			u.cancel(errZoneGone)
+		}
+	}
+}
+
 // abort cuts the connections of these guards' transfers.
 func (t *inflight) abort(guards []*guard) {
 	for _, u := range t.of(guards) {

@@ -59,6 +59,8 @@ type instance struct {
 	controller *caddy.Controller
 	guards     map[int]*guard // by index of the server block; the catch-alls join them
 	scoped     []scoped       // its directives, named
+	statics    coredns.Statics
+	reach      reach
 	elsewhere  corefile.Elsewhere
 	seen       time.Time
 	late       sync.Once
@@ -155,6 +157,7 @@ func (in *instance) check(guards []*guard) error {
 	if err = sharedSecrets(list); err != nil {
 		return err
 	}
+	in.reach = reachOf(list)
 	listeners, err := listenersIn(list)
 	if err != nil {
 		return err
@@ -278,6 +281,9 @@ func (in *instance) commit() {
 	for _, g := range guards {
 		g.startNotify(previous)
 	}
+	for _, g := range guards {
+		g.roster.watch()
+	}
 	in.open.Store(true)
 	transfers.review(guards)
 	in.rules.start(in)
@@ -341,6 +347,7 @@ func (in *instance) retire() {
 		transfers.review(latest.sorted()) // what began here after the new instance had looked
 	}
 	for _, g := range guards {
+		g.roster.end()
 		if g.store != nil {
 			g.store.Retire()
 		}
@@ -373,6 +380,7 @@ func (in *instance) stop() {
 func release(guards []*guard) {
 	for _, g := range guards {
 		g.closing.Do(func() {
+			g.roster.end()
 			g.stopNotify()
 			g.closeStore()
 			g.closeAudit()

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/xfrguard/xfrguard/internal/coredns"
 	"github.com/xfrguard/xfrguard/internal/lint"
 
 	"github.com/coredns/caddy"
@@ -47,7 +48,7 @@ func instanceOf(c *caddy.Controller) *instance {
 // is registered here and not at its startup, so that of all plugins' it runs early: one
 // that fails ends the restart as failed, though the new instance serves.
 func newInstance(c *caddy.Controller, now time.Time) *instance {
-	in := &instance{controller: c, guards: make(map[int]*guard), seen: now, replaced: make(chan struct{})}
+	in := &instance{controller: c, guards: make(map[int]*guard), seen: now, replaced: make(chan struct{}), statics: make(coredns.Statics)}
 	in.follow(restarts.holder())
 	hookEvents()
 	in.files = newFollowing()
@@ -100,6 +101,7 @@ func (in *instance) doorOf(g *guard) plugin.Plugin {
 			// sources when this one runs.
 			in.controller.OnStartup(in.prepare)
 		})
+		in.statics.Note(coredns.Chain(next))
 		return &door{guard: g, next: next}
 	}
 }

@@ -28,6 +28,7 @@ func (g *guard) lint(in *instance) lint.Findings {
 	g.lintReload(&fs, in)
 	g.lintKeys(&fs, in)
 	g.lintBackends(&fs)
+	g.lintUnnamed(&fs)
 	g.lintUnguarded(&fs, in)
 	for _, m := range g.over {
 		fs.Add(finding.ExpectOver, m.Pos, "%s", m.Text)
@@ -122,7 +123,7 @@ func findingEvent(f *lint.Finding) *audit.Event {
 // tell puts a finding about the content of a zone into the log and on record, while the
 // server runs. It reports whether that was wanted.
 func (g *guard) tell(f *lint.Finding, serial uint32) bool {
-	d := g.zone(f.Zone)
+	d := g.covering(f.Zone)
 	if d == nil || slices.Contains(g.except, f.Code) {
 		return false
 	}

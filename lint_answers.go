@@ -30,6 +30,10 @@ func fewOf(list []string) string {
 	return fmt.Sprintf("%s and %d more", strings.Join(list[:maxNamed], ", "), len(list)-maxNamed)
 }
 
+// maxSample is of how many zones of a pattern the self-check looks at each: they are much
+// the same.
+const maxSample = 100
+
 // lintBackends finds zones that nothing in the block can hand out.
 func (g *guard) lintBackends(fs *lint.Findings) {
 	_, sources := g.chain()
@@ -40,6 +44,9 @@ func (g *guard) lintBackends(fs *lint.Findings) {
 		}
 	}
 	for _, d := range g.directives {
+		if len(d.Patterns) > 0 && !g.roster.canList() {
+			fs.Add(finding.ZoneNoBackend, d.Pos, "no plugin of this server block has a list of zones, so that %s stands for none: write the names of the zones", d.Patterns[0])
+		}
 		var without []string
 		for _, apex := range d.Zones {
 			if !slices.ContainsFunc(handlers, func(h plugin.Handler) bool { return coredns.MayTransfer(h, apex) }) {
@@ -57,7 +64,7 @@ func (g *guard) lintBackends(fs *lint.Findings) {
 func (g *guard) lintAnswers(fs *lint.Findings, in *instance) {
 	var zones []string
 	for _, d := range g.directives {
-		zones = append(zones, d.Zones...)
+		zones = append(zones, g.apexesOf(d, maxSample)...)
 	}
 	for _, h := range g.Config.Handlers() {
 		name := coredns.Answers(h, zones)
@@ -97,7 +104,7 @@ func (g *guard) lintACL(fs *lint.Findings) {
 			}
 			var refused []string
 			for _, from := range askers(d.Rules[:i], rule) {
-				for _, apex := range d.Zones {
+				for _, apex := range g.apexesOf(d, maxSample) {
 					if left--; left < 0 {
 						return
 					}
@@ -153,7 +160,7 @@ func (g *guard) lintTransferTo(fs *lint.Findings) {
 	}
 	said := make(map[string]bool)
 	for _, d := range g.directives {
-		for _, apex := range d.Zones {
+		for _, apex := range g.apexesOf(d, maxSample) {
 			to := coredns.NotifyToOf(h, apex)
 			if to.Everybody && !said["*"] {
 				said["*"] = true

@@ -153,7 +153,7 @@ func (g *guard) sayGuarded() {
 		for _, s := range d.Audit {
 			sinks = append(sinks, s.Name())
 		}
-		log.Infof("%s: %s %s on %s: allowed %s; out of %s; recorded by %s", d.Pos, said[g.mode], orNone(fewOf(d.Zones)), g.server(),
+		log.Infof("%s: %s %s on %s: allowed %s; out of %s; recorded by %s", d.Pos, said[g.mode], orNone(fewOf(d.Names())), g.server(),
 			orNone(fewOf(allowed)), orNone(strings.Join(backends, ", ")), strings.Join(sinks, ", "))
 	}
 }

@@ -111,10 +111,10 @@ func lintCert(r *policy.Rule, l listeners) (finding.Code, string) {
 }
 
 // announceUntil puts the ends of migrations into the metrics.
-func announceUntil(p *policy.Policy, listener, view string) {
+func announceUntil(p *policy.Policy, zone, listener, view string) {
 	for i := range p.Rules {
 		if r := &p.Rules[i]; !r.TLSUntil.IsZero() {
-			tlsUntil.WithLabelValues(listener, p.Zone, view, r.Name).Set(float64(r.TLSUntil.Unix()))
+			tlsUntil.WithLabelValues(listener, zone, view, r.Name).Set(float64(r.TLSUntil.Unix()))
 		}
 	}
 }

@@ -29,17 +29,19 @@ const (
 
 // notifier tells the secondaries of one server block of new serials.
 type notifier struct {
-	guard   *guard
-	sender  *notify.Sender
-	targets map[string][]*notify.Target // by apex
-	began   time.Time
-	left    sync.Once
+	guard  *guard
+	sender *notify.Sender
+	began  time.Time
+	left   sync.Once
 
-	mu   sync.Mutex
-	seen map[string]*dns.SOA // the last one, by apex
-	told map[noticeKey]uint32
-	past map[string]serialPast // by apex
-	down map[*notify.Target]bool
+	mu      sync.Mutex
+	targets map[string][]*notify.Target // by apex; the lists do not change
+	seen    map[string]*dns.SOA         // the last one, by apex
+	told    map[noticeKey]uint32
+	past    map[string]serialPast // by apex
+	down    map[*notify.Target]bool
+	servers map[noticeKey]*notify.Target // the Target that zones share
+	series  map[seriesKey]bool           // of its targets; guarded by targetSeries
 }
 
 // noticeKey names a target in words that hold across a reload.
@@ -68,12 +70,17 @@ func (g *guard) startNotify(previous *instance) {
 	n := &notifier{
 		guard: g, targets: g.notifyTargets(), began: time.Now(),
 		seen: make(map[string]*dns.SOA), told: make(map[noticeKey]uint32), past: make(map[string]serialPast),
-		down: make(map[*notify.Target]bool),
+		down: make(map[*notify.Target]bool), series: make(map[seriesKey]bool), servers: make(map[noticeKey]*notify.Target),
 	}
 	o := notifyOptions
 	o.Done, o.State = n.done, n.heard
 	n.sender = notify.NewSender(o)
-	targetSeries.enter(n)
+	for _, targets := range n.targets {
+		targetSeries.enter(n, targets)
+		for _, t := range targets {
+			n.servers[keyOfServer(t)] = t
+		}
+	}
 	if previous != nil {
 		n.inherit(previous)
 	}
@@ -120,6 +127,10 @@ func (n *notifier) inherit(previous *instance) {
 // one. It does not block.
 func (n *notifier) OnSerial(apex string, soa *dns.SOA) {
 	n.mu.Lock()
+	if !n.guard.has(apex) { // it is gone, or not quite there yet
+		n.mu.Unlock()
+		return
+	}
 	before, known := n.seen[apex]
 	n.seen[apex] = soa
 	back := n.followLocked(apex, soa.Serial)
@@ -143,12 +154,15 @@ func (n *notifier) OnSerial(apex string, soa *dns.SOA) {
 			n.sender.Begin(t, apex, soa, delay+rand.N(notifySpread))
 		}
 	}
+	if len(tell) > 0 && !n.guard.has(apex) {
+		n.sender.Forget(apex)
+	}
 }
 
 // tells reports whether a client of the same block is told of a zone.
 func (n *notifier) tells(k reminderKey) bool {
 	return n.guard.server() == k.server && n.guard.Config.ViewName == k.view &&
-		slices.ContainsFunc(n.targets[k.apex], func(t *notify.Target) bool { return addrOf(t) == k.client })
+		slices.ContainsFunc(n.targetsOf(k.apex), func(t *notify.Target) bool { return addrOf(t) == k.client })
 }
 
 // addrOf is the address of a target as its own requests have it.
@@ -164,9 +178,9 @@ func (n *notifier) knows(apex string) bool {
 // again tells a client of the zone as it is now, whatever it was told before.
 func (n *notifier) again(apex string, client netip.Addr) {
 	n.mu.Lock()
-	soa := n.seen[apex]
+	soa, targets := n.seen[apex], n.targets[apex]
 	n.mu.Unlock()
-	for _, t := range n.targets[apex] {
+	for _, t := range targets {
 		if soa != nil && addrOf(t) == client {
 			n.sender.Send(t, apex, soa, 0)
 		}
@@ -176,7 +190,7 @@ func (n *notifier) again(apex string, client netip.Addr) {
 // done puts the end of a notice into the metrics and on record.
 func (n *notifier) done(r notify.Result) {
 	g := n.guard
-	notifiesTotal.WithLabelValues(g.server(), r.Zone, g.Config.ViewName, string(r.Outcome)).Inc()
+	notifiesTotal.WithLabelValues(g.server(), g.entryOf(r.Zone), g.Config.ViewName, string(r.Outcome)).Inc()
 	e := n.event(audit.ActionNotifyFailed, r.Target, r.Zone)
 	e.Reason, e.Transport = string(r.Outcome), policy.Transport(r.Transport)
 	e.Extra[audit.ExtraNotifySerial], e.Extra[audit.ExtraNotifyTries] = int64(r.Serial), r.Tries
@@ -201,5 +215,5 @@ func (n *notifier) done(r notify.Result) {
 	default:
 		log.Warningf("NOTIFY of %s, serial %d, to %s: %s: %s", r.Zone, r.Serial, r.Target.Addr, r.Outcome, e.Error)
 	}
-	g.zone(r.Zone).audit.Lifecycle(e)
+	g.covering(r.Zone).audit.Lifecycle(e)
 }

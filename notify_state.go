@@ -25,7 +25,7 @@ func (n *notifier) event(action audit.Action, t *notify.Target, apex string) *au
 	if t.Key != nil {
 		key = t.Key.Name
 	}
-	if e.Secondary, e.Rule = secondaryOf(n.guard.zone(apex).Config, t.Addr.Addr(), key); e.Secondary == "" {
+	if e.Secondary, e.Rule = secondaryOf(n.guard.covering(apex).Config, t.Addr.Addr(), key); e.Secondary == "" {
 		e.Secondary = t.Addr.String()
 	}
 	return e
@@ -54,7 +54,7 @@ func (n *notifier) heard(s notify.State) {
 	} else {
 		log.Warningf("NOTIFY to %s has had no answer since %s, %d tries, the last about %s: %s: %s", s.Target.Addr, since, s.Spell.Tries, s.Zone, s.Outcome, e.Error)
 	}
-	n.guard.zone(s.Zone).audit.Lifecycle(e)
+	n.guard.covering(s.Zone).audit.Lifecycle(e)
 }
 
 // isDown reports whether it is told already that the target answers nothing.
@@ -96,21 +96,26 @@ type seriesOfTargets struct {
 	users map[seriesKey]int
 }
 
-func (s *seriesOfTargets) enter(n *notifier) { s.count(n, 1) }
-
-func (s *seriesOfTargets) leave(n *notifier) { s.count(n, -1) }
-
-func (s *seriesOfTargets) count(n *notifier, by int) {
+// enter notes that a notifier has these targets, whatever zones there are.
+func (s *seriesOfTargets) enter(n *notifier, targets []*notify.Target) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, targets := range n.targets {
-		for _, t := range targets {
-			k := n.seriesOf(t)
-			if s.users[k] += by; s.users[k] == 0 {
-				delete(s.users, k)
-				notifyUp.DeleteLabelValues(k.server, k.view, k.target)
-				notifyLastAnswer.DeleteLabelValues(k.server, k.view, k.target)
-			}
+	for _, t := range targets {
+		if k := n.seriesOf(t); !n.series[k] {
+			n.series[k] = true
+			s.users[k]++
+		}
+	}
+}
+
+func (s *seriesOfTargets) leave(n *notifier) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for k := range n.series {
+		if s.users[k]--; s.users[k] == 0 {
+			delete(s.users, k)
+			notifyUp.DeleteLabelValues(k.server, k.view, k.target)
+			notifyLastAnswer.DeleteLabelValues(k.server, k.view, k.target)
 		}
 	}
 }

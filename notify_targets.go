@@ -13,18 +13,54 @@ import (
 	"github.com/xfrguard/xfrguard/internal/corefile"
 	"github.com/xfrguard/xfrguard/internal/notify"
 	"github.com/xfrguard/xfrguard/internal/policy"
+
+	"github.com/miekg/dns"
 )
 
 // notifyTargets lists whom to notify, by apex: the addresses of `notify`, and those of
 // `transfer to` that the rules give one key. What can never arrive is left out.
 func (g *guard) notifyTargets() map[string][]*notify.Target {
 	targets := make(map[string][]*notify.Target)
-	g.eachNotice(func(apex string, n intended) {
+	for _, d := range g.directives {
+		for _, apex := range append(slices.Clone(d.Zones), g.samplesOf(d)...) {
+			targets[apex] = g.targetsOf(d, apex)
+		}
+	}
+	for _, apex := range g.roster.apexes() {
+		if m := g.roster.of(apex); m != nil {
+			targets[apex] = g.targetsOf(m.directive, apex)
+		}
+	}
+	maps.DeleteFunc(targets, func(_ string, list []*notify.Target) bool { return len(list) == 0 })
+	return shareTargets(targets)
+}
+
+// targetsOf lists whom to notify of a zone of a directive.
+func (g *guard) targetsOf(d *directive, apex string) (targets []*notify.Target) {
+	g.noticesOf(d, apex, func(n intended) {
 		if !corefile.WithoutLink(n.target.Addr.Addr()) {
-			targets[apex] = append(targets[apex], n.target)
+			targets = append(targets, n.target)
 		}
 	})
-	return shareTargets(targets)
+	return targets
+}
+
+// samplesOf are names that stand for the patterns of a directive where no zone is needed:
+// who is told of a zone may depend on its name, but that is not known before it is there.
+// No zone has such a name.
+func (g *guard) samplesOf(d *directive) (names []string) {
+	for _, text := range d.Patterns {
+		if text != corefile.Everything {
+			names = append(names, text)
+			continue
+		}
+		for _, c := range g.keys {
+			if name := dns.Fqdn("*." + strings.TrimPrefix(dns.CanonicalName(c.Zone), ".")); !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
 }
 
 // intended is one address to notify, as the Corefile has it.
@@ -38,26 +74,31 @@ type intended struct {
 // eachNotice visits the addresses that each zone is to be told to, in their order.
 func (g *guard) eachNotice(visit func(apex string, n intended)) {
 	for _, d := range g.directives {
-		cfg := d.Config
-		for _, apex := range cfg.Zones {
-			to := coredns.NotifyToOf(g.Config.Handler("transfer"), apex)
-			told := make(map[netip.Addr]bool)
-			for i := range cfg.Notify {
-				spec := &cfg.Notify[i]
-				for _, addr := range spec.Addrs {
-					told[addr.Addr()] = true
-					n := intended{target: &notify.Target{Addr: addr, Key: g.notifyKey(cfg, spec.Key), TLS: spec.TLS}, spec: spec, pos: spec.Pos}
-					n.target.Source, n.from = g.sourceFor(addr.Addr(), spec.Source, to.Source)
-					visit(apex, n)
-				}
-			}
-			for _, addr := range to.Addrs {
-				if key := onlyKeyOf(cfg, addr.Addr()); key != "" && !told[addr.Addr()] {
-					n := intended{target: &notify.Target{Addr: addr, Key: g.notifyKey(cfg, key)}, pos: cfg.Pos}
-					n.target.Source, n.from = g.sourceFor(addr.Addr(), to.Source)
-					visit(apex, n)
-				}
-			}
+		for _, apex := range append(slices.Clone(d.Zones), g.samplesOf(d)...) {
+			g.noticesOf(d, apex, func(n intended) { visit(apex, n) })
+		}
+	}
+}
+
+// noticesOf visits the addresses that a zone of a directive is to be told to.
+func (g *guard) noticesOf(d *directive, apex string, visit func(n intended)) {
+	cfg := d.Config
+	to := coredns.NotifyToOf(g.Config.Handler("transfer"), apex)
+	told := make(map[netip.Addr]bool)
+	for i := range cfg.Notify {
+		spec := &cfg.Notify[i]
+		for _, addr := range spec.Addrs {
+			told[addr.Addr()] = true
+			n := intended{target: &notify.Target{Addr: addr, Key: g.notifyKey(cfg, spec.Key), TLS: spec.TLS}, spec: spec, pos: spec.Pos}
+			n.target.Source, n.from = g.sourceFor(addr.Addr(), spec.Source, to.Source)
+			visit(n)
+		}
+	}
+	for _, addr := range to.Addrs {
+		if key := onlyKeyOf(cfg, addr.Addr()); key != "" && !told[addr.Addr()] {
+			n := intended{target: &notify.Target{Addr: addr, Key: g.notifyKey(cfg, key)}, pos: cfg.Pos}
+			n.target.Source, n.from = g.sourceFor(addr.Addr(), to.Source)
+			visit(n)
 		}
 	}
 }
@@ -126,18 +167,29 @@ func scopeOf(a netip.Addr) int {
 func shareTargets(byApex map[string][]*notify.Target) map[string][]*notify.Target {
 	shared := make(map[noticeKey]*notify.Target)
 	for _, apex := range slices.Sorted(maps.Keys(byApex)) {
-		for i, t := range byApex[apex] {
-			k := keyOfNotice("", t)
-			if t.Key != nil {
-				k.apex = strings.Join(t.Key.Algorithms, " ") // two directives may want other ones
-			}
-			if shared[k] == nil {
-				shared[k] = t
-			}
-			byApex[apex][i] = shared[k]
-		}
+		shareWith(shared, byApex[apex])
 	}
 	return byApex
+}
+
+// shareWith puts the Targets that are known of the same servers in the place of others.
+func shareWith(shared map[noticeKey]*notify.Target, targets []*notify.Target) {
+	for i, t := range targets {
+		k := keyOfServer(t)
+		if shared[k] == nil {
+			shared[k] = t
+		}
+		targets[i] = shared[k]
+	}
+}
+
+// keyOfServer is the same for zones that notify the same server.
+func keyOfServer(t *notify.Target) noticeKey {
+	k := keyOfNotice("", t)
+	if t.Key != nil {
+		k.apex = strings.Join(t.Key.Algorithms, " ") // two directives may want other ones
+	}
+	return k
 }
 
 // notifyKey returns the key to sign with, nil for none. check has seen that it exists.

@@ -162,7 +162,7 @@ func TestNotifyTargets(t *testing.T) {
 `, xfrtest.SecretA, xfrtest.SecretB), map[string]string{"db": xfrtest.ZoneOrg})
 	var g *guard
 	for _, other := range latestInstance().sorted() {
-		if other.zone("sub.example.org.") != nil {
+		if other.zones["sub.example.org."] != nil {
 			g = other
 		}
 	}

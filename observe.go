@@ -20,7 +20,7 @@ func (g *guard) observe(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) {
 		return
 	}
 	defer transfers.end(run)
-	d := g.decide(x.Evidence)
+	d := g.decide(x)
 	if d.Allow && (!x.takeUnproven() || !limits.Rated(x.admission(&d))) {
 		d.Refuse(policy.ReasonRateLimited)
 	}
@@ -43,7 +43,7 @@ func (g *guard) observeRewritten(ctx context.Context, w dns.ResponseWriter, r *d
 
 func (g *guard) observed(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) *exchange {
 	x := &exchange{Evidence: g.Examine(ctx, w, r), guard: g, w: w, r: r}
-	x.cfg, x.audit = g.place(x.Req.Zone)
+	x.place()
 	x.ev = x.event()
 	return x
 }

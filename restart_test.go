@@ -116,7 +116,7 @@ func TestReloadThatFails(t *testing.T) {
 			}
 			s := xfrtest.Serve(t, xfrtest.Guarded("allow as one net 127.0.0.1 unsigned", ""), map[string]string{"db": zone})
 			before, counted := latestInstance(), valueOf(t, reloadFailures.WithLabelValues(string(c.reason)))
-			digest := before.sorted()[0].zone("example.org.").digest
+			digest := before.sorted()[0].zones["example.org."].digest
 			var slow *dns.Conn
 			records := 0
 			if c.slow {
@@ -205,7 +205,7 @@ func TestFailedReloadKeepsJournals(t *testing.T) {
 	for _, zone := range []string{"example.org.", "example.net."} {
 		xfrtest.Ask(t, "tcp", s.Addr(t, "tcp", 0), "", xfrtest.Packed(t, xfrtest.Question(dns.TypeAXFR, xfrtest.WithName(zone))), 1)
 	}
-	j := latestInstance().sorted()[0].zone("example.org.").journal
+	j := latestInstance().sorted()[0].zones["example.org."].journal
 	kept := func() int {
 		ids, err := j.Zones()
 		if err != nil {

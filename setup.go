@@ -89,6 +89,7 @@ type guard struct {
 	evidence.Reader
 	directives []*directive          // in the order of the Corefile
 	zones      map[string]*directive // by apex
+	roster     *roster               // the zones that its patterns stand for
 
 	keys   []*dnsserver.Config // of all its keys
 	traced bool

@@ -37,6 +37,8 @@ func (g *guard) start(in *instance) error {
 	if g.auditOf != nil {
 		return nil
 	}
+	chain, _ := g.chain()
+	g.roster.begin(coredns.NewLister(chain, in.statics), func(apex string) bool { return in.reach.comesTo(g.keys, apex) })
 	if err := g.report(g.lint(in)); err != nil {
 		return err
 	}

@@ -26,6 +26,7 @@ type exchange struct {
 	*evidence.Evidence
 	guard *guard
 	cfg   *corefile.Config // of the zone asked for; nil when this block guards none of that name
+	entry string           // of ZONES that stands for it, as metrics have it; "-" for none
 	w     dns.ResponseWriter
 	r     *dns.Msg
 	tap   *tap
@@ -35,6 +36,9 @@ type exchange struct {
 	audit *audit.Auditor
 	ev    audit.Event
 	rule  string // identity of the client under the rule that allowed it
+
+	directive *directive // of cfg
+	member    *member    // the zone, where a pattern stands for it
 
 	unproven bool         // over UDP, and anybody may have sent it: see takeUnproven
 	content  atomic.Value // audit.Served: what the answer holds, once it is planned
@@ -49,7 +53,7 @@ func (g *guard) answer(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (i
 		return dns.RcodeSuccess, nil
 	}
 	defer transfers.end(run)
-	d := g.decide(x.Evidence)
+	d := g.decide(x)
 	if d.Allow && !x.takeUnproven() {
 		d.Refuse(policy.ReasonRateLimited)
 	}
@@ -92,7 +96,7 @@ func (g *guard) answer(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (i
 // exchange reads the evidence and finds the way to the connection.
 func (g *guard) exchange(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) *exchange {
 	x := &exchange{Evidence: g.Examine(ctx, w, r), guard: g, w: w, r: r}
-	x.cfg, x.audit = g.place(x.Req.Zone)
+	x.place()
 	if x.carried() {
 		x.conn, _ = wire.ConnOf(w)
 		x.tap = tapUnder(w)
@@ -112,7 +116,7 @@ func (x *exchange) client() string {
 	return net.JoinHostPort(x.Req.Client.String(), strconv.Itoa(int(x.Port)))
 }
 
-// zone returns the configured zone, or "-": never a name that the client made up.
+// zone returns the zone, or "-": never a name that the client made up.
 func (x *exchange) zone() string {
 	if x.cfg == nil {
 		return "-"
@@ -166,7 +170,7 @@ func (x *exchange) serve(ctx context.Context, d *policy.Decision, p plan) {
 		return
 	}
 	x.count(d)
-	g := inFlight.WithLabelValues(x.Listener, x.zone(), x.View)
+	g := inFlight.WithLabelValues(x.Listener, x.entry, x.View)
 	g.Inc()
 	defer g.Dec()
 	end := outcome{reason: audit.EndInternalError}

@@ -69,7 +69,7 @@ type verdict struct {
 
 // inspect judges a version that is offered already, and tells what is wrong with it.
 func (g *guard) inspect(ctx context.Context, i *zone.Inspection) {
-	d := g.zone(i.Apex)
+	d := g.covering(i.Apex)
 	if d == nil {
 		return
 	}

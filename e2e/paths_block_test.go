@@ -82,7 +82,7 @@ func TestPathZoneNotNamed(t *testing.T) {
 	}
 	s := xfrtest.Serve(t, xfrtest.ServerBlockOf(xfrtest.UnsignedRule, body), files)
 	xfrtest.WantRefused(t, xfrtest.Ask(t, "tcp", s.Addr(t, "tcp", 0), "", q, 1), dns.RcodeRefused)
-	if e := s.Events(t, 1)[0]; e["event.reason"] != "not-a-zone" || e["coredns.zone"] != "-" {
+	if e := s.Events(t, 1)[0]; e["event.reason"] != "zone-not-guarded" || e["coredns.zone"] != "-" {
 		t.Errorf("on record as %v", e)
 	}
 }

@@ -28,6 +28,8 @@ const (
 	ActionHeld         Action = "zone-held"               // a version is held back, the last good one goes on
 	ActionReleased     Action = "zone-released"           // it goes out, or a good one after it
 	ActionVerifyFailed Action = "zone-verify-failed"      // a version does not fit its digest or its signatures
+	ActionZoneAppeared Action = "zone-appeared"           // a zone has come that a pattern stands for
+	ActionZoneGone     Action = "zone-gone"               // such a zone is no longer there
 	ActionNotified     Action = "zone-notify-accepted"    // a secondary has taken the NOTIFY of a serial
 	ActionNotifyFailed Action = "zone-notify-failed"      // it has not, and is not asked again
 	ActionTargetDown   Action = "zone-notify-target-down" // a secondary answers no NOTIFY, of whatever serial
@@ -76,6 +78,8 @@ var eventSpecs = []eventSpec{
 	{ActionHeld, "XFR132", "network", []string{"info"}, true, "zone held back, secondaries keep the last good version"},
 	{ActionReleased, "XFR133", "network", []string{"info"}, false, "zone is no longer held back"},
 	{ActionVerifyFailed, "XFR134", "network", []string{"info"}, true, "zone not verified"},
+	{ActionZoneAppeared, "XFR135", "network", []string{"info"}, false, "zone appeared"},
+	{ActionZoneGone, "XFR136", "network", []string{"info"}, false, "zone gone"},
 	{ActionNotified, "XFR140", "network", []string{"info", "protocol"}, false, "secondary notified"},
 	{ActionNotifyFailed, "XFR141", "network", []string{"info", "protocol"}, true, "secondary not notified"},
 	{ActionTargetDown, "XFR142", "network", []string{"info", "protocol"}, true, "secondary does not answer NOTIFY"},
@@ -155,6 +159,7 @@ const (
 	EndTimeout         EndReason = "transfer-timeout"
 	EndTooSlow         EndReason = "too-slow" // below the pace, and somebody waited for the place
 	EndPolicyRevoked   EndReason = "policy-revoked"
+	EndZoneGone        EndReason = "zone-gone" // a pattern stood for it, and its backend has it no more
 	EndShutdown        EndReason = "shutdown"
 	EndZoneUnavailable EndReason = "zone-unavailable" // the backend failed before or while sending
 	EndStreamInvalid   EndReason = "stream-invalid"   // what the backend sent is no zone
@@ -165,7 +170,7 @@ const (
 // EndReasons is every EndReason.
 var EndReasons = []EndReason{
 	EndComplete, EndUpToDate, EndUseTCP, EndClientGone, EndStalled, EndTimeout, EndTooSlow,
-	EndPolicyRevoked, EndShutdown, EndZoneUnavailable, EndStreamInvalid, EndRecordTooLarge, EndInternalError,
+	EndPolicyRevoked, EndZoneGone, EndShutdown, EndZoneUnavailable, EndStreamInvalid, EndRecordTooLarge, EndInternalError,
 }
 
 // good reports whether the client got all that there was to get.

@@ -133,6 +133,12 @@ func sampleEvents() map[string]*Event {
 				ExtraVerifyOwner: "www.example.org.", ExtraVerifyType: "A", ExtraVerifyTotal: 12, ExtraVerifyEnd: sampleTime.Add(-time.Hour),
 			}
 		}),
+		"zone-appeared": life(ActionZoneAppeared, func(e *Event) {
+			e.Reason, e.Block, e.Zone, e.Policy, e.Enforced = "auto", base.Block, base.Zone, base.Policy, true
+		}),
+		"zone-gone": life(ActionZoneGone, func(e *Event) {
+			e.Reason, e.Block, e.Zone, e.Policy, e.Enforced = "secondary", base.Block, base.Zone, base.Policy, true
+		}),
 		"notify-accepted": life(ActionNotified, func(e *Event) {
 			e.Reason, e.Block, e.Zone, e.Transport = string(notify.Accepted), base.Block, base.Zone, policy.TransportUDP
 			e.TSIG = base.TSIG

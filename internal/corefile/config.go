@@ -15,6 +15,7 @@ import (
 // Config is one xfrguard directive of the Corefile, parsed and checked.
 type Config struct {
 	Zones      []string // canonical apexes
+	Patterns   []string // "*", or "*.example.org."; see [Covers]
 	Rules      []policy.Rule
 	RulePos    []Position // where each of rules stands
 	Expects    []Expect   // what Rules have to say about requests

@@ -204,7 +204,8 @@ func (p *parser) here() Position { return Position{p.File(), p.Line()} }
 // Errf is a mistake at the cursor.
 func (p *parser) Errf(format string, args ...any) error { return errAt(p.here(), format, args...) }
 
-// readZones takes the zones of the directive, or else those of the server block.
+// readZones takes the zones and patterns of the directive, or else the zones of the
+// server block.
 func (p *parser) readZones(args []string) {
 	var block []string
 	for _, key := range p.keys {
@@ -212,9 +213,17 @@ func (p *parser) readZones(args []string) {
 	}
 	slices.Sort(block)
 	block = slices.Compact(block) // a zone may stand there once for each port
-	var zones []string
+	var zones, patterns []string
 	for _, arg := range args {
-		names, err := parseZone(arg)
+		pattern, ok, err := parsePattern(arg)
+		if err == nil && ok {
+			patterns = append(patterns, pattern)
+			continue
+		}
+		var names []string
+		if err == nil {
+			names, err = parseZone(arg)
+		}
 		if err != nil {
 			p.note(p.Errf("%v", err))
 		}
@@ -223,10 +232,14 @@ func (p *parser) readZones(args []string) {
 	if len(args) == 0 {
 		zones = block
 	}
-	for _, z := range zones {
+	for _, z := range append(slices.Clone(zones), patterns...) {
+		name := z
+		if slices.Contains(patterns, z) {
+			name = Below(z)
+		}
 		first, dup := p.zones[z]
 		switch {
-		case len(block) > 0 && !slices.ContainsFunc(block, func(b string) bool { return dns.IsSubDomain(b, z) }):
+		case name != "" && len(block) > 0 && !slices.ContainsFunc(block, func(b string) bool { return dns.IsSubDomain(b, name) }):
 			p.note(p.Errf("zone '%s' is outside of this server block, which serves %s", z, strings.Join(block, ", ")))
 		case dup:
 			p.note(p.Errf("zone '%s' is named twice, first at %s", z, first))
@@ -237,7 +250,10 @@ func (p *parser) readZones(args []string) {
 			p.zones[z] = p.cfg.Pos
 		}
 	}
-	p.cfg.Zones = zones
+	if slices.Contains(patterns, Everything) && len(args) > 1 {
+		p.note(p.Errf("'*' stands for every zone of the server block, expected it alone: give other zones a directive of their own"))
+	}
+	p.cfg.Zones, p.cfg.Patterns = zones, patterns
 }
 
 // setBlockWide stores a property that holds for the whole server block.

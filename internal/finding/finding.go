@@ -12,6 +12,7 @@ type Code string
 // The codes. One is never used for anything else later.
 const (
 	BlockTransferUnguarded Code = "block-transfer-unguarded"
+	ZonesUnguarded         Code = "zones-unguarded"
 	ZoneNoBackend          Code = "zone-no-backend"
 	PolicyEmpty            Code = "policy-empty"
 	RuleAnyNet             Code = "rule-any-net"
@@ -78,6 +79,7 @@ type spec struct {
 // specs is the one table of codes, in the order of docs/FINDINGS.md.
 var specs = []spec{
 	{BlockTransferUnguarded, Warn, "a server block with transfer has no xfrguard"},
+	{ZonesUnguarded, Info, "a plugin of the server block has zones that no xfrguard names"},
 	{ZoneNoBackend, Warn, "no plugin of the server block can hand out a zone"},
 	{PolicyEmpty, Warn, "nobody is allowed anything"},
 	{RuleAnyNet, Warn, "a rule lets in most addresses there are"},

@@ -18,7 +18,7 @@ func (s *Sender) laterLocked(n *notice, delay time.Duration) {
 	n.timer = time.AfterFunc(delay, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if !s.closed {
+		if !s.closed && !n.forgotten {
 			s.dueLocked(n)
 			s.dispatchLocked()
 		}

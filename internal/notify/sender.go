@@ -147,6 +147,8 @@ type notice struct {
 	last    reply  // the last of them
 	lastBy  string // the algorithm it was signed with
 	accused bool   // that has been told
+
+	forgotten bool // its zone is gone
 }
 
 // NewSender returns a Sender that runs until Close.
@@ -185,6 +187,7 @@ func (s *Sender) send(t *Target, zone string, soa *dns.SOA, delay time.Duration,
 		l.notices[zone] = n
 		s.laterLocked(n, delay)
 	case n.running:
+		n.forgotten = false // the zone is there again
 		n.next, n.calm = nil, n.calm && calm
 		if soa.Serial != n.soa.Serial {
 			n.next = soa
@@ -248,7 +251,7 @@ func (s *Sender) ended(n *notice, r reply, used int, began time.Time) {
 		r = reply{}
 	}
 	switch {
-	case s.closed && r.outcome != Accepted:
+	case (s.closed || n.forgotten) && r.outcome != Accepted:
 		r.outcome = Stopped
 	case !s.closed && n.tries < s.o.Tries && r.again():
 		s.laterLocked(n, s.o.Pause(n.tries))

@@ -23,6 +23,7 @@ const (
 	ReasonProxyUntrusted       Reason = "proxy-untrusted"       // REFUSED: the address is out of a header that anybody may send
 	ReasonBlockNotGuarded      Reason = "block-not-guarded"     // REFUSED: the server block has no directive
 	ReasonNotAZone             Reason = "not-a-zone"            // REFUSED, the same for every stranger
+	ReasonZoneNotGuarded       Reason = "zone-not-guarded"      // REFUSED: a backend here has the zone, and no directive names it
 	ReasonTSIGRequired         Reason = "tsig-required"         // REFUSED, EDE 18
 	ReasonTSIGKeyNotAllowed    Reason = "tsig-key-not-allowed"  // REFUSED, EDE 18, signed
 	ReasonTSIGBadKey           Reason = "tsig-bad-key"          // NOTAUTH, BADKEY
@@ -50,7 +51,7 @@ const (
 // Reasons is every Reason, in the order of the checks.
 var Reasons = []Reason{
 	ReasonAllowed,
-	ReasonBlockNotGuarded, ReasonRewritten, ReasonTransportUnsupported, ReasonMalformed, ReasonNotAZone, ReasonClientNotAllowed, ReasonProxyUntrusted,
+	ReasonBlockNotGuarded, ReasonRewritten, ReasonTransportUnsupported, ReasonMalformed, ReasonNotAZone, ReasonZoneNotGuarded, ReasonClientNotAllowed, ReasonProxyUntrusted,
 	ReasonTSIGBadKey, ReasonTSIGWeakAlgorithm, ReasonTSIGBadTruncation, ReasonTSIGBadSignature, ReasonTSIGBadTime,
 	ReasonTSIGRequired, ReasonTSIGKeyNotAllowed, ReasonTLSRequired, ReasonCertRequired, ReasonCertNotAllowed,
 	ReasonTSIGReplay, ReasonTypeNotAllowed, ReasonRuleExpired,

@@ -13,10 +13,11 @@ import (
 	"github.com/miekg/dns"
 )
 
-// Policies are the policies of one server block, by apex. They do not change, and a copy
-// shares them. The zero Policies deny everything.
+// Policies are the policies of one server block, by apex. But for zones that
+// come and go they do not change, and a copy shares them. The zero Policies deny everything.
 type Policies struct {
 	zones map[string]*Policy
+	find  func(apex string) *Policy // of zones that come and go; nil: there are none
 
 	known     *bart.Table[int] // how many rule sets let these addresses past their gate; nil: none
 	elsewhere int              // the same, of all other addresses
@@ -25,18 +26,25 @@ type Policies struct {
 
 // NewPolicies makes the policies of a server block. It takes them over: neither they nor
 // their rules may change any more.
-func NewPolicies(list ...*Policy) Policies {
-	ps := Policies{zones: make(map[string]*Policy)}
+func NewPolicies(list ...*Policy) Policies { return NewPatterned(nil, nil, list...) }
+
+// NewPatterned makes the policies of a server block in which zones come and go: find
+// returns which of patterns holds for a zone that is in none of list, nil for a zone that
+// is not there. It is called with names that clients make up.
+func NewPatterned(find func(apex string) *Policy, patterns []*Policy, list ...*Policy) Policies {
+	ps := Policies{zones: make(map[string]*Policy), find: find}
 	type slice struct { // the zones of one directive share their rules
 		first *Rule
 		count int
 	}
 	built := make(map[slice]*index)
-	for _, p := range list {
+	for i, p := range slices.Concat(list, patterns) {
 		if p == nil {
 			continue
 		}
-		ps.zones[p.Zone] = p
+		if i < len(list) {
+			ps.zones[p.Zone] = p
+		}
 		if len(p.Rules) == 0 {
 			continue
 		}
@@ -87,9 +95,14 @@ func (x *index) knows(q *Request) bool {
 }
 
 // Of returns the policy of a zone, or nil.
-func (ps Policies) Of(apex string) *Policy { return ps.zones[apex] }
+func (ps Policies) Of(apex string) *Policy {
+	if p, ok := ps.zones[apex]; ok || ps.find == nil {
+		return p
+	}
+	return ps.find(apex)
+}
 
-// All returns all policies by apex, in no order.
+// All returns the policies of the zones that are always there by apex, in no order.
 func (ps Policies) All() iter.Seq2[string, *Policy] { return maps.All(ps.zones) }
 
 // Decide finds the policy of the zone asked for and lets it decide. What is
@@ -100,7 +113,7 @@ func (ps Policies) All() iter.Seq2[string, *Policy] { return maps.All(ps.zones) 
 // the block's zones cannot tell one that exists from one that does not.
 func (ps Policies) Decide(r *Request) Decision {
 	var d Decision
-	switch p := ps.zones[r.Zone]; {
+	switch p := ps.Of(r.Zone); {
 	case !r.Transport.Carries(r.Type):
 		d.Reason = ReasonTransportUnsupported
 	case r.Malformed || r.TSIG.Status == TSIGMalformed:

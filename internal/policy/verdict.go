@@ -17,6 +17,7 @@ type Verdict struct {
 var Verdicts = map[Reason]Verdict{
 	ReasonClientNotAllowed:     {Rcode: dns.RcodeRefused},
 	ReasonNotAZone:             {Rcode: dns.RcodeRefused},
+	ReasonZoneNotGuarded:       {Rcode: dns.RcodeRefused},
 	ReasonBlockNotGuarded:      {Rcode: dns.RcodeRefused},
 	ReasonProxyUntrusted:       {Rcode: dns.RcodeRefused},
 	ReasonRewritten:            {Rcode: dns.RcodeRefused},

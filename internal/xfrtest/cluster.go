@@ -47,8 +47,9 @@ var clusters sync.Map
 
 // Cluster is such a backend.
 type Cluster struct {
-	Next plugin.Handler
-	zone string
+	Next  plugin.Handler
+	Zones []string // its list, as kubernetes has it: with a reverse zone
+	zone  string
 
 	Mu       sync.Mutex
 	serial   uint32
@@ -60,7 +61,7 @@ type Cluster struct {
 // NewCluster registers a backend for the zone; the Corefile calls it by the zone's name.
 func NewCluster(t *testing.T, zone string, serial uint32, services ...string) *Cluster {
 	t.Helper()
-	c := &Cluster{zone: zone, serial: serial, services: services}
+	c := &Cluster{Zones: []string{zone, "2.0.192.in-addr.arpa."}, zone: zone, serial: serial, services: services}
 	clusters.Store(zone, c)
 	t.Cleanup(func() { clusters.Delete(zone) })
 	return c

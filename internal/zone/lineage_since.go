@@ -165,7 +165,7 @@ func (l *lineage) remember(v *Version, serial uint32, messages []wire.Message) {
 // Hold counts an incremental answer while it is being sent. The function that it returns
 // ends that; it may be called again.
 func (s *Store) Hold(apex string, messages []wire.Message) (release func()) {
-	sl := s.slots[apex]
+	sl := s.slot(apex)
 	if sl == nil || len(messages) == 0 {
 		return func() {}
 	}

@@ -10,6 +10,7 @@ import (
 	"math/bits"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 	"weak"
 
@@ -58,9 +59,9 @@ func inMemory(src Source, apex string) (z *file.Zone, known bool) {
 	var f *file.File
 	switch src := src.(type) {
 	case auto.Auto:
-		return src.Zones.Zones(apex), true
+		return ofAuto(src.Zones, apex), true
 	case *auto.Auto:
-		return src.Zones.Zones(apex), true
+		return ofAuto(src.Zones, apex), true
 	case *secondary.Secondary:
 		f = &src.File
 	case *file.File:
@@ -78,6 +79,19 @@ func inMemory(src Source, apex string) (z *file.Zone, known bool) {
 		return nil, true
 	}
 	return z, true
+}
+
+// ofAuto returns a zone of auto, which keeps the case that the name of the file has.
+func ofAuto(zones *auto.Zones, apex string) *file.Zone {
+	if z := zones.Zones(apex); z != nil {
+		return z
+	}
+	for _, name := range zones.Names() {
+		if len(name) == len(apex) && strings.EqualFold(name, apex) {
+			return zones.Zones(name)
+		}
+	}
+	return nil
 }
 
 // open begins a transfer from the source; kept is the version from it that the caller

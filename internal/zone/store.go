@@ -55,9 +55,9 @@ type Store struct {
 	quick   bool // all sources have their zones in memory: asking them is cheap
 	o       Options
 	number  uint64
-	slots   map[string]*slot // by apex; never changes
 
 	mu     sync.Mutex
+	slots  map[string]*slot                // by apex
 	onSOA  func(apex string, soa *dns.SOA) // of the watch; never nil
 	size   int64                           // of all versions that are kept, and of the zones' past
 	loose  atomic.Int64                    // of what is built and what clients hold beside; see account
@@ -82,6 +82,7 @@ type slot struct {
 	apart   atomic.Bool // records of one owner come far apart
 	watched bool        // its serial is to be told also when nobody asks for the zone
 	seen    *Version    // what the watch saw last of such a zone; has no messages
+	gone    bool        // the store has it no more
 	look    looks
 
 	judges    []Judge  // of its versions; never changes
@@ -113,21 +114,7 @@ func NewStore(sources []Source, zones []string, o Options) *Store {
 		}
 	}
 	s.until, s.stop = context.WithCancel(context.Background())
-	for _, apex := range zones {
-		var j Journal
-		if o.Journal != nil {
-			j = o.Journal(apex)
-		}
-		sl := &slot{apex: apex, lineage: acquireLineage(o.Identity(apex), apex, j, s.number)}
-		if o.Judges != nil {
-			sl.judges = o.Judges(apex)
-		}
-		sl.lineage.guard(sl.gated())
-		sl.kept, sl.past = sl.lineage.inherited()
-		sl.lineage.account.join(&s.loose)
-		s.size += sl.kept.memory() + sl.past
-		s.slots[apex] = sl
-	}
+	s.Add(false, zones...)
 	return s
 }
 
@@ -146,14 +133,8 @@ func (s *Store) Close() {
 	s.stop()
 	s.work.Wait()
 	s.looking.Wait()
-	for _, sl := range s.slots {
-		sl.look.dismiss()
-		if err := sl.lineage.flush(); err != nil {
-			s.report(sl.apex, err)
-		}
-		sl.letGo()
-		sl.lineage.account.leave(&s.loose)
-		sl.lineage.release(s.number)
+	for _, sl := range s.all() {
+		s.leave(sl)
 	}
 }
 
@@ -163,7 +144,7 @@ func (s *Store) Close() {
 func (s *Store) Retire() {
 	s.stop()
 	s.work.Wait() // what the watch has begun to look at would be kept
-	for _, sl := range s.slots {
+	for _, sl := range s.all() {
 		sl.settling.Lock()
 		sl.mu.Lock()
 		before := sl.current
@@ -189,13 +170,15 @@ func (s *Store) report(apex string, err error) {
 // ready; it must be closed. It fails with ErrUnavailable, ErrInvalid, an error of
 // internal/wire for a record that cannot be packed, or when ctx is done.
 func (s *Store) Current(ctx context.Context, apex string) (*Reader, error) {
+	s.mu.Lock()
 	sl := s.slots[apex]
+	if sl != nil {
+		sl.used = time.Now()
+	}
+	s.mu.Unlock()
 	if sl == nil {
 		return nil, fmt.Errorf("%w: %s", ErrUnavailable, apex)
 	}
-	s.mu.Lock()
-	sl.used = time.Now()
-	s.mu.Unlock()
 	if sl.gated() {
 		return s.offered(ctx, sl)
 	}
@@ -380,6 +363,9 @@ func (s *Store) correct(sl *slot, v *Version) {
 // private opens a zone that is too large to be kept, for one client. Nothing is packed
 // before it is read.
 func (s *Store) private(ctx context.Context, sl *slot) (*Reader, error) {
+	if sl.isGone() {
+		return nil, errGone(sl.apex)
+	}
 	st, err := s.open(ctx, sl.apex, nil, forClient)
 	if err != nil {
 		return nil, err

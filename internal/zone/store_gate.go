@@ -35,7 +35,7 @@ func (sl *slot) gated() bool { return len(sl.judges) > 0 }
 
 // Held returns what is held back now, ordered by apex.
 func (s *Store) Held() (all []Held) {
-	for _, sl := range s.slots {
+	for _, sl := range s.all() {
 		sl.mu.Lock()
 		if sl.holds != nil {
 			all = append(all, *sl.holds)
@@ -52,7 +52,7 @@ func (s *Store) Approve(d Digest) (out []Held) {
 	if d == (Digest{}) {
 		return nil
 	}
-	for _, sl := range s.slots {
+	for _, sl := range s.all() {
 		sl.mu.Lock()
 		v, holds := sl.held, sl.holds
 		mine := v != nil && v.digest() == d && sl.current == v

@@ -96,8 +96,10 @@ func (s *Store) countPast(sl *slot, look func() int64) int64 {
 	past := look()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.size += past - sl.past
-	sl.past = past
+	if s.slots[sl.apex] == sl { // else it has left, and counts nothing
+		s.size += past - sl.past
+		sl.past = past
+	}
 	return past
 }
 

@@ -52,6 +52,11 @@ func (s *Store) look(sl *slot, how look) (op *opening, joined bool) {
 		return sl.opening, true
 	}
 	op = &opening{done: make(chan struct{}), how: how}
+	if sl.gone {
+		op.err = errGone(sl.apex)
+		close(op.done)
+		return op, false
+	}
 	kept := s.keptLocked(sl)
 	if s.quick {
 		st, err := openAny(s.sources, sl.apex, kept, how)
@@ -111,6 +116,9 @@ func (s *Store) enterLocked(sl *slot, op *opening, kept *Version, st *stream, er
 	before := sl.current
 	defer sl.supersedeLocked(before)
 	switch {
+	case err == nil && sl.gone:
+		st.stop()
+		op.err = errGone(sl.apex)
 	case err != nil:
 		op.err = err
 		sl.current, sl.holds = nil, nil

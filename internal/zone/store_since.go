@@ -15,7 +15,7 @@ import (
 // is not known, the way is longer than the zone, or the version with that serial was
 // given to none of the clients. It waits for v to be settled when there may be a way.
 func (s *Store) Since(ctx context.Context, v *Version, serial uint32, clients []string) ([]wire.Message, error) {
-	sl := s.slots[v.Apex]
+	sl := s.slot(v.Apex)
 	if sl == nil || !sl.lineage.mayLead(serial, clients) {
 		return nil, nil
 	}
@@ -35,7 +35,7 @@ func (s *Store) Since(ctx context.Context, v *Version, serial uint32, clients []
 // Ambiguous reports whether v has the serial of a version with other content that was
 // served before: a client that has this serial may have either, and needs the whole zone.
 func (s *Store) Ambiguous(ctx context.Context, v *Version) bool {
-	sl := s.slots[v.Apex]
+	sl := s.slot(v.Apex)
 	if sl == nil {
 		return false
 	}
@@ -49,7 +49,7 @@ func (s *Store) Ambiguous(ctx context.Context, v *Version) bool {
 // server before this one. It waits until the version is settled, or ctx is done. A client's
 // identity has at most 64 octets.
 func (s *Store) Give(ctx context.Context, v *Version, client string) {
-	sl := s.slots[v.Apex]
+	sl := s.slot(v.Apex)
 	if sl == nil {
 		return
 	}

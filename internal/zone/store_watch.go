@@ -20,7 +20,7 @@ const Period = 2 * time.Second
 // block. It may be nil.
 func (s *Store) Watch(period time.Duration, watched []string, onSOA func(apex string, soa *dns.SOA)) {
 	for _, apex := range watched {
-		if sl := s.slots[apex]; sl != nil {
+		if sl := s.slot(apex); sl != nil {
 			sl.mu.Lock()
 			sl.watched = true
 			sl.mu.Unlock()
@@ -38,7 +38,7 @@ func (s *Store) Watch(period time.Duration, watched []string, onSOA func(apex st
 		tick := time.NewTicker(period)
 		defer tick.Stop()
 		for {
-			for _, sl := range s.slots {
+			for _, sl := range s.all() {
 				s.read(ctx, sl)
 			}
 			select {
