@@ -19,12 +19,11 @@ import (
 
 // explainOptions are the flags of `xfrguard explain`.
 type explainOptions struct {
-	q         check.Question
-	at        string
-	view      string
-	event     string
-	format    string
-	eventArgs []string
+	q      check.Question
+	at     string
+	view   string
+	event  string
+	format string
 }
 
 func explainCommand() *cobra.Command {

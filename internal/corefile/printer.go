@@ -20,21 +20,7 @@ import (
 // no secret: [Parse] reads the same directive out of it.
 func (c *Config) String() string {
 	b := &strings.Builder{}
-	line := func(tokens ...string) {
-		if b.Len() > 0 && tokens[0] != "}" {
-			b.WriteByte('\t')
-		}
-		for i, token := range tokens {
-			if i > 0 {
-				b.WriteByte(' ')
-			}
-			if token == "" || strings.ContainsAny(token, " \t#\"") {
-				token = `"` + strings.ReplaceAll(token, `"`, `\"`) + `"`
-			}
-			b.WriteString(token)
-		}
-		b.WriteByte('\n')
-	}
+	line := func(tokens ...string) { writeLine(b, tokens) }
 	line(append(append([]string{"xfrguard"}, c.Zones...), "{")...)
 	for _, r := range c.Rules {
 		line(ruleTokens(r)...)
@@ -69,38 +55,63 @@ func (c *Config) String() string {
 		line("hold", "shrink", fmt.Sprint(c.HoldShrink, "%"))
 	}
 	line("verify", "zonemd", string(c.Verify.Zonemd))
-	dnssec := []string{"verify", "dnssec", string(c.Verify.Dnssec)}
-	if c.Verify.Full {
-		dnssec = append(dnssec, "full")
-	}
-	if c.Verify.Anchor != "" {
-		dnssec = append(dnssec, "anchor", c.Verify.Anchor)
-	}
-	line(dnssec...)
+	line(dnssecTokens(c.Verify)...)
 	for _, n := range c.Notify {
 		if n.Rule != "" {
 			continue
 		}
-		tokens := []string{"notify"}
-		for _, a := range n.Addrs {
-			tokens = append(tokens, a.String())
-		}
-		if n.Key != "" {
-			tokens = append(tokens, "key", n.Key)
-		}
-		if n.TLS {
-			tokens = append(tokens, "tls")
-		}
-		if n.Source.IsValid() {
-			tokens = append(tokens, "source", n.Source.String())
-		}
-		line(tokens...)
+		line(notifyTokens(n)...)
 	}
 	for _, e := range c.Expects {
 		line(append([]string{"expect"}, strings.Fields(e.Line)...)...)
 	}
 	b.WriteString("}\n")
 	return b.String()
+}
+
+// writeLine writes the tokens of a line, quoted where they have to be.
+func writeLine(b *strings.Builder, tokens []string) {
+	if b.Len() > 0 {
+		b.WriteByte('\t')
+	}
+	for i, token := range tokens {
+		if i > 0 {
+			b.WriteByte(' ')
+		}
+		if token == "" || strings.ContainsAny(token, " \t#\"") {
+			token = `"` + strings.ReplaceAll(token, `"`, `\"`) + `"`
+		}
+		b.WriteString(token)
+	}
+	b.WriteByte('\n')
+}
+
+func dnssecTokens(v Verify) []string {
+	tokens := []string{"verify", "dnssec", string(v.Dnssec)}
+	if v.Full {
+		tokens = append(tokens, "full")
+	}
+	if v.Anchor != "" {
+		tokens = append(tokens, "anchor", v.Anchor)
+	}
+	return tokens
+}
+
+func notifyTokens(n Notify) []string {
+	tokens := []string{"notify"}
+	for _, a := range n.Addrs {
+		tokens = append(tokens, a.String())
+	}
+	if n.Key != "" {
+		tokens = append(tokens, "key", n.Key)
+	}
+	if n.TLS {
+		tokens = append(tokens, "tls")
+	}
+	if n.Source.IsValid() {
+		tokens = append(tokens, "source", n.Source.String())
+	}
+	return tokens
 }
 
 func rateTokens(r policy.Rate) []string {
