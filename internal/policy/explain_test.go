@@ -26,7 +26,7 @@ func TestConditionsLikeTheDecision(t *testing.T) {
 			for _, rule := range zone.Rules {
 				zone.Rules = []policytest.Rule{rule}
 				ps := policytest.Build(map[string]policytest.Policy{"example.org.": zone})
-				for range 5 {
+				for range 25 {
 					req := policytest.DrawRequest(t)
 					req.Zone = "example.org."
 					d := ps.Decide(&req)
