@@ -102,15 +102,6 @@ func awaitAsked(t *testing.T, s *xfrtest.Server, zone, rcode string) time.Durati
 	return 0
 }
 
-// serveZones starts CoreDNS with auto's directory, which has the zones.
-func serveZones(t *testing.T, corefile string, zones ...string) *xfrtest.Server {
-	t.Helper()
-	dir := t.TempDir()
-	files := &xfrtest.Server{Dir: dir}
-	zonesDir(t, files, zones...)
-	return xfrtest.Serve(t, strings.ReplaceAll(corefile, "DIR/zones", filepath.Join(dir, "zones")), nil)
-}
-
 // TestPatternAuto: with a pattern the zones of auto are transferable, those that are
 // dropped in later as soon as auto has them, and one that is removed no more. What is no
 // entry of its list is refused, whoever asks.
