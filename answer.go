@@ -65,7 +65,7 @@ func (x *exchange) send(ctx context.Context, p plan) (end outcome) {
 	}
 	if acked, known := s.Confirm(patience); known {
 		end.acked = &acked
-		if cause := context.Cause(ctx); err == nil && (errors.Is(cause, errRevoked) || errors.Is(cause, errZoneGone)) && acked < s.Stats().Bytes {
+		if cause := context.Cause(ctx); err == nil && (errors.Is(cause, errRevoked) || errors.Is(cause, errZoneGone) || errors.Is(cause, errFrozen)) && acked < s.Stats().Bytes {
 			err = cause
 		}
 	}

@@ -170,6 +170,8 @@ func endReason(err error) audit.EndReason {
 		return audit.EndPolicyRevoked
 	case errors.Is(err, errZoneGone):
 		return audit.EndZoneGone
+	case errors.Is(err, errFrozen):
+		return audit.EndFrozen
 	case errors.Is(err, errShutdown):
 		return audit.EndShutdown
 	case errors.Is(err, limit.ErrTooSlow), errors.Is(err, zone.ErrTooSlow):

@@ -74,6 +74,7 @@ type instance struct {
 	made     madeOf
 	files    *following
 	rules    *expiring
+	obeys    bool        // guarded by obeyed
 	timer    *time.Timer // guarded by live
 
 	// Guarded by live.
@@ -284,6 +285,7 @@ func (in *instance) commit() {
 	for _, g := range guards {
 		g.roster.watch()
 	}
+	in.obeyFirst()
 	in.open.Store(true)
 	transfers.review(guards)
 	in.rules.start(in)
@@ -333,6 +335,8 @@ func (in *instance) leave() {
 		ruleExpires.Reset()
 		signaturesEnd.Reset()
 		findingsGauge.Reset()
+		frozenGauge.Reset()
+		controlUp.Reset()
 	}
 	hookEvents()
 	in.retiring.Do(in.retire)

@@ -108,6 +108,16 @@ var (
 		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "rule_expires_timestamp_seconds",
 		Help: "Gauge of the moment at which a rule ends or has ended, in Unix time.",
 	}, []string{"server", "zone", "view", "rule"})
+
+	frozenGauge = promauto.NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "frozen",
+		Help: "Gauge that is 1 while the operator has frozen the transfers of a zone, or of all zones (zone *).",
+	}, []string{"server", "zone", "view"})
+
+	controlUp = promauto.NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: plugin.Namespace, Subsystem: subsystem, Name: "control_up",
+		Help: "Gauge that is 1 while the control directories of a server block can be read.",
+	}, []string{"server", "view"})
 )
 
 // startAtZero makes the series of a closed list, so that the first time something

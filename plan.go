@@ -99,6 +99,8 @@ func unplanned(err error) policy.Reason {
 		return policy.ReasonZoneHeld
 	case errors.Is(err, errShutdown):
 		return policy.ReasonShutdown
+	case errors.Is(err, errFrozen):
+		return policy.ReasonFrozen
 	case errors.Is(err, errRevoked):
 		return policy.ReasonClientNotAllowed
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/xfrguard/xfrguard/internal/audit"
+	"github.com/xfrguard/xfrguard/internal/control"
 	"github.com/xfrguard/xfrguard/internal/corefile"
 	"github.com/xfrguard/xfrguard/internal/policy"
 	"github.com/xfrguard/xfrguard/internal/verify"
@@ -26,6 +27,7 @@ type directive struct {
 	audit   *audit.Auditor   // set when the instance is prepared
 	journal *journal.Journal // nil for memory only
 	anchor  *verify.Anchor   // nil for the zone's own word; set by check
+	control *control.Dir     // nil for none
 }
 
 // serve gives the block its zones: those of these directives.

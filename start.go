@@ -46,6 +46,7 @@ func (g *guard) start(in *instance) error {
 	if g.mode == corefile.ModeEnforce {
 		g.sources = g.takeOver()
 		g.openJournals()
+		g.openControls()
 	}
 	return g.openAudit()
 }

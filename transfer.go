@@ -5,6 +5,7 @@ package xfrguard
 
 import (
 	"context"
+	"errors"
 	"net"
 	"strconv"
 	"sync/atomic"
@@ -54,6 +55,9 @@ func (g *guard) answer(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (i
 	}
 	defer transfers.end(run)
 	d := g.decide(x)
+	if d.Allow && x.frozen() {
+		d.Refuse(policy.ReasonFrozen)
+	}
 	if d.Allow && !x.takeUnproven() {
 		d.Refuse(policy.ReasonRateLimited)
 	}
@@ -80,6 +84,9 @@ func (g *guard) answer(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (i
 	}
 	if d.Allow && x.expired(&d) {
 		d.Refuse(policy.ReasonRuleExpired)
+	}
+	if d.Allow && x.frozen() {
+		d.Refuse(policy.ReasonFrozen)
 	}
 	if d.Allow && !x.accept() {
 		d.Refuse(policy.ReasonTSIGReplay)
@@ -128,6 +135,9 @@ func (x *exchange) zone() string {
 // others.
 func (x *exchange) deny(d *policy.Decision) {
 	x.lease.Release()
+	if d.Reason.Passes() && errors.Is(context.Cause(x.run.ctx), errFrozen) { // while it waited
+		d.Refuse(policy.ReasonFrozen)
+	}
 	x.decided(d)
 	x.ev.Rcode = wire.RcodeName(d.Verdict(x.Req.TSIG.Status).Rcode)
 	x.count(d)

@@ -42,18 +42,25 @@ const (
 	ActionRuleExpired  Action = "rule-expired"         // an allow rule has ended
 	ActionFilesChanged Action = "policy-files-changed" // keys or certificates on disk are other ones
 	ActionFinding      Action = "policy-finding"       // something is not as it seems
-	ActionSinkDown     Action = "audit-sink-down"
-	ActionSinkUp       Action = "audit-sink-up"
-	ActionGap          Action = "audit-gap"        // events were lost: how many, since when, why
-	ActionClockStep    Action = "clock-step"       // the machine's clock was set, or stood still while it slept
-	ActionOpened       Action = "audit-opened"     // the first line of a new chain
-	ActionResumed      Action = "audit-resumed"    // a file with lines was opened, its chain goes on
-	ActionClosed       Action = "audit-closed"     // the file was closed in good order
-	ActionRepair       Action = "audit-repair"     // a torn last line was removed
-	ActionRotated      Action = "audit-rotated"    // the file was renamed or deleted, a new one goes on
-	ActionTruncated    Action = "audit-truncated"  // the file became shorter under the writer
-	ActionForeign      Action = "audit-foreign"    // somebody else has written into the file
-	ActionCheckpoint   Action = "audit-checkpoint" // a signed note over the chain so far
+	ActionFrozen       Action = "transfers-frozen"     // the operator has frozen transfers
+	ActionThawed       Action = "transfers-thawed"     // and no longer does
+	ActionApproved     Action = "zone-approved"        // the operator lets a held version out
+
+	ActionControlUnreadable Action = "control-unreadable" // what was frozen stays so
+	ActionControlReadable   Action = "control-readable"
+
+	ActionSinkDown   Action = "audit-sink-down"
+	ActionSinkUp     Action = "audit-sink-up"
+	ActionGap        Action = "audit-gap"        // events were lost: how many, since when, why
+	ActionClockStep  Action = "clock-step"       // the machine's clock was set, or stood still while it slept
+	ActionOpened     Action = "audit-opened"     // the first line of a new chain
+	ActionResumed    Action = "audit-resumed"    // a file with lines was opened, its chain goes on
+	ActionClosed     Action = "audit-closed"     // the file was closed in good order
+	ActionRepair     Action = "audit-repair"     // a torn last line was removed
+	ActionRotated    Action = "audit-rotated"    // the file was renamed or deleted, a new one goes on
+	ActionTruncated  Action = "audit-truncated"  // the file became shorter under the writer
+	ActionForeign    Action = "audit-foreign"    // somebody else has written into the file
+	ActionCheckpoint Action = "audit-checkpoint" // a signed note over the chain so far
 )
 
 // eventSpec is what all events of one action have in common.
@@ -95,6 +102,11 @@ var eventSpecs = []eventSpec{
 	{ActionSinkDown, "XFR220", "process", []string{"change"}, true, "audit sink down"},
 	{ActionSinkUp, "XFR221", "process", []string{"change"}, false, "audit sink up"},
 	{ActionGap, "XFR222", "process", []string{"info"}, true, "audit events were lost"},
+	{ActionFrozen, "XFR240", "configuration", []string{"change"}, false, "transfers frozen"},
+	{ActionThawed, "XFR241", "configuration", []string{"change"}, false, "transfers thawed"},
+	{ActionApproved, "XFR242", "configuration", []string{"change"}, false, "held version of a zone approved"},
+	{ActionControlUnreadable, "XFR243", "configuration", []string{"info"}, true, "control directory cannot be read, all stays as it is"},
+	{ActionControlReadable, "XFR244", "configuration", []string{"info"}, false, "control directory can be read again"},
 	{ActionClockStep, "XFR250", "process", []string{"change"}, false, "clock was set"},
 	{ActionOpened, "XFR230", "file", []string{"creation"}, false, "audit chain begun"},
 	{ActionResumed, "XFR231", "file", []string{"access"}, false, "audit chain resumed"},
@@ -160,6 +172,7 @@ const (
 	EndTooSlow         EndReason = "too-slow" // below the pace, and somebody waited for the place
 	EndPolicyRevoked   EndReason = "policy-revoked"
 	EndZoneGone        EndReason = "zone-gone" // a pattern stood for it, and its backend has it no more
+	EndFrozen          EndReason = "frozen"    // by the operator
 	EndShutdown        EndReason = "shutdown"
 	EndZoneUnavailable EndReason = "zone-unavailable" // the backend failed before or while sending
 	EndStreamInvalid   EndReason = "stream-invalid"   // what the backend sent is no zone
@@ -170,7 +183,7 @@ const (
 // EndReasons is every EndReason.
 var EndReasons = []EndReason{
 	EndComplete, EndUpToDate, EndUseTCP, EndClientGone, EndStalled, EndTimeout, EndTooSlow,
-	EndPolicyRevoked, EndZoneGone, EndShutdown, EndZoneUnavailable, EndStreamInvalid, EndRecordTooLarge, EndInternalError,
+	EndPolicyRevoked, EndZoneGone, EndFrozen, EndShutdown, EndZoneUnavailable, EndStreamInvalid, EndRecordTooLarge, EndInternalError,
 }
 
 // good reports whether the client got all that there was to get.
@@ -318,6 +331,9 @@ const (
 	ExtraVerifyTotal = "coredns.xfr.verify.total"          // int: failures of the version, of all reasons
 	ExtraVerifyEnd   = "coredns.xfr.verify.signatures_end" // time.Time: of the first of its signatures
 
+	ExtraControlText = "coredns.xfr.control.text" // string: why
+	ExtraControlBy   = "coredns.xfr.control.by"   // string: who, as far as the file tells
+
 	ExtraFinding         = "coredns.xfr.finding.code"     // string
 	ExtraFindingPosition = "coredns.xfr.finding.position" // string: file:line
 )
@@ -331,6 +347,7 @@ var extraFields = []string{
 	extraSinks, extraFailure, extraSink, ExtraLostAllowed, extraLostDenials, ExtraPolicy, ExtraZones, ExtraZonesTotal,
 	ExtraNotified, ExtraNotifiedPort, ExtraNotifySerial, ExtraNotifyTries, ExtraNotifyLink, ExtraNotifySince,
 	ExtraVerifyOwner, ExtraVerifyType, ExtraVerifyTotal, ExtraVerifyEnd, ExtraFinding, ExtraFindingPosition, ExtraFiles, ExtraFilesTotal,
+	ExtraControlText, ExtraControlBy,
 	trail.FieldKind, trail.FieldCause, trail.FieldRewritten, trail.FieldAction, trail.FieldBytes, trail.FieldBytesHash,
 	trail.FieldSizeBefore, trail.FieldSizeNow, trail.FieldLost, trail.FieldLate, trail.FieldLateFirst, trail.FieldLateLast,
 	trail.FieldSince, trail.FieldError, trail.FieldCheckpoint, trail.FieldClockStep,
@@ -351,6 +368,19 @@ const (
 
 // ReloadFailures is every ReloadFailure.
 var ReloadFailures = []ReloadFailure{FailedParse, FailedExpect, FailedFinding, FailedStart, FailedListen}
+
+// FreezeReason says what is frozen, or no longer: event.reason of transfers-frozen and
+// transfers-thawed events.
+type FreezeReason string
+
+// What can be frozen.
+const (
+	FreezeAll  FreezeReason = "all"  // all zones of the directive
+	FreezeZone FreezeReason = "zone" // the zone of the event
+)
+
+// FreezeReasons is every FreezeReason.
+var FreezeReasons = []FreezeReason{FreezeAll, FreezeZone}
 
 // FilesChange says what became of keys and certificates that are other ones on disk:
 // event.reason of a policy-files-changed event.

@@ -186,6 +186,33 @@ func sampleEvents() map[string]*Event {
 			e.Message = "rule ns2 ended at 2026-11-22T21:24:18Z"
 			e.Extra = map[string]any{ExtraZones: []string{base.Zone}, ExtraZonesTotal: 1}
 		}),
+		"transfers-frozen": life(ActionFrozen, func(e *Event) {
+			asPolicy(e)
+			delete(e.Extra, ExtraPolicy)
+			e.Reason = string(FreezeAll)
+			e.Extra[ExtraControlText], e.Extra[ExtraControlBy] = "key of ns2 stolen", "alice@ns1"
+		}),
+		"transfers-thawed": life(ActionThawed, func(e *Event) {
+			asPolicy(e)
+			delete(e.Extra, ExtraPolicy)
+			e.Reason = string(FreezeZone)
+			e.Extra[ExtraControlText], e.Extra[ExtraControlBy] = "broken export", "uid 0"
+		}),
+		"zone-approved": life(ActionApproved, func(e *Event) {
+			asPolicy(e)
+			delete(e.Extra, ExtraPolicy)
+			e.SerialServed, e.Digest = &served, "sha384:"+strings.Repeat("38b060a751ac9638", 6)
+			e.Extra[ExtraControlText], e.Extra[ExtraControlBy] = "the zone was split", "alice@ns1"
+		}),
+		"control-unreadable": life(ActionControlUnreadable, func(e *Event) {
+			asPolicy(e)
+			delete(e.Extra, ExtraPolicy)
+			e.Error = "/run/coredns/xfr: everybody may write to it: chmod o-w"
+		}),
+		"control-readable": life(ActionControlReadable, func(e *Event) {
+			asPolicy(e)
+			delete(e.Extra, ExtraPolicy)
+		}),
 		"files-changed": life(ActionFilesChanged, func(e *Event) {
 			e.Reason = string(FilesLoaded)
 			e.Extra = map[string]any{ExtraFiles: []string{"/etc/coredns/xfr.keys"}, ExtraFilesTotal: 1}

@@ -33,6 +33,7 @@ type Config struct {
 
 	Cache   int64  // packed zone versions kept in memory, in bytes
 	Journal string // directory; "" for memory only
+	Control string // directory, an absolute path; "" for none
 
 	HoldShrink int // percent of its records that a zone may lose at once; 0 holds nothing
 

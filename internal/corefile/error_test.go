@@ -14,7 +14,7 @@ import (
 // in the block of a directive for example.org; errors are on its line 2 unless
 // they say otherwise.
 func TestParseErrors(t *testing.T) {
-	const all = "algorithms, allow, audit, audit_failure, audit_key, bandwidth, cache, concurrent, deny, elsewhere, expect, findings, hold, journal, mode, notify, rate, timeout, verify"
+	const all = "algorithms, allow, audit, audit_failure, audit_key, bandwidth, cache, concurrent, control, deny, elsewhere, expect, findings, hold, journal, mode, notify, rate, timeout, verify"
 	tests := []struct{ text, want string }{
 		// The block.
 		{"foo", "unknown property 'foo', expected one of " + all},
@@ -182,6 +182,8 @@ func TestParseErrors(t *testing.T) {
 		{"verify dnssec off full", "verify: 'full' and 'anchor' have no effect with 'dnssec off'"},
 		{"verify zonemd refuse", "verify: 'zonemd refuse' needs a 'journal DIR' too, which keeps the last good version"},
 		{"verify dnssec refuse full", "verify: 'dnssec refuse' needs a 'journal DIR' too, which keeps the last good version"},
+		{"control", "control: expected one DIR"},
+		{"control xfr", "control: 'xfr' is not the whole path of a directory, expected one such as /run/coredns/xfr"},
 		{"notify", "notify: expected ADDRESS... [key NAME] [source ADDRESS] [tls], such as 192.0.2.53 key ns2.example.org"},
 		{"notify key k tls", "notify: expected ADDRESS... [key NAME] [source ADDRESS] [tls], such as 192.0.2.53 key ns2.example.org"},
 		{"notify ns2.example.org", "notify: 'ns2.example.org' is no ADDRESS, expected one such as 192.0.2.53, 192.0.2.53:5300 or [2001:db8::53]:5300"},

@@ -43,6 +43,7 @@ func drawConfig(t *rapid.T) *Config {
 		Elsewhere:    rapid.SampledFrom([]Elsewhere{ElsewhereRefuse, ElsewherePass}).Draw(t, "elsewhere"),
 		Findings:     rapid.SampledFrom([]FindingsMode{FindingsWarn, FindingsFail}).Draw(t, "findings"),
 		Cache:        rapid.Int64Min(1).Draw(t, "cache"),
+		Control:      rapid.SampledFrom([]string{"", "/run/xfr", "/run/my control"}).Draw(t, "control"),
 		Journal:      rapid.SampledFrom([]string{"", "/var/lib/xfr", "my journal"}).Draw(t, "journal"),
 		Audit: rapid.SliceOfNDistinct(rapid.SampledFrom([]Sink{
 			{Kind: "stdout"},
@@ -187,13 +188,13 @@ func FuzzParse(f *testing.F) {
 			checkConfig(t, c, zones)
 			again, err := parseText(c.String(), ".")
 			if err != nil {
-				if strings.ContainsAny(c.AuditKey+c.Journal+fmt.Sprint(c.Audit, c.Zones), "\\\"\n") {
+				if strings.ContainsAny(c.AuditKey+c.Journal+c.Control+fmt.Sprint(c.Audit, c.Zones), "\\\"\n") {
 					continue // not everything can be quoted in a Corefile
 				}
 				t.Fatalf("%v\n%s", err, c.String())
 			}
 			if diff := cmp.Diff([]*Config{c}, again, sameConfig); diff != "" &&
-				!strings.ContainsAny(c.AuditKey+c.Journal+fmt.Sprint(c.Audit, c.Zones), "\\\"\n") {
+				!strings.ContainsAny(c.AuditKey+c.Journal+c.Control+fmt.Sprint(c.Audit, c.Zones), "\\\"\n") {
 				t.Fatalf("written and read again (-want +got):\n%s", diff)
 			}
 		}

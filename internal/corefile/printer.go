@@ -48,6 +48,9 @@ func (c *Config) String() string {
 	line("elsewhere", string(c.Elsewhere))
 	line(strings.Fields("findings " + string(c.Findings) + " " + joinCodes(c.Except))...)
 	line("cache", fmt.Sprintf("%dB", c.Cache))
+	if c.Control != "" {
+		line("control", c.Control)
+	}
 	if c.Journal != "" {
 		line("journal", c.Journal)
 	}

@@ -40,6 +40,7 @@ var properties = map[string]property{
 	"cache":         {false, (*parser).cache},
 	"journal":       {false, (*parser).journal},
 	"hold":          {false, (*parser).hold},
+	"control":       {false, (*parser).control},
 	"notify":        {true, (*parser).notify},
 	"verify":        {true, (*parser).verify},
 }
@@ -238,6 +239,17 @@ func (p *parser) hold(args []string) (err error) {
 	}
 	p.cfg.HoldShrink, err = parsePercent(args[1])
 	return err
+}
+
+func (p *parser) control(args []string) (err error) {
+	if p.cfg.Control, err = onePath(args, "DIR"); err != nil {
+		return err
+	}
+	if !filepath.IsAbs(p.cfg.Control) {
+		return fmt.Errorf("%s is not the whole path of a directory, expected one such as /run/coredns/xfr", quote(p.cfg.Control))
+	}
+	p.cfg.Control = filepath.Clean(p.cfg.Control)
+	return nil
 }
 
 func (p *parser) mode(args []string) error {

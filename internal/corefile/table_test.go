@@ -230,6 +230,7 @@ func TestParse(t *testing.T) {
 			c.Verify, c.Journal = Verify{"warn", "refuse", false, "a"}, "d"
 		})},
 		{"verify nothing", "{\n verify dnssec off\n verify zonemd off\n}", expect(func(c *Config) { c.Verify = Verify{"off", "off", false, ""} })},
+		{"control", "{\n control /run/xfr/\n}", expect(func(c *Config) { c.Control = "/run/xfr" })},
 		{"journal", "{\n journal /var/lib/xfr\n}", expect(func(c *Config) { c.Journal = "/var/lib/xfr" })},
 		{"notify", "{\n notify 192.0.2.53 [2001:db8::53]:5300 ::ffff:192.0.2.54 key NS2 \n notify tls 192.0.2.53 192.0.2.55:8853\n}", expect(func(c *Config) {
 			c.Notify = []Notify{

@@ -113,6 +113,9 @@ func (fs *Findings) ignored(first, cfg *corefile.Config, later bool) {
 	if _, ok := cfg.Given["verify"]; ok {
 		fs.Add(finding.PropertyIgnored, cfg.At("verify"), "verify %s", unused)
 	}
+	if cfg.Control != "" {
+		fs.Add(finding.PropertyIgnored, cfg.At("control"), "control %s", unused)
+	}
 	if len(cfg.Notify) > 0 {
 		fs.Add(finding.PropertyIgnored, cfg.Notify[0].Pos, "notify %s", unused)
 	}

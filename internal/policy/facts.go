@@ -38,6 +38,7 @@ const (
 	ReasonCertNotAllowed       Reason = "cert-not-allowed"      // REFUSED, EDE 18
 	ReasonTypeNotAllowed       Reason = "type-not-allowed"      // REFUSED, EDE 18
 	ReasonRuleExpired          Reason = "rule-expired"          // REFUSED, EDE 18
+	ReasonFrozen               Reason = "frozen"                // REFUSED, EDE 18: by the operator
 	ReasonTransportUnsupported Reason = "transport-unsupported" // NOTIMP, EDE 21
 	ReasonRewritten            Reason = "rewritten"             // REFUSED: another plugin made it out of another query
 	ReasonRateLimited          Reason = "rate-limited"          // SERVFAIL (RFC 9103 §6.3.3)
@@ -55,6 +56,7 @@ var Reasons = []Reason{
 	ReasonTSIGBadKey, ReasonTSIGWeakAlgorithm, ReasonTSIGBadTruncation, ReasonTSIGBadSignature, ReasonTSIGBadTime,
 	ReasonTSIGRequired, ReasonTSIGKeyNotAllowed, ReasonTLSRequired, ReasonCertRequired, ReasonCertNotAllowed,
 	ReasonTSIGReplay, ReasonTypeNotAllowed, ReasonRuleExpired,
+	ReasonFrozen,
 	ReasonRateLimited, ReasonConcurrencyLimited, ReasonShutdown, ReasonZoneUnavailable, ReasonZoneHeld, ReasonAuditUnavailable,
 }
 

@@ -324,7 +324,7 @@ func TestUniverse(t *testing.T) {
 	for seed := range 3000 {
 		seen[one.Example(seed)]++
 	}
-	later := []policy.Reason{policy.ReasonZoneHeld, policy.ReasonBlockNotGuarded, policy.ReasonZoneNotGuarded, policy.ReasonRewritten, policy.ReasonRateLimited, policy.ReasonConcurrencyLimited, policy.ReasonShutdown, policy.ReasonZoneUnavailable, policy.ReasonAuditUnavailable}
+	later := []policy.Reason{policy.ReasonZoneHeld, policy.ReasonBlockNotGuarded, policy.ReasonZoneNotGuarded, policy.ReasonRewritten, policy.ReasonFrozen, policy.ReasonRateLimited, policy.ReasonConcurrencyLimited, policy.ReasonShutdown, policy.ReasonZoneUnavailable, policy.ReasonAuditUnavailable}
 	for _, r := range policy.Reasons {
 		if seen[r] == 0 && !slices.Contains(later, r) {
 			t.Errorf("never %s, only %v", r, seen)

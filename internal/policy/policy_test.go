@@ -184,7 +184,7 @@ func TestDecide(t *testing.T) {
 			reached[got.Reason] = true
 		})
 	}
-	later := []policy.Reason{policy.ReasonZoneHeld, policy.ReasonBlockNotGuarded, policy.ReasonZoneNotGuarded, policy.ReasonRewritten, policy.ReasonRateLimited, policy.ReasonConcurrencyLimited, policy.ReasonShutdown, policy.ReasonAuditUnavailable, policy.ReasonZoneUnavailable}
+	later := []policy.Reason{policy.ReasonZoneHeld, policy.ReasonBlockNotGuarded, policy.ReasonZoneNotGuarded, policy.ReasonRewritten, policy.ReasonFrozen, policy.ReasonRateLimited, policy.ReasonConcurrencyLimited, policy.ReasonShutdown, policy.ReasonAuditUnavailable, policy.ReasonZoneUnavailable}
 	for _, r := range policy.Reasons {
 		if !reached[r] && !slices.Contains(later, r) {
 			t.Errorf("no request here is decided with %q", r)

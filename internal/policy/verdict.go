@@ -28,6 +28,7 @@ var Verdicts = map[Reason]Verdict{
 	ReasonCertNotAllowed:       {Rcode: dns.RcodeRefused, EDE: dns.ExtendedErrorCodeProhibited},
 	ReasonTypeNotAllowed:       {Rcode: dns.RcodeRefused, EDE: dns.ExtendedErrorCodeProhibited},
 	ReasonRuleExpired:          {Rcode: dns.RcodeRefused, EDE: dns.ExtendedErrorCodeProhibited},
+	ReasonFrozen:               {Rcode: dns.RcodeRefused, EDE: dns.ExtendedErrorCodeProhibited},
 	ReasonTSIGBadKey:           {Rcode: dns.RcodeNotAuth, TSIG: dns.RcodeBadKey},
 	ReasonTSIGWeakAlgorithm:    {Rcode: dns.RcodeNotAuth, TSIG: dns.RcodeBadKey},
 	ReasonTSIGBadSignature:     {Rcode: dns.RcodeNotAuth, TSIG: dns.RcodeBadSig},
