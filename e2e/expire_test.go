@@ -50,19 +50,23 @@ func TestRuleExpires(t *testing.T) {
 		t.Fatal(err)
 	}
 	told, found := 0, 0
-	for _, e := range audittest.Lines(t, s.Dir+"/audit.log") {
-		switch e["event.action"] {
-		case "rule-expired":
-			told++
-			if e["rule.name"] != "lent" || e["coredns.zone"] != "example.org." {
-				t.Errorf("on record: %v", e)
-			}
-		case "policy-finding":
-			if e["event.reason"] == "rule-expires-soon" && strings.Contains(fmt.Sprint(e["message"]), "has allowed nobody since") {
-				found++
+	audittest.Eventually(t, func() bool {
+		told, found = 0, 0
+		for _, e := range audittest.Lines(t, s.Dir+"/audit.log") {
+			switch e["event.action"] {
+			case "rule-expired":
+				told++
+				if e["rule.name"] != "lent" || e["coredns.zone"] != "example.org." {
+					t.Errorf("on record: %v", e)
+				}
+			case "policy-finding":
+				if e["event.reason"] == "rule-expires-soon" && strings.Contains(fmt.Sprint(e["message"]), "has allowed nobody since") {
+					found++
+				}
 			}
 		}
-	}
+		return found > 0
+	})
 	if told != 1 || found != 1 {
 		t.Errorf("told %d times while it served, found %d times at start", told, found)
 	}
