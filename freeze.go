@@ -6,6 +6,7 @@ package xfrguard
 import (
 	"errors"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -64,12 +65,12 @@ func (x *exchange) frozen() bool {
 	if x.guard.mode == corefile.ModeObserve {
 		return false
 	}
-	if x.guard.zone(apex).frozen(apex) != nil {
+	if x.guard.covering(apex).frozen(apex) != nil {
 		return true
 	}
 	latest := x.guard.successor()
 	return latest != nil && slices.ContainsFunc(nearest(x, latest.sorted()), func(g *guard) bool {
-		return g.mode != corefile.ModeObserve && g.zone(apex).frozen(apex) != nil
+		return g.mode != corefile.ModeObserve && g.covering(apex).frozen(apex) != nil
 	})
 }
 
@@ -181,6 +182,19 @@ func (g *guard) tellReadable(d *directive, down map[controlKey]string) error {
 	return err
 }
 
+// entries are the directive's ZONES, patterns behind the others.
+func (d *directive) entries() []string { return slices.Concat(d.Zones, d.Patterns) }
+
+// directiveOf returns the directive that has the entry among its ZONES, nil for none.
+func (g *guard) directiveOf(entry string) *directive {
+	for _, d := range g.directives {
+		if slices.Contains(d.entries(), entry) {
+			return d
+		}
+	}
+	return nil
+}
+
 // tellFrozen puts on record what is frozen, and notes it. A text that changes is on record
 // again.
 func (g *guard) tellFrozen(d *directive, frozen map[frozenKey]control.Note) {
@@ -199,14 +213,18 @@ func (g *guard) tellFrozen(d *directive, frozen map[frozenKey]control.Note) {
 		}
 		d.audit.Lifecycle(e)
 	}
-	all := frozenKey{g.server(), g.Config.ViewName, "*", d.Zones[0]}
+	entries := d.entries()
+	if len(entries) == 0 {
+		return
+	}
+	all := frozenKey{g.server(), g.Config.ViewName, "*", entries[0]}
 	if state.All != nil {
 		note(all, *state.All, "", audit.FreezeAll)
 	} else {
 		frozenGauge.WithLabelValues(all.server, all.zone, all.view).Set(anyFrozen(frozen, all))
 	}
 	for apex, n := range state.Zones {
-		if slices.Contains(d.Zones, apex) {
+		if g.covering(apex) == d {
 			note(frozenKey{all.server, all.view, apex, ""}, n, apex, audit.FreezeZone)
 		}
 	}
@@ -235,11 +253,10 @@ func (g *guard) thaw(k frozenKey, n *control.Note) (apexes []string) {
 	if g.auditOf != nil || g.server() != k.server || g.Config.ViewName != k.view {
 		return nil
 	}
-	zone, reason := k.zone, audit.FreezeZone
+	d, reason := g.covering(k.zone), audit.FreezeZone
 	if k.zone == "*" {
-		zone, reason = k.first, audit.FreezeAll
+		d, reason = g.directiveOf(k.first), audit.FreezeAll
 	}
-	d := g.zone(zone)
 	if d == nil || d.audit == nil {
 		return nil
 	}
@@ -250,7 +267,7 @@ func (g *guard) thaw(k frozenKey, n *control.Note) (apexes []string) {
 	}
 	log.Infof("%s: transfers of %s are no longer frozen", d.Pos, orAll(k.zone))
 	d.audit.Lifecycle(e)
-	for _, apex := range d.Zones {
+	for _, apex := range g.apexesOf(d, math.MaxInt) {
 		if (k.zone == "*" || k.zone == apex) && d.frozen(apex) == nil {
 			apexes = append(apexes, apex)
 		}
@@ -294,7 +311,7 @@ func (n *notifier) everybody(apexes []string) {
 func (g *guard) approve(d *directive) {
 	for _, a := range d.control.Approvals() {
 		for _, held := range g.store.Held() {
-			if held.Digest != a.Digest || !slices.Contains(d.Zones, held.Apex) || a.Given.Add(clockGrain).Before(held.Since) {
+			if held.Digest != a.Digest || g.covering(held.Apex) != d || a.Given.Add(clockGrain).Before(held.Since) {
 				continue
 			}
 			if len(g.store.Approve(held.Digest)) == 0 {

@@ -194,3 +194,33 @@ func TestFreezeInObserve(t *testing.T) {
 	}
 	t.Error("no finding")
 }
+
+// TestFreezeOfPatternZone: what a pattern stands for is frozen and thawed like any zone, by
+// its own name or with all.
+func TestFreezeOfPatternZone(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	files := &xfrtest.Server{Dir: t.TempDir()}
+	zonesDir(t, files, "example.org", "example.net")
+	corefile := patternBlock(".:0", "*", "control "+dir, autoBody)
+	s := xfrtest.Serve(t, strings.ReplaceAll(corefile, "DIR/zones", files.Dir+"/zones"), nil)
+	wantAsked(t, s, "example.org", "NOERROR")
+	write(t, filepath.Join(dir, "freeze.zones"), "example.org broken export\n")
+	s.When(t, "transfers-frozen", "zone")
+	wantAsked(t, s, "example.org", "REFUSED")
+	wantAsked(t, s, "example.net", "NOERROR")
+	write(t, filepath.Join(dir, "freeze"), "by:alice all of it\n")
+	s.When(t, "transfers-frozen", "all")
+	wantAsked(t, s, "example.net", "REFUSED")
+	for _, name := range []string{"freeze", "freeze.zones"} {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.When(t, "transfers-thawed", "all")
+	s.When(t, "transfers-thawed", "zone")
+	wantAsked(t, s, "example.org", "NOERROR")
+	wantAsked(t, s, "example.net", "NOERROR")
+}

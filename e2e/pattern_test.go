@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -73,9 +74,12 @@ func asked(t *testing.T, s *xfrtest.Server, zone string) (rcode string, records 
 	return askedAt(t, s.Addr(t, "tcp", 0), zone)
 }
 
+var lastID atomic.Uint32
+
 func askedAt(t *testing.T, addr, zone string) (rcode string, records int) {
 	t.Helper()
 	q := xfrtest.Question(dns.TypeAXFR, xfrtest.WithName(dns.Fqdn(zone)))
+	q.Id = uint16(lastID.Add(1)) // at random two of one second may be alike, and the second is a replay
 	m := xfrtest.Ask1(t, "tcp", addr, "", xfrtest.Signed(t, q, xfrtest.KeyA, dns.HmacSHA256, xfrtest.SecretA))
 	return dns.RcodeToString[m.Rcode], len(m.Answer)
 }
