@@ -309,6 +309,9 @@ func (n *notifier) everybody(apexes []string) {
 // approve lets out the held versions that an operator has approved since they are held. A
 // line of the file counts once, and for no version that is held later.
 func (g *guard) approve(d *directive) {
+	if g.store == nil {
+		return // in observe mode nothing is held
+	}
 	for _, a := range d.control.Approvals() {
 		for _, held := range g.store.Held() {
 			if held.Digest != a.Digest || g.covering(held.Apex) != d || a.Given.Add(clockGrain).Before(held.Since) {

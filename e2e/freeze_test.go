@@ -183,6 +183,7 @@ func TestUnreadableAtStart(t *testing.T) {
 func TestFreezeInObserve(t *testing.T) {
 	corefile, dir := controlled(t, "allow as lan net 127.0.0.1 unsigned\n\t\tmode observe")
 	write(t, filepath.Join(dir, "freeze"), "")
+	write(t, filepath.Join(dir, "approve"), strings.Repeat("ab", 32)+"\nsha384:"+strings.Repeat("ab", 48)+"\n")
 	s := xfrtest.Serve(t, strings.Replace(corefile, "file DIR/db", "transfer {\n\t\tto *\n\t}\n\tfile DIR/db", 1), map[string]string{"db": xfrtest.ZoneOrg})
 	if m := xfrtest.Ask1(t, "tcp", s.Addr(t, "tcp", 0), "127.0.0.1", xfrtest.Packed(t, xfrtest.Question(dns.TypeAXFR))); m.Rcode != dns.RcodeSuccess {
 		t.Errorf("observed, and answered %v", m)
