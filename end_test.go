@@ -118,7 +118,7 @@ func TestEndDoesNotHold(t *testing.T) {
 		if err := <-got; err != nil {
 			t.Error(err)
 		}
-		if took := time.Since(begin); took > patience/2 {
+		if took := time.Since(begin); took > patience*9/10 { // whoever is held is held for all of it
 			t.Errorf("it took %v", took)
 		}
 	})

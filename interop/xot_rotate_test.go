@@ -318,7 +318,7 @@ func (r *rotation) nothingLost(t *testing.T, load *xotLoad) {
 }
 
 // startRotation serves the zone by the document's mutual recipe at port, and again at
-// paced, where a transfer takes 24 s: longer than all reloads, and than the five seconds
+// paced, where a transfer takes 48 s: longer than all reloads, and than the five seconds
 // that CoreDNS waits when it stops.
 func startRotation(t *testing.T) (r *rotation, port, paced int) {
 	t.Helper()
@@ -329,7 +329,7 @@ func startRotation(t *testing.T) (r *rotation, port, paced int) {
 	plain := peer.Port(t)
 	port, paced = peer.Port(t), peer.Port(t)
 	block := strings.Replace(blocks.take(t, "corefile mutual"), "xfrguard {\n", "xfrguard {\n        rate 1000000/1s burst 1000000\n", 1)
-	slow := strings.Replace(block, " burst 1000000\n", " burst 1000000\n        bandwidth 128KiB\n", 1)
+	slow := strings.Replace(block, " burst 1000000\n", " burst 1000000\n        bandwidth 64KiB\n", 1)
 	r = &rotation{dir: dir, blocks: blocks}
 	r.CoreDNS = startGuarded(t, plain, xotZone,
 		placeCorefile(t, block, dir, port, pins)+placeCorefile(t, slow, dir, paced, pins)+
