@@ -182,13 +182,10 @@ func (g *guard) tellReadable(d *directive, down map[controlKey]string) error {
 	return err
 }
 
-// entries are the directive's ZONES, patterns behind the others.
-func (d *directive) entries() []string { return slices.Concat(d.Zones, d.Patterns) }
-
 // directiveOf returns the directive that has the entry among its ZONES, nil for none.
 func (g *guard) directiveOf(entry string) *directive {
 	for _, d := range g.directives {
-		if slices.Contains(d.entries(), entry) {
+		if slices.Contains(d.Names(), entry) {
 			return d
 		}
 	}
@@ -213,7 +210,7 @@ func (g *guard) tellFrozen(d *directive, frozen map[frozenKey]control.Note) {
 		}
 		d.audit.Lifecycle(e)
 	}
-	entries := d.entries()
+	entries := d.Names()
 	if len(entries) == 0 {
 		return
 	}

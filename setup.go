@@ -148,7 +148,7 @@ var errExpect = errors.New("the policy is not as expected")
 // checkExpects tries what the policy has to say. Where only a date has passed that is a
 // finding: see lint.
 func (g *guard) checkExpects(has func(key string) bool) (errs []error) {
-	for _, u := range corefile.TryExpects(g.parsed(), g.Policies, time.Now(), has) {
+	for _, u := range corefile.TryExpects(g.parsed(), time.Now(), has) {
 		if u.Over {
 			g.over = append(g.over, u.Mistake)
 			continue

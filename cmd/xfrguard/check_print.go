@@ -52,7 +52,7 @@ func summary(c *check.Corefile) string {
 	for _, b := range c.Blocks {
 		directives += len(b.Configs)
 		for _, cfg := range b.Configs {
-			zones += len(cfg.Zones)
+			zones += len(cfg.Names())
 		}
 	}
 	verdict := "ok"
@@ -103,7 +103,7 @@ func printJSON(out io.Writer, c *check.Corefile) error {
 		for _, cfg := range b.Configs {
 			of := policyOf(cfg)
 			doc.Policies = append(doc.Policies, jsonPolicy{
-				b.Name(), cfg.Pos.File, cfg.Pos.Line, cfg.Zones, of.Digest(), strings.Split(of.Summary(), "\n"),
+				b.Name(), cfg.Pos.File, cfg.Pos.Line, cfg.Names(), of.Digest(), strings.Split(of.Summary(), "\n"),
 			})
 		}
 	}
@@ -149,7 +149,7 @@ func titleOf(p check.Problem) string {
 func printPolicies(out io.Writer, c *check.Corefile) {
 	for _, b := range c.Blocks {
 		for _, cfg := range b.Configs {
-			fmt.Fprintf(out, "\n%s: %s\n%s\n", cfg.Pos, zonesText(cfg.Zones), policyOf(cfg).Digest())
+			fmt.Fprintf(out, "\n%s: %s\n%s\n", cfg.Pos, zonesText(cfg.Names()), policyOf(cfg).Digest())
 			t := table.NewWriter()
 			t.SetOutputMirror(out)
 			t.SetStyle(table.StyleLight)
@@ -206,6 +206,9 @@ func row(r *policy.Rule, line int) table.Row {
 	case slices.Equal(r.Types, []uint16{252}):
 		types = "AXFR"
 	}
+	if !r.Expires.IsZero() {
+		types += "\nuntil " + r.Expires.Format("2006-01-02 15:04 MST")
+	}
 	return table.Row{line, r.Name, "allow", from, strings.Join(proof, "\n"), transport, types}
 }
 
@@ -213,7 +216,7 @@ func printDigests(out io.Writer, c *check.Corefile) {
 	for _, b := range c.Blocks {
 		for _, cfg := range b.Configs {
 			digest := policyOf(cfg).Digest()
-			for _, zone := range cfg.Zones {
+			for _, zone := range cfg.Names() {
 				fmt.Fprintln(out, zone, digest)
 			}
 		}

@@ -105,7 +105,7 @@ func (c *Corefile) explain(s server, q policy.Request) Answer {
 			a.Notes = append(a.Notes, "a file with keys could not be read: it is taken for true that it has "+q.TSIG.Key)
 		}
 	}
-	a.Decision = b.Policies().Decide(&a.Request)
+	a.Decision = corefile.PoliciesOf(b.Configs).Decide(&a.Request)
 	if !a.Decision.Allow {
 		a.Verdict = a.Decision.Verdict(a.Request.TSIG.Status)
 	}
@@ -138,24 +138,14 @@ func (c *Corefile) unguarded(s server, a Answer) Answer {
 	return a
 }
 
-// Policies are those of the server block, as the server has them.
-func (b *Block) Policies() policy.Policies {
-	var list []*policy.Policy
-	for _, cfg := range b.Configs {
-		for _, apex := range cfg.Zones {
-			list = append(list, &policy.Policy{Zone: apex, Rules: cfg.Rules, Algorithms: cfg.Algorithms})
-		}
-	}
-	return policy.NewPolicies(list...)
-}
-
 // rules says what each rule of the zone's directive makes of the request, as far as rules
 // are asked at all.
 func (b *Block) rules(a *Answer) (all []RuleAnswer) {
-	for _, cfg := range b.Configs {
-		if !slices.Contains(cfg.Zones, a.Request.Zone) {
-			continue
-		}
+	cfg, pattern := b.directiveOf(a.Request.Zone)
+	if pattern != "" {
+		a.Notes = append(a.Notes, "the zone comes under "+pattern+": it is taken for true that a backend has it in its list")
+	}
+	if cfg != nil {
 		for i := range cfg.Rules {
 			r := &cfg.Rules[i]
 			all = append(all, RuleAnswer{
@@ -165,4 +155,20 @@ func (b *Block) rules(a *Answer) (all []RuleAnswer) {
 		}
 	}
 	return all
+}
+
+// directiveOf returns the directive that a zone comes under, and its pattern where that
+// does not name it: the longest that covers it.
+func (b *Block) directiveOf(zone string) (found *corefile.Config, pattern string) {
+	for _, cfg := range b.Configs {
+		if slices.Contains(cfg.Zones, zone) {
+			return cfg, ""
+		}
+		for _, p := range cfg.Patterns {
+			if corefile.Covers(p, zone) && len(p) > len(pattern) {
+				found, pattern = cfg, p
+			}
+		}
+	}
+	return found, pattern
 }

@@ -223,7 +223,7 @@ func (c *Corefile) Worst() (worst Level) {
 // known here are taken for known.
 func (c *Corefile) expects(b *Block, now time.Time) {
 	has := func(key string) bool { return !b.TSIG.Complete || b.TSIG.Has(key) }
-	for _, u := range corefile.TryExpects(b.Configs, b.Policies(), now, has) {
+	for _, u := range corefile.TryExpects(b.Configs, now, has) {
 		if u.Over {
 			c.add(b, finding.ExpectOver, Warn, u.Pos, u.Text)
 		} else {
@@ -236,7 +236,7 @@ func (c *Corefile) expects(b *Block, now time.Time) {
 // "Corefile:12: ns2".
 func (c *Corefile) Untried(now time.Time) (names []string) {
 	for _, b := range c.Blocks {
-		ps := b.Policies()
+		ps := corefile.PoliciesOf(b.Configs)
 		for _, cfg := range b.Configs {
 			for i := range cfg.Rules {
 				if !cfg.Touches(i, ps, now, b.TSIG.Has) {

@@ -175,12 +175,19 @@ func (e *Expect) proofs(values map[string][]string, one func(string) string) err
 func (p *parser) checkExpects() {
 	for _, e := range p.cfg.Expects {
 		switch {
-		case e.Zone != "" && !slices.Contains(p.cfg.Zones, e.Zone):
-			p.note(errAt(e.Pos, "expect: zone '%s' is none of this directive, which guards %s", e.Zone, strings.Join(p.cfg.Zones, ", ")))
+		case e.Zone == "" && len(p.cfg.Zones) == 0:
+			p.note(errAt(e.Pos, "expect: this directive has patterns alone, expected 'zone ZONE' with a name that one of them stands for"))
+		case e.Zone != "" && !p.cfg.guards(e.Zone):
+			p.note(errAt(e.Pos, "expect: zone '%s' is none of this directive, which guards %s", e.Zone, strings.Join(p.cfg.Names(), ", ")))
 		case e.By != "" && !slices.ContainsFunc(p.cfg.Rules, func(r policy.Rule) bool { return r.Name == e.By }):
 			p.note(errAt(e.Pos, "expect: this directive has no rule %s", quote(e.By)))
 		}
 	}
+}
+
+// guards reports whether the directive names the zone, or has a pattern that covers it.
+func (c *Config) guards(zone string) bool {
+	return slices.Contains(c.Zones, zone) || slices.ContainsFunc(c.Patterns, func(p string) bool { return Covers(p, zone) })
 }
 
 // Unmet is an `expect` line that does not hold.
@@ -192,9 +199,38 @@ type Unmet struct {
 	Over bool
 }
 
+// PoliciesOf are the policies of a server block by its text alone: whatever name a pattern
+// covers is taken for a zone that is there.
+func PoliciesOf(configs []*Config) policy.Policies {
+	var exact, patterned []*policy.Policy
+	for _, c := range configs {
+		for _, name := range c.Names() {
+			p := &policy.Policy{Zone: name, Rules: c.Rules, Algorithms: c.Algorithms}
+			if slices.Contains(c.Patterns, name) {
+				patterned = append(patterned, p)
+			} else {
+				exact = append(exact, p)
+			}
+		}
+	}
+	longest := func(a, b *policy.Policy) int { return len(b.Zone) - len(a.Zone) }
+	slices.SortStableFunc(patterned, longest)
+	find := func(apex string) *policy.Policy {
+		if i := slices.IndexFunc(patterned, func(p *policy.Policy) bool { return Covers(p.Zone, apex) }); i >= 0 {
+			return patterned[i]
+		}
+		return nil
+	}
+	return policy.NewPatterned(find, patterned, exact...)
+}
+
 // TryExpects tries every `expect` line of the directives of a server block, at a moment. has
 // reports whether the block has a TSIG key.
-func TryExpects(configs []*Config, ps policy.Policies, now time.Time, has func(key string) bool) (all []Unmet) {
+func TryExpects(configs []*Config, now time.Time, has func(key string) bool) (all []Unmet) {
+	if !slices.ContainsFunc(configs, func(c *Config) bool { return len(c.Expects) > 0 }) {
+		return nil
+	}
+	ps := PoliciesOf(configs)
 	for _, c := range configs {
 		for i := range c.Expects {
 			zones := c.Zones
@@ -273,10 +309,11 @@ func inWords(d *policy.Decision) string {
 // matches, or came closest.
 func (c *Config) Touches(i int, ps policy.Policies, now time.Time, has func(key string) bool) bool {
 	for _, e := range c.Expects {
-		for _, zone := range c.Zones {
-			if e.Zone != "" && e.Zone != zone {
-				continue
-			}
+		zones := c.Zones
+		if e.Zone != "" {
+			zones = []string{e.Zone}
+		}
+		for _, zone := range zones {
 			q := e.request(zone, now, has)
 			if d := ps.Decide(&q); d.Rule == c.Rules[i].Name || d.Near == c.Rules[i].Name {
 				return true

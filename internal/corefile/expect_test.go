@@ -8,8 +8,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/xfrguard/xfrguard/internal/policy"
 )
 
 // TestExpect: each line says what the policy really decides, or why not. `over` marks what
@@ -55,14 +53,8 @@ func TestExpect(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var list []*policy.Policy
-			for _, c := range configs {
-				for _, zone := range c.Zones {
-					list = append(list, &policy.Policy{Zone: zone, Rules: c.Rules, Algorithms: c.Algorithms})
-				}
-			}
 			got := ""
-			for _, u := range TryExpects(configs, policy.NewPolicies(list...), now, func(key string) bool { return key == "ns2." }) {
+			for _, u := range TryExpects(configs, now, func(key string) bool { return key == "ns2." }) {
 				over := map[bool]string{true: "over "}[u.Over]
 				_, text, _ := strings.Cut(u.Text, " it is ")
 				got += over + text
@@ -75,4 +67,36 @@ func TestExpect(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestExpectOfPatterns: a zone that a pattern covers is named, and the directive that it
+// really comes under decides.
+func TestExpectOfPatterns(t *testing.T) {
+	const block = `xfrguard * {
+	allow as wide net 10.0.0.0/8 unsigned
+	expect allow zone a.example from 10.0.0.1 by wide
+}
+xfrguard *.customers.example customers.example {
+	allow as narrow net 192.0.2.0/24 unsigned
+	expect allow from 192.0.2.1
+	expect allow zone x.customers.example from 192.0.2.1 by narrow
+	expect deny zone x.customers.example from 10.0.0.1
+	expect %s
+}`
+	for line, want := range map[string]string{
+		"deny zone y.customers.example from 198.51.100.1": "",
+		"allow zone y.customers.example from 10.0.0.1":    "denied: client-not-allowed",
+		"allow zone other.example from 192.0.2.1":         "expect: zone 'other.example.' is none of this directive, which guards customers.example., *.customers.example.",
+	} {
+		configs, err := parseText(fmt.Sprintf(block, line), ".")
+		got := fmt.Sprint(err)
+		if err == nil {
+			got = fmt.Sprint(TryExpects(configs, time.Now(), func(string) bool { return true }))
+		}
+		if !strings.Contains(got, want) || want == "" && got != "[]" {
+			t.Errorf("%s: %s, want %q", line, got, want)
+		}
+	}
+	_, err := parseText("xfrguard * {\n allow net 10.0.0.1 unsigned\n expect allow from 10.0.0.1\n}", ".")
+	wantErr(t, err, "Testfile:3 - Error during parsing: expect: this directive has patterns alone, expected 'zone ZONE' with a name that one of them stands for")
 }
