@@ -107,13 +107,13 @@ func TestEndDoesNotHold(t *testing.T) {
 		s, _, b := slowServer(t, "4MiB")
 		got := make(chan error, 1)
 		begin := time.Now()
-		go func() {
-			_, err := xfrtest.TransferIn(t, s.Addr(t, "tcp", 0), xfrtest.Question(dns.TypeAXFR), "", "")
-			got <- err
-		}()
 		if m := xfrtest.Ask1(t, "udp", s.Addr(t, "udp", 0), "", current); len(m.Answer) != 1 {
 			t.Fatal(m)
 		}
+		go func() { // behind it: who comes first has the only read of the backend
+			_, err := xfrtest.TransferIn(t, s.Addr(t, "tcp", 0), xfrtest.Question(dns.TypeAXFR), "", "")
+			got <- err
+		}()
 		close(b.gate)
 		if err := <-got; err != nil {
 			t.Error(err)
