@@ -81,7 +81,7 @@ func TestNotify(t *testing.T) {
 
 	path := filepath.Join(s.Dir, "audit.log")
 	var events []map[string]any
-	for deadline := time.Now().Add(5 * time.Second); len(events) < 7 && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); len(events) < 7 && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		events = xfrtest.NotifyEvents(t, path)
 	}
 	if len(events) != 7 {

@@ -24,7 +24,7 @@ func TestEndFollowsDecision(t *testing.T) {
 		}
 	}
 	second := filepath.Join(s.Dir, "second.log")
-	for deadline := time.Now().Add(5 * time.Second); len(xfrtest.TransferEvents(t, second)) < 2*transfers && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(30 * time.Second); len(xfrtest.TransferEvents(t, second)) < 2*transfers && time.Now().Before(deadline); {
 		time.Sleep(20 * time.Millisecond)
 	}
 	s.Events(t, 2*transfers)

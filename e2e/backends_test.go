@@ -111,7 +111,7 @@ func TestBackends(t *testing.T) {
 				s := xfrtest.Serve(t, xfrtest.ServerBlockOf(xfrtest.KeyRule+"\n\t\trate 1000/1s burst 1000", body+with), map[string]string{"db.example.org": xfrtest.ZoneOrg})
 				var got []dns.RR
 				var err error
-				for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+				for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 					if got, err = xfrtest.TransferIn(t, s.Addr(t, "tcp", 0), xfrtest.Question(dns.TypeAXFR), xfrtest.KeyA, xfrtest.SecretA); err == nil {
 						break // auto and secondary load after the start
 					}
@@ -236,7 +236,7 @@ func TestBackendAppears(t *testing.T) {
 	wait := func(rcode int) {
 		t.Helper()
 		var m *dns.Msg
-		for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 			if m = xfrtest.Ask1(t, "tcp", s.Addr(t, "tcp", 0), "", xfrtest.Packed(t, xfrtest.Question(dns.TypeAXFR))); m.Rcode == rcode {
 				return
 			}

@@ -71,7 +71,7 @@ func TestNotifyRefused(t *testing.T) {
 	s := xfrtest.Serve(t, xfrtest.Guarded("allow net 127.0.0.1 key a.example.net.\n notify 127.0.0.1:"+l.Port(), ""), map[string]string{"db": xfrtest.ZoneOrg})
 	l.Wait(t, "example.org. 7 unsigned")
 	var events []map[string]any
-	for deadline := time.Now().Add(5 * time.Second); len(events) < 1 && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); len(events) < 1 && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		events = xfrtest.NotifyEvents(t, filepath.Join(s.Dir, "audit.log"))
 	}
 	if len(events) != 1 || events[0]["event.code"] != "XFR141" || events[0]["event.reason"] != "refused" || events[0]["log.level"] != "warn" ||

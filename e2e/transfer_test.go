@@ -291,7 +291,7 @@ func TestOrdinaryLogAndMetrics(t *testing.T) {
 	}
 	want := fmt.Sprintf("NOERROR qr,aa %d ", int(bytes))
 	logged := func() bool { return strings.Contains(out(), want) && strings.Contains(out(), "REFUSED qr") }
-	for deadline := time.Now().Add(5 * time.Second); !logged() && time.Now().Before(deadline); { // after the answers
+	for deadline := time.Now().Add(30 * time.Second); !logged() && time.Now().Before(deadline); { // after the answers
 		time.Sleep(5 * time.Millisecond)
 	}
 	if !logged() {

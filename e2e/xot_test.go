@@ -221,7 +221,7 @@ func wantResumed(t *testing.T, s *xfrtest.Server, n int) {
 
 func wantLast(t *testing.T, s *xfrtest.Server, reason, near string, until time.Time) {
 	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		for _, e := range xfrtest.TransferEvents(t, s.Dir+"/audit.log") {
 			if e["event.reason"] == reason && e["coredns.xfr.rule.nearest"] == near &&
 				e["coredns.xfr.rule.tls_until"] == until.UTC().Format(audit.TimeLayout) {

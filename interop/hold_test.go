@@ -36,35 +36,6 @@ func heldZone(serial, hosts int) string {
 	return b.String()
 }
 
-// startUnbound runs Unbound with an auth-zone.
-func startUnbound(t testing.TB, port, primary int) *peer.Process {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "unbound.conf")
-	peer.WriteFile(t, path, fmt.Sprintf(`server:
-	interface: 127.0.0.1@%[2]d
-	num-threads: 1
-	do-ip6: no
-	username: ""
-	chroot: ""
-	directory: "%[1]s"
-	pidfile: ""
-	use-syslog: no
-	logfile: ""
-	module-config: "iterator"
-	do-not-query-localhost: no
-	access-control: 127.0.0.0/8 allow
-	local-zone: "test." nodefault
-auth-zone:
-	name: "%[3]s"
-	primary: 127.0.0.1@%[4]d
-	allow-notify: 127.0.0.1
-	for-downstream: yes
-	for-upstream: yes
-	fallback-enabled: no
-`, dir, port, refusedZone, primary))
-	return peer.Run(t, "unbound", dir, peer.Binary(t, "unbound"), "-d", "-p", "-c", path)
-}
-
 // follower is a secondary of the zone.
 type follower struct {
 	puller
@@ -116,7 +87,7 @@ func TestHeldFollowed(t *testing.T) {
 	zone, corefile, log := filepath.Join(dir, "db"), filepath.Join(dir, "Corefile"), filepath.Join(dir, "audit.log")
 	peer.WriteFile(t, zone, heldZone(10, 40))
 	var followers []*follower
-	for _, p := range append(pullers(), puller{"unbound", startUnbound}) {
+	for _, p := range pullers() {
 		followers = append(followers, &follower{puller: p, port: peer.Port(t)})
 	}
 	var ports []string

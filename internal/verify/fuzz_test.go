@@ -22,7 +22,7 @@ func FuzzJudge(f *testing.F) {
 		o := verify.Options{Zonemd: true, Dnssec: true, Now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
 		table, err := verify.NewTable(row)
 		if err != nil || table.Apex() == nil {
-			t.Skip()
+			return
 		}
 		_, state, err := verify.Judge(context.Background(), verify.Input{Zone: table}, o)
 		if err != nil {
@@ -30,7 +30,7 @@ func FuzzJudge(f *testing.F) {
 		}
 		changed, err := verify.NewTable(row, other)
 		if err != nil {
-			t.Skip()
+			return
 		}
 		_, _, _ = verify.Judge(context.Background(), verify.Input{Zone: changed, Before: state, Change: &verify.Change{Added: other}}, o)
 	})
