@@ -141,7 +141,7 @@ func (c *Corefile) unguarded(s server, a Answer) Answer {
 // rules says what each rule of the zone's directive makes of the request, as far as rules
 // are asked at all.
 func (b *Block) rules(a *Answer) (all []RuleAnswer) {
-	cfg, pattern := b.directiveOf(a.Request.Zone)
+	cfg, pattern := corefile.Under(b.Configs, a.Request.Zone)
 	if pattern != "" {
 		a.Notes = append(a.Notes, "the zone comes under "+pattern+": it is taken for true that a backend has it in its list")
 	}
@@ -155,20 +155,4 @@ func (b *Block) rules(a *Answer) (all []RuleAnswer) {
 		}
 	}
 	return all
-}
-
-// directiveOf returns the directive that a zone comes under, and its pattern where that
-// does not name it: the longest that covers it.
-func (b *Block) directiveOf(zone string) (found *corefile.Config, pattern string) {
-	for _, cfg := range b.Configs {
-		if slices.Contains(cfg.Zones, zone) {
-			return cfg, ""
-		}
-		for _, p := range cfg.Patterns {
-			if corefile.Covers(p, zone) && len(p) > len(pattern) {
-				found, pattern = cfg, p
-			}
-		}
-	}
-	return found, pattern
 }

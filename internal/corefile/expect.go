@@ -199,31 +199,6 @@ type Unmet struct {
 	Over bool
 }
 
-// PoliciesOf are the policies of a server block by its text alone: whatever name a pattern
-// covers is taken for a zone that is there.
-func PoliciesOf(configs []*Config) policy.Policies {
-	var exact, patterned []*policy.Policy
-	for _, c := range configs {
-		for _, name := range c.Names() {
-			p := &policy.Policy{Zone: name, Rules: c.Rules, Algorithms: c.Algorithms}
-			if slices.Contains(c.Patterns, name) {
-				patterned = append(patterned, p)
-			} else {
-				exact = append(exact, p)
-			}
-		}
-	}
-	longest := func(a, b *policy.Policy) int { return len(b.Zone) - len(a.Zone) }
-	slices.SortStableFunc(patterned, longest)
-	find := func(apex string) *policy.Policy {
-		if i := slices.IndexFunc(patterned, func(p *policy.Policy) bool { return Covers(p.Zone, apex) }); i >= 0 {
-			return patterned[i]
-		}
-		return nil
-	}
-	return policy.NewPatterned(find, patterned, exact...)
-}
-
 // TryExpects tries every `expect` line of the directives of a server block, at a moment. has
 // reports whether the block has a TSIG key.
 func TryExpects(configs []*Config, now time.Time, has func(key string) bool) (all []Unmet) {

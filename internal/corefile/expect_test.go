@@ -18,7 +18,9 @@ func TestExpect(t *testing.T) {
 		allow as ns2 net 192.0.2.53 key ns2.
 		allow as soon net 192.0.2.54 key ns2. tls until 2027-01-31
 		allow as xot net 198.51.100.0/24 cert *.example.net type AXFR
-		allow as guest net 192.0.2.55 key ns2. expires 2027-02-01`
+		allow as guest net 192.0.2.55 key ns2. expires 2027-02-01
+		allow as spring net 192.0.2.56 key ns2. expires 2027-04-01
+		allow as summer net 192.0.2.57 key ns2. expires 2027-07-01`
 	tests := []struct{ line, want string }{
 		{"allow from 192.0.2.53 key ns2.", ""},
 		{"allow from 192.0.2.53 key ns2. by ns2", ""},
@@ -44,6 +46,7 @@ func TestExpect(t *testing.T) {
 		{"allow from 192.0.2.54 key ns2. by ns2", "denied: tls-required, rule soon came closest"}, // never held
 		{"allow from 192.0.2.55 key ns2.", "over denied: rule-expired, rule guest came closest"},
 		{"deny from 192.0.2.55 key ns2. by guest", ""},
+		{"deny from 192.0.2.56 key ns2.", "allowed by rule spring"}, // that it will hold is no excuse
 		{"allow from ::ffff:192.0.2.53 key ns2.", ""},
 	}
 	now := time.Date(2027, 3, 1, 0, 0, 0, 0, time.UTC)
@@ -58,7 +61,7 @@ func TestExpect(t *testing.T) {
 				over := map[bool]string{true: "over "}[u.Over]
 				_, text, _ := strings.Cut(u.Text, " it is ")
 				got += over + text
-				if u.Pos.Line != 7 || !strings.HasPrefix(u.Text, fmt.Sprintf("expect %s: for ", tt.line)) {
+				if u.Pos.Line != 9 || !strings.HasPrefix(u.Text, fmt.Sprintf("expect %s: for ", tt.line)) {
 					t.Errorf("told as %s", &u.Mistake)
 				}
 			}

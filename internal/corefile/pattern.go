@@ -5,7 +5,10 @@ package corefile
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+
+	"github.com/xfrguard/xfrguard/internal/policy"
 
 	"github.com/miekg/dns"
 )
@@ -25,6 +28,44 @@ func Covers(pattern, apex string) bool {
 
 // Names returns the directive's zones and patterns, as metrics and events call them.
 func (c *Config) Names() []string { return append(append([]string(nil), c.Zones...), c.Patterns...) }
+
+// Under returns the directive of a server block that a zone of this name comes under, and
+// the pattern that covers it where it is not named; nil for none. An exact name beats a
+// pattern, a longer pattern a shorter one.
+func Under(configs []*Config, apex string) (found *Config, pattern string) {
+	for _, c := range configs {
+		if slices.Contains(c.Zones, apex) {
+			return c, ""
+		}
+		for _, p := range c.Patterns {
+			if Covers(p, apex) && len(p) > len(pattern) {
+				found, pattern = c, p
+			}
+		}
+	}
+	return found, pattern
+}
+
+// PoliciesOf are the policies of a server block by its text alone: whatever name a pattern
+// covers is taken for a zone that is there.
+func PoliciesOf(configs []*Config) policy.Policies {
+	var exact, patterned []*policy.Policy
+	byPattern := make(map[string]*policy.Policy)
+	for _, c := range configs {
+		for _, zone := range c.Zones {
+			exact = append(exact, &policy.Policy{Zone: zone, Rules: c.Rules, Algorithms: c.Algorithms})
+		}
+		for _, text := range c.Patterns {
+			p := &policy.Policy{Zone: text, Rules: c.Rules, Algorithms: c.Algorithms}
+			patterned, byPattern[text] = append(patterned, p), p
+		}
+	}
+	find := func(apex string) *policy.Policy {
+		_, pattern := Under(configs, apex)
+		return byPattern[pattern]
+	}
+	return policy.NewPatterned(find, patterned, exact...)
+}
 
 // parsePattern reads "*" or "*.NAME"; ok says whether it is meant as a pattern.
 func parsePattern(s string) (pattern string, ok bool, err error) {
