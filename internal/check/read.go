@@ -173,13 +173,14 @@ func (c *Corefile) add(b *Block, code finding.Code, level Level, pos corefile.Po
 
 var positionPattern = regexp.MustCompile(`^(.*):([0-9]+) - (?:Error during parsing|Syntax error): (.*)$`)
 
-// syntax is what Caddy's parser says of the file.
+// syntax is what Caddy's parser, or CoreDNS, says of the file.
 func (c *Corefile) syntax(err error) Problem {
 	p := Problem{Code: Mistake, Level: Error, Pos: corefile.Position{File: c.Path, Line: 1}, Text: err.Error()}
 	if m := positionPattern.FindStringSubmatch(err.Error()); m != nil {
 		p.Pos.File, p.Text = m[1], m[3]
 		p.Pos.Line, _ = strconv.Atoi(m[2])
 	}
+	p.Text = corefile.Redact(p.Text)
 	return p
 }
 

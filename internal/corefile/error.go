@@ -86,6 +86,19 @@ func maybeSecret(s string) bool {
 	return false
 }
 
+var quotedPattern = regexp.MustCompile(`'[^']*'|"[^"]*"`)
+
+// Redact returns a message of CoreDNS or another plugin without what it quotes of the
+// Corefile and may be a secret: they show the token that they stumble over.
+func Redact(message string) string {
+	return quotedPattern.ReplaceAllStringFunc(message, func(quoted string) string {
+		if token := quoted[1 : len(quoted)-1]; maybeSecret(token) {
+			return quote(token)
+		}
+		return quoted
+	})
+}
+
 // didYouMean returns a hint for a word that is at most two edits, and one when it
 // is short, away from a known one.
 func didYouMean(s string, known []string) string {
