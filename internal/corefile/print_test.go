@@ -63,8 +63,12 @@ func drawConfig(t *rapid.T) *Config {
 		c.Verify.Full = rapid.Bool().Draw(t, "full")
 		c.Verify.Anchor = rapid.SampledFrom([]string{"", "/etc/an anchor"}).Draw(t, "anchor")
 	}
-	if len(c.Zones) == 0 {
-		c.Zones = []string{"example.com."}
+	c.Patterns = policytest.Few(t, "patterns", []string{"*.example.org.", `*.a\.b.example.org.`, "*.10.in-addr.arpa."})
+	if len(c.Zones)+len(c.Patterns) == 0 {
+		c.Patterns = []string{Everything}
+	}
+	if c.Journal != "" {
+		c.HoldShrink = rapid.IntRange(0, 99).Draw(t, "hold shrink")
 	}
 	l := &c.Limits
 	l.Rate = drawRate(t, "rate")
@@ -159,6 +163,7 @@ func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
 		"", "{\n}", "example.org {\n allow as ns2 net 192.0.2.53 2001:db8::/32 key ns2.example.org.\n}",
 		"a.example {\n deny net *\n}\nxfrguard b.example {\n allow key k tls until 2027-01-31T18:00:00+01:00 rate 1/1h burst 2 concurrent 3\n}",
+		"*", "example.org *.example.org {\n journal d\n hold shrink 20%\n}",
 		"10.0.0.0/23 {\n allow cert *.example.org " + hexPin + " " + base64Pin + " type AXFR IXFR\n allow unsigned\n}",
 		"{\n algorithms hmac-sha1\n rate 60/1m burst 10\n concurrent 16 per-client 4 wait 5s\n bandwidth 1KB\n timeout 2h stall 30s\n cache 1GiB\n}",
 		"{\n audit stdout\n audit file \"a b\"\n audit journald\n audit syslog tls h:1\n audit_failure serve\n audit_key k\n}",
@@ -188,13 +193,13 @@ func FuzzParse(f *testing.F) {
 			checkConfig(t, c, zones)
 			again, err := parseText(c.String(), ".")
 			if err != nil {
-				if strings.ContainsAny(c.AuditKey+c.Journal+c.Control+fmt.Sprint(c.Audit, c.Zones), "\\\"\n") {
+				if strings.ContainsAny(c.AuditKey+c.Journal+c.Control+fmt.Sprint(c.Audit, c.Names()), "\\\"\n") {
 					continue // not everything can be quoted in a Corefile
 				}
 				t.Fatalf("%v\n%s", err, c.String())
 			}
 			if diff := cmp.Diff([]*Config{c}, again, sameConfig); diff != "" &&
-				!strings.ContainsAny(c.AuditKey+c.Journal+c.Control+fmt.Sprint(c.Audit, c.Zones), "\\\"\n") {
+				!strings.ContainsAny(c.AuditKey+c.Journal+c.Control+fmt.Sprint(c.Audit, c.Names()), "\\\"\n") {
 				t.Fatalf("written and read again (-want +got):\n%s", diff)
 			}
 		}

@@ -21,7 +21,7 @@ import (
 func (c *Config) String() string {
 	b := &strings.Builder{}
 	line := func(tokens ...string) { writeLine(b, tokens) }
-	line(append(append([]string{"xfrguard"}, c.Zones...), "{")...)
+	line(append(append([]string{"xfrguard"}, c.Names()...), "{")...)
 	for _, r := range c.Rules {
 		line(ruleTokens(r)...)
 	}
