@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/miekg/dns"
-
 	"github.com/xfrguard/xfrguard/internal/corefile"
 	"github.com/xfrguard/xfrguard/internal/policy"
 )
@@ -38,28 +36,13 @@ func (r *RuleAnswer) Matches() bool {
 	return !slices.ContainsFunc(r.Conditions, func(c policy.Condition) bool { return !c.Holds })
 }
 
-// Explain decides the request in every server block that CoreDNS may give it to: those
-// whose zone is the longest that fits, one for each port and view. view, when it is not
-// "", leaves the others out.
+// Explain decides the request in every server block that CoreDNS may give it to. view, when
+// it is not "", leaves those outside of it out.
 func (c *Corefile) Explain(q policy.Request, view string) ([]Answer, error) {
 	if !q.Client.IsValid() {
 		return nil, errors.New("the request has no client address")
 	}
-	best := -1
-	var found []server
-	for _, s := range c.servers {
-		depth := s.fits(q.Zone)
-		if view != "" && (s.guard == nil || s.guard.View != view) {
-			continue
-		}
-		switch {
-		case depth < 0 || depth < best:
-		case depth > best:
-			best, found = depth, []server{s}
-		default:
-			found = append(found, s)
-		}
-	}
+	found := c.reached(&q, view)
 	if len(found) == 0 {
 		if view != "" {
 			return nil, fmt.Errorf("no server block with view %s serves %s", view, q.Zone)
@@ -68,22 +51,9 @@ func (c *Corefile) Explain(q policy.Request, view string) ([]Answer, error) {
 	}
 	answers := make([]Answer, len(found))
 	for i, s := range found {
-		answers[i] = c.explain(s, q)
+		answers[i] = c.explain(*s, q)
 	}
 	return answers, nil
-}
-
-// fits returns how many labels of the zone a key of the server block has, -1 for none.
-func (s *server) fits(zone string) int {
-	depth := -1
-	for _, key := range s.keys {
-		for _, origin := range corefile.Origins(key) {
-			if dns.IsSubDomain(origin, zone) {
-				depth = max(depth, dns.CountLabel(origin))
-			}
-		}
-	}
-	return depth
 }
 
 func (c *Corefile) explain(s server, q policy.Request) Answer {
@@ -121,7 +91,7 @@ func (c *Corefile) explain(s server, q policy.Request) Answer {
 
 // unguarded is the answer of a server block without a directive.
 func (c *Corefile) unguarded(s server, a Answer) Answer {
-	a.Block = (&Block{Keys: s.keys}).Name()
+	a.Block = (&Block{Keys: s.keys, View: s.view}).Name()
 	refuses := false
 	for _, b := range c.Blocks {
 		for _, cfg := range b.Configs {

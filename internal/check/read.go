@@ -36,7 +36,9 @@ type Corefile struct {
 // server is any server block.
 type server struct {
 	keys  []string
-	guard *Block // nil without a directive
+	hosts []string // that it listens at; "" is all
+	view  string   // the name of its view, "" for none
+	guard *Block   // nil without a directive
 }
 
 // Block is one server block with at least one directive.
@@ -109,7 +111,7 @@ func Read(path string, now time.Time) (*Corefile, error) {
 		c.Problems = append(c.Problems, c.syntax(err))
 	}
 	for _, sb := range blocks {
-		s := server{keys: sb.Keys}
+		s := server{keys: sb.Keys, hosts: hostsOf(sb.Tokens["bind"]), view: viewOf(sb.Tokens["view"])}
 		if len(sb.Tokens["xfrguard"]) > 0 {
 			s.guard = c.block(sb, now)
 		}

@@ -16,12 +16,7 @@ import (
 // "dns://Example.org:1053" is example.org., and a prefix such as 10.0.0.0/23 is its
 // reverse zones. It reads keys as CoreDNS does, and returns nil for one that is none.
 func Origins(key string) []string {
-	for _, transport := range []string{"dns", "tls", "quic", "grpc", "https", "https3", "unix"} {
-		if rest, ok := strings.CutPrefix(key, transport+"://"); ok {
-			key = rest
-			break
-		}
-	}
+	_, key = splitTransport(key)
 	names, _, err := splitOrigin(key)
 	if err != nil {
 		return nil
@@ -32,6 +27,28 @@ func Origins(key string) []string {
 		}
 	}
 	return names
+}
+
+// ports are those of keys that have none.
+var ports = map[string]string{"dns": "53", "tls": "853", "quic": "853", "grpc": "443", "https": "443", "https3": "443"}
+
+// Listens returns by what transport and at what port a server block with the key is
+// reached: "tls" and "853".
+func Listens(key string) (transport, port string) {
+	transport, key = splitTransport(key)
+	if _, port, _ = splitOrigin(key); port == "" {
+		port = ports[transport]
+	}
+	return transport, port
+}
+
+func splitTransport(key string) (transport, rest string) {
+	for _, transport := range []string{"dns", "tls", "quic", "grpc", "https", "https3", "unix"} {
+		if rest, ok := strings.CutPrefix(key, transport+"://"); ok {
+			return transport, rest
+		}
+	}
+	return "dns", key
 }
 
 var errNoOrigin = errors.New("neither a name nor a prefix")

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/coredns/coredns/plugin"
+	"github.com/coredns/coredns/plugin/pkg/parse"
+	ctransport "github.com/coredns/coredns/plugin/pkg/transport"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -41,4 +43,27 @@ func TestOriginsLikeCoreDNS(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		compare(t, rapid.StringMatching(`(dns://|tls://)?([a-z]{1,3}(\.[a-z]{1,3}){0,2}\.?|[1-9][0-9]?\.[0-9]{1,2}\.[0-9]\.0/([89]|1[0-9]|2[0-9]|3[0-2])|2001:db8:[0-9a-f]::/(4[0-9]|[1-9]|12[0-8]))(:[0-9]{1,4})?`).Draw(t, "key"))
 	})
+}
+
+// TestListensLikeCoreDNS: the transport and the port of a key are those that CoreDNS takes.
+func TestListensLikeCoreDNS(t *testing.T) {
+	byDefault := map[string]string{
+		ctransport.DNS: ctransport.Port, ctransport.TLS: ctransport.TLSPort, ctransport.QUIC: ctransport.QUICPort,
+		ctransport.GRPC: ctransport.GRPCPort, ctransport.HTTPS: ctransport.HTTPSPort, ctransport.HTTPS3: ctransport.HTTPSPort,
+	}
+	for scheme := range byDefault {
+		for _, key := range []string{scheme + "://example.org", scheme + "://10.0.0.0/23:5300", "example.org:1053", "."} {
+			wantTransport, rest := parse.Transport(key)
+			_, wantPort, err := plugin.SplitHostPort(rest)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if wantPort == "" {
+				wantPort = byDefault[wantTransport]
+			}
+			if transport, port := Listens(key); transport != wantTransport || port != wantPort {
+				t.Errorf("%q: CoreDNS has %s and %s, we have %s and %s", key, wantTransport, wantPort, transport, port)
+			}
+		}
+	}
 }
