@@ -337,6 +337,7 @@ func (g *guard) vanish(gone map[string]*member) {
 	}
 	for _, apex := range apexes {
 		g.static.Delete(apex)
+		g.showEnd(apex, nil)
 	}
 }
 

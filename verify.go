@@ -6,6 +6,7 @@ package xfrguard
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"time"
@@ -73,12 +74,15 @@ func (g *guard) inspect(ctx context.Context, i *zone.Inspection) {
 	if d == nil {
 		return
 	}
-	o := d.asked(corefile.VerifyWarn)
-	if !o.Zonemd && !o.Dnssec {
+	o, refused := d.asked(corefile.VerifyWarn), d.asked(corefile.VerifyRefuse).Dnssec
+	if !o.Zonemd && !o.Dnssec && !refused {
 		return
 	}
 	last, _ := i.Note().(*verdict)
 	now, err := g.judge(ctx, i.Apex, i.Version, i.Content, last, i.Changes, o)
+	if err == nil && refused { // judged before it was offered, or known from before a restart
+		now.until, err = verify.FirstEnd(ctx, i.Content, time.Now())
+	}
 	switch {
 	case ctx.Err() != nil:
 		return
@@ -87,8 +91,13 @@ func (g *guard) inspect(ctx context.Context, i *zone.Inspection) {
 		return
 	}
 	i.SetNote(now)
-	g.showEnd(i.Apex, now)
-	if now.until.After(time.Now()) {
+	if !i.Gone() {
+		g.showEnd(i.Apex, now)
+	}
+	if i.Gone() { // meanwhile
+		g.showEnd(i.Apex, nil)
+	}
+	if o.Dnssec && now.until.After(time.Now()) {
 		i.Again(now.until.Add(time.Second))
 	}
 }
@@ -178,7 +187,6 @@ func (v verifier) Judge(ctx context.Context, c *zone.Case) *zone.Objection {
 		return &zone.Objection{Reason: zone.HeldVerifyFailed, Text: now.first}
 	}
 	c.SetNote(judged{good: now})
-	v.g.showEnd(c.Apex, now)
 	return nil
 }
 
@@ -216,7 +224,7 @@ func (g *guard) showEnds() {
 	if g.store == nil {
 		return
 	}
-	for apex := range g.zones {
+	for _, apex := range slices.AppendSeq(g.roster.apexes(), maps.Keys(g.zones)) {
 		if v, ok := g.store.Note(apex).(*verdict); ok {
 			g.showEnd(apex, v)
 		}

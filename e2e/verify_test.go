@@ -5,6 +5,7 @@ package e2e
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -205,8 +206,45 @@ func TestVerifyRefuse(t *testing.T) {
 			return err == nil && n == v.served && judged
 		})
 	}
+	shows := func() bool {
+		return xfrtest.Metric(t, "zone_signatures_end_timestamp_seconds", "example.org.") == float64(sign.To.Unix())
+	}
+	audittest.Eventually(t, shows)
+	if err := s.Reload(guarded + "# again\n"); err != nil {
+		t.Fatal(err)
+	}
+	audittest.Eventually(t, shows)
 	if told := unverified(t, s); len(told) != 2 || told[0] != "7 dnskey-missing example.org. DNSKEY" {
 		t.Errorf("on record: %v", told)
 	}
 	s.When(t, "zone-released", "superseded")
+}
+
+// TestVerifyPattern: when the signatures of a zone of a pattern end stands in the metrics
+// also after a reload, and no more when the zone is gone.
+func TestVerifyPattern(t *testing.T) {
+	dir := &xfrtest.Server{Dir: t.TempDir()}
+	zonesDir(t, dir, "example.net")
+	sign := verifytest.New("example.org.")
+	file := filepath.Join(dir.Dir, "zones", "db.example.org")
+	if err := os.WriteFile(file, []byte(zoneFile(sign.Zone(t, records(t, xfrtest.ZoneOrg)))), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	corefile := strings.ReplaceAll(patternBlock(".:0", "*.org", "", autoBody), "DIR/zones", dir.Dir+"/zones")
+	s := xfrtest.Serve(t, corefile, nil)
+	shows := func(want int64) func() bool {
+		return func() bool {
+			return xfrtest.Metric(t, "zone_signatures_end_timestamp_seconds", "example.org.") == float64(want)
+		}
+	}
+	wantAsked(t, s, "example.org", "NOERROR")
+	audittest.Eventually(t, shows(sign.To.Unix()))
+	if err := s.Reload(corefile + "# again\n"); err != nil {
+		t.Fatal(err)
+	}
+	audittest.Eventually(t, shows(sign.To.Unix()))
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	audittest.Eventually(t, shows(0))
 }

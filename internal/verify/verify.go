@@ -148,3 +148,18 @@ func Judge(ctx context.Context, in Input, o Options) (*Report, *State, error) {
 	}
 	return r.report, r.state, nil
 }
+
+// FirstEnd says when the first of a zone's signatures ends, and judges nothing; zero when it
+// has none. The error is that of ctx, or of reading the zone.
+func FirstEnd(ctx context.Context, z Zone, now time.Time) (time.Time, error) {
+	r := newRun(ctx, &Input{Zone: z}, &Options{Now: now})
+	if err := r.enter(); err != nil {
+		return time.Time{}, err
+	}
+	defer r.leave()
+	err := eachNode(z, r.apex, func(n *node) (bool, error) {
+		r.countEnds(n)
+		return true, r.breathe(len(n.all))
+	})
+	return r.state.ends.first(), err
+}

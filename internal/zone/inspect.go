@@ -35,6 +35,9 @@ func (i *Inspection) Again(at time.Time) {
 	i.slot.look.again = at
 }
 
+// Gone reports whether the store has the zone no more.
+func (i *Inspection) Gone() bool { return i.slot.isGone() }
+
 // Note is what the last look has left for the next one, through reloads; nil when nothing.
 func (i *Inspection) Note() any { return i.slot.lineage.readNote() }
 
@@ -43,7 +46,7 @@ func (i *Inspection) SetNote(note any) { i.slot.lineage.writeNote(note) }
 
 // Note is what the last look at a zone has left; nil when nothing.
 func (s *Store) Note(apex string) any {
-	if sl := s.slots[apex]; sl != nil {
+	if sl := s.slot(apex); sl != nil {
 		return sl.lineage.readNote()
 	}
 	return nil
