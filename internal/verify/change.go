@@ -61,6 +61,7 @@ func (c *Change) each(fn func(r *wire.Record, added bool)) error {
 func (r *run) incremental(apex *node) bool {
 	before := r.in.Before
 	return r.touched != nil && !r.o.Full && before.clean && before.nsec && r.nsec && !apex.has(dns.TypeNSEC3PARAM) &&
+		len(before.unproven) == 0 && !apex.has(dns.TypeDNAME) && !r.touched.set(r.apex, dns.TypeDNAME) &&
 		r.sameKeys() && slices.Equal(r.required, before.required) && len(r.touched) <= maxTouched &&
 		before.ends.first().Unix() > r.now
 }

@@ -62,14 +62,19 @@ func (r *run) dnssec() error {
 // readChain finds out which chain the zone has.
 func (r *run) readChain(apex *node) error {
 	r.nsec = apex.has(dns.TypeNSEC)
+	chained := r.nsec
 	params := apex.set(dns.TypeNSEC3PARAM)
 	for i := range params {
-		if r.hashes == nil {
-			r.hashes = newHashes(r, apex.data(&params[i]))
+		data := apex.data(&params[i])
+		if !counts(data) {
+			continue
+		}
+		if chained = true; r.hashes == nil {
+			r.hashes = newHashes(r, data)
 		}
 	}
-	if !r.nsec && len(params) == 0 {
-		r.fail(NSECBroken, r.apex, dns.TypeNSEC, "is not there, nor is NSEC3PARAM")
+	if !chained {
+		r.fail(NSECBroken, r.apex, dns.TypeNSEC, "is not there, nor is an NSEC3PARAM record that counts")
 	}
 	return nil
 }
@@ -141,13 +146,15 @@ func (r *run) walk(from, within []byte) error {
 		if within == nil {
 			r.countEnds(n)
 		}
-		if cut != nil && below(n.owner, cut) {
+		switch {
+		case cut == nil || !below(n.owner, cut):
+			cut = nil
+			if n.cut(r.apex) || n.has(dns.TypeDNAME) {
+				cut = bytes.Clone(n.owner)
+			}
+		case !bytes.Equal(cut, r.apex) || !n.hashed(): // a DNAME at the apex hides no NSEC3
 			r.occluded(n)
 			return true, nil
-		}
-		cut = nil
-		if n.cut(r.apex) || n.has(dns.TypeDNAME) {
-			cut = bytes.Clone(n.owner)
 		}
 		if r.nsec && within == nil {
 			chain.next(n)

@@ -53,12 +53,15 @@ type hashedRecord struct {
 	optOut     bool
 }
 
-// newHashes reads an NSEC3PARAM record (RFC 5155 §4.2); nil when it is for no chain that
-// can be checked.
+// counts reports whether an NSEC3PARAM record's data is of a chain: one with flags is
+// ignored (RFC 5155 §4.1.2).
+func counts(data []byte) bool {
+	return len(data) >= 5 && len(data) >= 5+int(data[4]) && data[1] == 0
+}
+
+// newHashes reads an NSEC3PARAM record that counts (RFC 5155 §4.2); nil when it is for no
+// chain that can be checked.
 func newHashes(r *run, data []byte) *hashes {
-	if len(data) < 5 || len(data) < 5+int(data[4]) || data[1] != 0 {
-		return nil
-	}
 	h := &hashes{run: r, iterations: int(binary.BigEndian.Uint16(data[2:])), salt: bytes.Clone(data[5 : 5+int(data[4])]), seed: maphash.MakeSeed()}
 	switch {
 	case data[0] != dns.SHA1:

@@ -44,16 +44,17 @@ type State struct {
 	anchor   string // its meaning
 	ends     ends
 	failed   map[string]struct{} // sets, as setKey names them
-	overflow bool                // more failed than are remembered
+	unproven map[string]struct{} // good sets that have a signature beside the good one that is not
+	overflow bool                // there are more of them than are remembered
 }
 
-// maxFailed is how many sets that failed a state remembers.
+// maxFailed is how many sets of each kind a state remembers.
 const maxFailed = 4096
 
 func newRun(ctx context.Context, in *Input, o *Options) *run {
 	r := &run{
 		ctx: ctx, in: in, o: o, zone: in.Zone, apex: in.Zone.Apex(), now: o.Now.Unix(), report: &Report{},
-		state: &State{failed: make(map[string]struct{}), anchor: o.Anchor.meaning(in.Zone.Apex())},
+		state: &State{failed: make(map[string]struct{}), unproven: make(map[string]struct{}), anchor: o.Anchor.meaning(in.Zone.Apex())},
 	}
 	r.batch.run = r
 	return r
@@ -102,11 +103,15 @@ func (r *run) fail(why Reason, owner []byte, rtype uint16, what string) {
 	if why.OfDigest() {
 		return
 	}
-	if len(r.state.failed) < maxFailed {
-		r.state.failed[setKey(owner, rtype)] = struct{}{}
-	} else {
-		r.state.overflow = true
+	r.state.remember(r.state.failed, owner, rtype)
+}
+
+func (s *State) remember(sets map[string]struct{}, owner []byte, rtype uint16) {
+	if len(sets) >= maxFailed {
+		s.overflow = true
+		return
 	}
+	sets[setKey(owner, rtype)] = struct{}{}
 }
 
 // unchecked notes what cannot be checked, once.

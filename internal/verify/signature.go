@@ -136,17 +136,30 @@ func signedLabels(owner []byte) int {
 	return n
 }
 
-// mustCheck reports whether the signatures of a set have to be checked: it is new, or it
-// was not good before.
+// mustCheck reports whether the signatures of a set have to be checked: it is new, or not
+// all of them were good before.
 func (r *run) mustCheck(owner []byte, rtype uint16) bool {
 	if r.touched == nil || r.must || r.o.Full || r.in.Before.overflow {
 		return true
 	}
 	key := setKey(owner, rtype)
-	if _, failed := r.in.Before.failed[key]; failed {
-		return true
+	_, failed := r.in.Before.failed[key]
+	_, unproven := r.in.Before.unproven[key]
+	return failed || unproven || r.touched.set(owner, rtype) || r.uncovered(owner)
+}
+
+// uncovered reports whether a name may have been below a delegation or a DNAME record, or at
+// one, where nobody looked at its signatures.
+func (r *run) uncovered(owner []byte) bool {
+	for name := owner; ; name = parent(name) {
+		apex := bytes.Equal(name, r.apex)
+		if r.touched.set(name, dns.TypeDNAME) || !apex && r.touched.set(name, dns.TypeNS) {
+			return true
+		}
+		if apex || len(name) <= len(r.apex) {
+			return false
+		}
 	}
-	return r.touched.set(owner, rtype)
 }
 
 // set judges the signatures of one set, now or with the batch.
@@ -167,6 +180,9 @@ func (r *run) set(n *node, rtype uint16) error {
 
 // verdict says what is wrong with a set, if anything is.
 func (r *run) verdict(owner []byte, rtype uint16, all []candidate) {
+	if slices.ContainsFunc(all, func(c candidate) bool { return c.status == bogus || c.status == notYet }) {
+		r.state.remember(r.state.unproven, owner, rtype)
+	}
 	if len(r.required) == 0 {
 		r.verdictOf(owner, rtype, all, 0)
 		return
