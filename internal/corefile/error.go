@@ -57,6 +57,14 @@ func quote(s string) string {
 	return "'" + s + "'"
 }
 
+// quoteName shows a name as it was understood, unless what is written may be a secret.
+func quoteName(name, written string) string {
+	if maybeSecret(written) {
+		return quote(written)
+	}
+	return "'" + name + "'"
+}
+
 // conditionHint is for an error about values, one of which may be a misspelled
 // condition: it was taken for one more value of the condition before it.
 func conditionHint(err error, values []string) string {
@@ -75,7 +83,7 @@ var base64Pattern = regexp.MustCompile(`^[A-Za-z0-9+/]{14,}={0,2}$`)
 // some length. Without padding it must also mix digits with letters of both
 // cases, as names hardly do.
 func maybeSecret(s string) bool {
-	for part := range strings.FieldsFuncSeq(s, func(r rune) bool { return strings.ContainsRune(":;,", r) }) {
+	for part := range strings.FieldsFuncSeq(strings.TrimPrefix(s, "*."), func(r rune) bool { return strings.ContainsRune(":;,", r) }) {
 		if base64Pattern.MatchString(part) && (strings.HasSuffix(part, "=") ||
 			strings.ContainsFunc(part, unicode.IsDigit) &&
 				strings.ContainsFunc(part, unicode.IsLower) &&

@@ -107,17 +107,16 @@ func (e *Expect) read(values map[string][]string) (err error) {
 	e.Request = policy.Request{Client: from.WithZone("").Unmap(), Class: dns.ClassINET, Type: dns.TypeAXFR, Transport: policy.TransportTCP}
 	if zone := one("zone"); zone != "" {
 		names, err := parseZone(zone)
-		if err != nil || len(names) != 1 {
+		if err != nil || len(names) != 1 || maybeSecret(zone) {
 			return fmt.Errorf("zone: %s is no zone, expected one name such as example.org", quote(zone))
 		}
 		e.Zone = names[0]
 	}
 	if t := one("type"); t != "" {
-		word, err := oneOf([]string{strings.ToUpper(t)}, "AXFR", "IXFR")
-		if err != nil {
-			return fmt.Errorf("type: %w", err)
+		if !strings.EqualFold(t, "AXFR") && !strings.EqualFold(t, "IXFR") {
+			return fmt.Errorf("type: unknown value %s, expected AXFR or IXFR", quote(t))
 		}
-		e.Request.Type = dns.StringToType[word]
+		e.Request.Type = dns.StringToType[strings.ToUpper(t)]
 	}
 	if err := e.proofs(values, one); err != nil {
 		return err

@@ -214,10 +214,12 @@ func (p *parser) readZones(args []string) {
 	slices.Sort(block)
 	block = slices.Compact(block) // a zone may stand there once for each port
 	var zones, patterns []string
+	shown := map[string]string{}
 	for _, arg := range args {
 		pattern, ok, err := parsePattern(arg)
 		if err == nil && ok {
 			patterns = append(patterns, pattern)
+			shown[pattern] = quoteName(pattern, arg)
 			continue
 		}
 		var names []string
@@ -227,22 +229,25 @@ func (p *parser) readZones(args []string) {
 		if err != nil {
 			p.note(p.Errf("%v", err))
 		}
+		for _, name := range names {
+			shown[name] = quoteName(name, arg)
+		}
 		zones = append(zones, names...)
 	}
 	if len(args) == 0 {
 		zones = block
 	}
 	for _, z := range append(slices.Clone(zones), patterns...) {
-		name := z
+		name, quoted := z, cmp.Or(shown[z], "'"+z+"'")
 		if slices.Contains(patterns, z) {
 			name = Below(z)
 		}
 		first, dup := p.zones[z]
 		switch {
 		case name != "" && len(block) > 0 && !slices.ContainsFunc(block, func(b string) bool { return dns.IsSubDomain(b, name) }):
-			p.note(p.Errf("zone '%s' is outside of this server block, which serves %s", z, strings.Join(block, ", ")))
+			p.note(p.Errf("zone %s is outside of this server block, which serves %s", quoted, strings.Join(block, ", ")))
 		case dup:
-			p.note(p.Errf("zone '%s' is named twice, first at %s", z, first))
+			p.note(p.Errf("zone %s is named twice, first at %s", quoted, first))
 			if len(args) == 0 {
 				return // the others are as well
 			}
