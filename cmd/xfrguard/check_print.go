@@ -223,11 +223,17 @@ func printDigests(out io.Writer, c *check.Corefile) {
 	}
 }
 
-// printUntried names the rules that no expectation touches.
+// printUntried names the rules that no expectation touches. Of a server block with
+// mistakes they are not known: these are told in their place.
 func printUntried(out io.Writer, c *check.Corefile) error {
 	untried := c.Untried(time.Now())
-	for _, rule := range untried {
-		fmt.Fprintln(out, rule)
+	for i := range c.Problems {
+		if p := &c.Problems[i]; p.Code == check.Mistake {
+			untried = append(untried, p.String())
+		}
+	}
+	for _, line := range untried {
+		fmt.Fprintln(out, line)
 	}
 	if len(untried) > 0 {
 		return errFailed

@@ -44,6 +44,9 @@ func (c *Corefile) Explain(q policy.Request, view string) ([]Answer, error) {
 	}
 	found := c.reached(&q, view)
 	if len(found) == 0 {
+		if c.Worst() == Error {
+			return nil, fmt.Errorf("no server block that could be read serves %s, and CoreDNS does not start with the mistakes of %s: run xfrguard check", q.Zone, c.Path)
+		}
 		if view != "" {
 			return nil, fmt.Errorf("no server block with view %s serves %s", view, q.Zone)
 		}

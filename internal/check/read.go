@@ -117,8 +117,26 @@ func Read(path string, now time.Time) (*Corefile, error) {
 		}
 		c.servers = append(c.servers, s)
 	}
+	c.agree()
 	c.sort()
 	return c, nil
+}
+
+// agree looks for what all server blocks have to say alike.
+func (c *Corefile) agree() {
+	var first *corefile.Config
+	for _, b := range c.Blocks {
+		switch {
+		case b.Configs == nil:
+		case first == nil:
+			first = b.Configs[0]
+		case b.Configs[0].Elsewhere != first.Elsewhere:
+			pos := b.Configs[0].At("elsewhere")
+			c.add(b, Mistake, Error, pos, fmt.Sprintf("elsewhere: it is '%s' here and '%s' at %s: say the same in every server block",
+				b.Configs[0].Elsewhere, first.Elsewhere, first.At("elsewhere")))
+			return // CoreDNS names two as well
+		}
+	}
 }
 
 // sort brings the problems into the order of the text, those of imported files behind.
