@@ -30,10 +30,14 @@ func TestAsk(t *testing.T) {
 			`{"code":"rule-any-net","level":"warn","fails":false,"file":"PATH","line":3,"block":"dns://:53","text":"known"}
 {"code":"zone-no-backend","level":"warn","fails":true,"file":"PATH","line":2,"block":"dns://:53","text":"new"}
 {"checked":true,"findings":2}`, "1",
-			[]string{"PATH:2: error: zone-no-backend: new", "PATH:3: warn: rule-any-net: rule"}, "",
+			[]string{"PATH:2: error: zone-no-backend: new", "PATH:3: warn: rule-any-net: rule"},
+			"",
 		},
-		"does not start": {"maxprocs: 2\nPATH:7 - Error during parsing: Wrong argument count or unexpected line ending after '" + secret + "'", "1",
-			[]string{"PATH:3: warn: rule-any-net: rule", "PATH:7: error: mistake: Wrong argument count or unexpected line ending after a value of 36 characters"}, ""},
+		"does not start": {
+			"maxprocs: 2\nPATH:7 - Error during parsing: Wrong argument count or unexpected line ending after '" + secret + "'", "1",
+			[]string{"PATH:3: warn: rule-any-net: rule", "PATH:7: error: mistake: Wrong argument count or unexpected line ending after a value of 36 characters"},
+			"",
+		},
 		"another program": {"hello", "0", nil, "has ended without a check"},
 	} {
 		t.Run(name, func(t *testing.T) {
