@@ -288,16 +288,20 @@ func (g *guard) controlEvent(d *directive, action audit.Action, n *control.Note)
 }
 
 // everybody tells the secondaries of these zones of the serials that they have, as at
-// start: they were refused meanwhile.
+// start: they were refused meanwhile. Of a serial that is not known yet all of them are
+// told as soon as it is, also those who were told of it before a reload.
 func (n *notifier) everybody(apexes []string) {
 	for _, apex := range apexes {
 		n.mu.Lock()
-		soa := n.seen[apex]
+		soa, targets := n.seen[apex], n.targets[apex]
+		for _, t := range targets {
+			delete(n.told, keyOfNotice(apex, t))
+		}
 		n.mu.Unlock()
 		if soa == nil {
-			continue // it is told of as soon as it is known
+			continue
 		}
-		for _, t := range n.targets[apex] {
+		for _, t := range targets {
 			n.sender.Begin(t, apex, soa, rand.N(notifySpread))
 		}
 	}

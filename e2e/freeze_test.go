@@ -225,3 +225,27 @@ func TestFreezeOfPatternZone(t *testing.T) {
 	wantAsked(t, s, "example.org", "NOERROR")
 	wantAsked(t, s, "example.net", "NOERROR")
 }
+
+// TestReloadThaws: a reload that takes the freeze away, with its property or without, is
+// a thaw like any: on record, and secondaries that were told of the serial before are told
+// again, for they were refused meanwhile.
+func TestReloadThaws(t *testing.T) {
+	told := xfrtest.NewListener(t)
+	rules := "allow as ns2 net 127.0.0.1 key a.example.net.\n\t\tnotify 127.0.0.1:" + told.Port() + " key a.example.net."
+	frozen, dir := controlled(t, rules)
+	s := xfrtest.Serve(t, frozen, map[string]string{"db": xfrtest.ZoneOrg})
+	s.Await(t, "zone-notify-accepted", 1)
+	write(t, filepath.Join(dir, "freeze"), "by:alice drill\n")
+	s.When(t, "transfers-frozen", "all")
+	if err := s.Reload(xfrtest.Guarded(rules, "")); err != nil {
+		t.Fatal(err)
+	}
+	thawed := s.Await(t, "transfers-thawed", 1)[0]
+	if thawed["coredns.xfr.control.by"] != "alice" || thawed["event.reason"] != "all" {
+		t.Errorf("on record: %v", thawed)
+	}
+	s.Await(t, "zone-notify-accepted", 2)
+	if rrs, err := xfrtest.TransferIn(t, s.Addr(t, "tcp", 0), xfrtest.Question(dns.TypeAXFR), xfrtest.KeyA, xfrtest.SecretA); err != nil || len(rrs) < 3 {
+		t.Errorf("after the thaw: %d records, %v", len(rrs), err)
+	}
+}
