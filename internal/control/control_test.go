@@ -169,6 +169,13 @@ func TestKubernetesMount(t *testing.T) {
 	if d.look(now); d.State().All.Text != "real" || d.State().Err != nil {
 		t.Errorf("the second generation: %+v", d.State())
 	}
+	must(t, os.Rename(filepath.Join(dir, "..2026_11_25_2"), filepath.Join(dir, "away"))) // ..data leads to nothing
+	if d.settle(now); d.State().All == nil || d.State().Err == nil {
+		t.Errorf("a mount whose generation is gone: %+v", d.State())
+	}
+	if s := opened(dir).State(); s.All == nil || s.Err == nil {
+		t.Errorf("a mount whose generation is gone, at start: %+v", s)
+	}
 	swap(generation(3, map[string]string{ApproveFile: digest})) // the link is still there
 	d.settle(now.Add(time.Second))
 	if s := d.State(); s.All != nil || s.Err != nil {

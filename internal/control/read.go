@@ -164,10 +164,12 @@ func checkGeneration(root *os.Root, name string) error {
 		return errors.New("..data is no link of a Kubernetes mount")
 	}
 	st, err := root.Lstat(name)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist): // not the same as a file that is not there
+		return errors.New("..data leads to nothing")
+	case err != nil:
 		return err
-	}
-	if !st.IsDir() {
+	case !st.IsDir():
 		return errors.New("..data leads to no directory")
 	}
 	return checkDir(root, name, name)
