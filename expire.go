@@ -115,8 +115,8 @@ func (in *instance) expire(last, now time.Time) {
 			g.ruleExpiresSoon(d, i, now)
 		}
 	})
-	if ended {
-		transfers.reviewAll(in.sorted())
+	if latest := latestInstance(); ended && latest != nil { // during a reload it is another one
+		transfers.reviewAll(latest.sorted())
 	}
 }
 
@@ -157,7 +157,7 @@ func (g *guard) announceExpiry(d *directive) {
 	}
 }
 
-// reviewAll decides every transfer under way again, those of the instance itself, too.
+// reviewAll decides every transfer under way again, those of these guards, too.
 func (t *inflight) reviewAll(guards []*guard) {
 	t.mu.Lock()
 	all := make([]*underWay, 0, len(t.running))

@@ -176,6 +176,7 @@ func (in *instance) restartFailed() {
 	if again {
 		scopes.keep(in.scoped)
 		in.announce(in)
+		in.obeyFirst()
 	}
 	if !ending.Load() { // else it is the end that it failed for
 		in.reloadFailed(why)
