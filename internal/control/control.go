@@ -37,7 +37,8 @@ type Approval struct {
 	Digest [48]byte
 	Given  time.Time // when the line was first there, as the file system has it
 
-	key string
+	key  string
+	gone time.Time // since when it is not in the file; zero: it is
 }
 
 // State is what the directory says. It does not change.
@@ -106,7 +107,7 @@ func (d *Dir) Approvals() (waiting []Approval) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, key := range slices.Sorted(maps.Keys(d.given)) {
-		if !d.used[key] {
+		if !d.used[key] && d.given[key].gone.IsZero() {
 			waiting = append(waiting, d.given[key])
 		}
 	}
@@ -156,7 +157,7 @@ func (d *Dir) look(now time.Time) (changed bool) {
 	found, lines := read(d.path, before)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.enterLocked(lines)
+	d.enterLocked(lines, now)
 	if before != nil {
 		found = d.settleLocked(before, found, now)
 		if same(before, found) {
@@ -193,8 +194,9 @@ func (d *Dir) settleLocked(before, found *State, now time.Time) *State {
 	return found
 }
 
-// enterLocked notes the lines of approve. One that was there before keeps its time.
-func (d *Dir) enterLocked(lines []Approval) {
+// enterLocked notes the lines of approve. One that was there before keeps its time, also
+// when it has been gone for a moment: who writes a file anew empties it first.
+func (d *Dir) enterLocked(lines []Approval, now time.Time) {
 	if lines == nil {
 		return // not read
 	}
@@ -204,6 +206,17 @@ func (d *Dir) enterLocked(lines []Approval) {
 			a.Given = old.Given
 		}
 		given[a.key] = a
+	}
+	for key, old := range d.given {
+		if _, still := given[key]; still {
+			continue
+		}
+		if old.gone.IsZero() {
+			old.gone = now
+		}
+		if now.Sub(old.gone) < thawAfter {
+			given[key] = old
+		}
 	}
 	d.given = given
 	maps.DeleteFunc(d.used, func(key string, _ bool) bool { _, ok := given[key]; return !ok })

@@ -232,6 +232,32 @@ func TestApprovals(t *testing.T) {
 	}
 }
 
+// TestApprovalsOfARewrittenFile: an editor empties a file before it writes it. A line that
+// has counted does not count again for that, and one that is taken back does not count.
+func TestApprovalsOfARewrittenFile(t *testing.T) {
+	dir := directory(t)
+	path := filepath.Join(dir, ApproveFile)
+	put(t, path, digest+" by:alice one\n")
+	d, now := opened(dir), time.Now()
+	d.Use(d.Approvals()[0])
+	put(t, path, "")
+	d.look(now)
+	put(t, path, digest+" by:alice one\n"+digest+" by:bob two\n")
+	d.look(now.Add(thawAfter / 2))
+	if list := d.Approvals(); len(list) != 1 || list[0].By != "bob" {
+		t.Errorf("after the edit: %v", list)
+	}
+	put(t, path, "")
+	if d.look(now.Add(thawAfter)); len(d.Approvals()) != 0 {
+		t.Errorf("taken back: %v", d.Approvals())
+	}
+	d.look(now.Add(2 * thawAfter))
+	put(t, path, digest+" by:alice one\n")
+	if d.look(now.Add(3 * thawAfter)); len(d.Approvals()) != 1 {
+		t.Errorf("a line that was gone for long: %v", d.Approvals())
+	}
+}
+
 // TestChange: a file is there whole or not at all, whatever fails, and two at once lose
 // nothing.
 func TestChange(t *testing.T) {
