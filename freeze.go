@@ -126,6 +126,7 @@ func (in *instance) obeyLocked() {
 	guards := in.sorted()
 	frozen, thawed := make(map[frozenKey]control.Note), map[*guard][]string{}
 	down := make(map[controlKey]string)
+	approvals := make(map[*control.Dir][]control.Approval) // for all blocks that hold the version
 	for _, g := range guards {
 		up := 1.0
 		for _, d := range g.directives {
@@ -136,7 +137,10 @@ func (in *instance) obeyLocked() {
 				up = 0
 			}
 			g.tellFrozen(d, frozen)
-			g.approve(d)
+			if _, read := approvals[d.control]; !read {
+				approvals[d.control] = d.control.Approvals()
+			}
+			g.approve(d, approvals[d.control])
 			controlUp.WithLabelValues(g.server(), g.Config.ViewName).Set(up)
 		}
 	}
@@ -308,12 +312,13 @@ func (n *notifier) everybody(apexes []string) {
 }
 
 // approve lets out the held versions that an operator has approved since they are held. A
-// line of the file counts once, and for no version that is held later.
-func (g *guard) approve(d *directive) {
+// line of the file counts once, for whatever blocks hold the version, and for none that is
+// held later.
+func (g *guard) approve(d *directive, waiting []control.Approval) {
 	if g.store == nil {
 		return // in observe mode nothing is held
 	}
-	for _, a := range d.control.Approvals() {
+	for _, a := range waiting {
 		for _, held := range g.store.Held() {
 			if held.Digest != a.Digest || g.covering(held.Apex) != d || a.Given.Add(clockGrain).Before(held.Since) {
 				continue

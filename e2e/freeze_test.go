@@ -249,3 +249,30 @@ func TestReloadThaws(t *testing.T) {
 		t.Errorf("after the thaw: %d records, %v", len(rrs), err)
 	}
 }
+
+// TestApproveInTwoBlocks: two blocks, for TLS and without it say, hold the same version of a
+// zone. One line lets it out of both.
+func TestApproveInTwoBlocks(t *testing.T) {
+	block, dir := controlled(t, "allow as ns2 net 127.0.0.1 key a.example.net.\n\t\tjournal DIR/journal\n\t\thold shrink 20%")
+	block = strings.Replace(block, "file DIR/db", "file DIR/db {\n\t\treload 10ms\n\t}", 1)
+	s := xfrtest.Serve(t, block+strings.Replace(block, "bind 127.0.0.1", "bind 127.0.0.2", 1), map[string]string{"db": zoneOf(7, 40)})
+	gets := func(serial, hosts int) {
+		t.Helper()
+		for n := range 2 {
+			got, err := xfrtest.TransferIn(t, s.Addr(t, "tcp", n), xfrtest.Question(dns.TypeAXFR), xfrtest.KeyA, xfrtest.SecretA)
+			if err != nil {
+				t.Fatal(err)
+			}
+			xfrtest.WantZone(t, got, zoneOf(serial, hosts))
+		}
+	}
+	gets(7, 40)
+	s.Replace(t, "db", zoneOf(8, 10))
+	held := s.Await(t, "zone-held", 2)
+	if held[0]["coredns.server"] == held[1]["coredns.server"] || held[0]["coredns.xfr.zone.digest"] != held[1]["coredns.xfr.zone.digest"] {
+		t.Fatalf("held: %v", held)
+	}
+	write(t, filepath.Join(dir, "approve"), fmt.Sprint(held[0]["coredns.xfr.zone.digest"], " by:alice as meant\n"))
+	s.Await(t, "zone-approved", 2)
+	gets(8, 10)
+}
